@@ -1,0 +1,52 @@
+package phases
+
+import (
+	"context"
+	"time"
+)
+
+// An Event tells a user interface how far a run has come.
+type Event struct {
+	Step    string
+	State   State
+	Text    string        // what is changing, awaited or warned of
+	Elapsed time.Duration // set when Done or Failed
+	Err     error         // set when Failed
+}
+
+// State is where in its life a step is.
+type State string
+
+// A step is Skipped, or Started and then Done or Failed, with any number of
+// the others in between.
+const (
+	Skipped  State = "skipped"
+	Started  State = "started"
+	Changing State = "changing"
+	Waiting  State = "waiting" // a change takes time: Text names what it waits for
+	Warned   State = "warned"  // nothing stops, but Text should be read
+	Done     State = "done"
+	Failed   State = "failed"
+)
+
+// sayKey carries the running step's reporter from the runner to its phases, so
+// that Plan and Apply keep the two-word signatures every phase shares.
+type sayKey struct{}
+
+func withSay(ctx context.Context, say func(State, string)) context.Context {
+	return context.WithValue(ctx, sayKey{}, say)
+}
+
+func say(ctx context.Context, s State, text string) {
+	if f, ok := ctx.Value(sayKey{}).(func(State, string)); ok {
+		f(s, text)
+	}
+}
+
+// warn tells the user what deserves attention but stops nothing. Phases call
+// it from Plan, on the goroutine that called them; planning again is silent.
+func warn(ctx context.Context, text string) { say(ctx, Warned, text) }
+
+// waiting tells the user what a change waits for. Phases call it from Apply,
+// on the goroutine that called them.
+func waiting(ctx context.Context, text string) { say(ctx, Waiting, text) }
