@@ -1,0 +1,91 @@
+package certs
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"boot.internal/atomicfile"
+)
+
+// A leaf is a certificate signed by an authority of the table.
+type leaf struct {
+	o Options
+	row
+	authority authority
+}
+
+// Look implements item.
+func (l leaf) Look() (Status, error) {
+	status, _, err := l.look()
+	return status, err
+}
+
+func (l leaf) look() (Status, pair, error) {
+	p := readPair(l.files)
+	if err := p.unreadable(); err != nil {
+		return Status{}, p, err
+	}
+	ca, err := l.authority.load()
+	if err != nil {
+		return Status{}, p, err
+	}
+	status := l.status(p, ca.certs, time.Now())
+	if ca.external() && (status.State == Missing || status.State == Unfit) {
+		return status, p, l.row.external(l.files.Cert, status, l.authority)
+	}
+	return status, p, nil
+}
+
+// external is the error for what only the holder of the CA's key can mend.
+func (r row) external(path string, status Status, a authority) error {
+	want := "with the subject " + r.subject() + ", good for " + strings.Join(r.usages, " and ")
+	if len(r.hosts) > 0 {
+		want += ", naming " + strings.Join(r.hosts, ", ")
+	}
+	return hint(fmt.Errorf("%s %s, and the CA's key %s is not on this machine to sign another", path, status.Reason, a.files.Key),
+		"have it signed by the CA "+a.files.Cert+" "+want)
+}
+
+// Plan implements item.
+//
+// A renewed certificate gets a new key. A key without its certificate is the
+// trace of a run that ended in between, and is used.
+func (l leaf) Plan() ([]Write, error) {
+	status, p, err := l.look()
+	if err != nil || status.State == Fits || status.State == Expiring {
+		return nil, err
+	}
+	var writes []Write
+	switch {
+	case p.matched():
+		writes = append(writes, keyWrite(l.o.Algorithm, l.files.Key, "a renewed certificate gets a new key"))
+	case p.keyErr != nil:
+		writes = append(writes, keyWrite(l.o.Algorithm, l.files.Key, ""))
+	}
+	return append(writes, Write{l.files.Cert, status.why(), l.sign}), nil
+}
+
+// why is the status as the reason of a write.
+func (s Status) why() string {
+	if s.State == Missing {
+		return ""
+	}
+	return "it " + s.Reason
+}
+
+func (l leaf) sign() error {
+	key, err := readKey(l.files.Key)
+	if err != nil {
+		return err
+	}
+	authority, err := l.authority.signer()
+	if err != nil {
+		return err
+	}
+	data, err := authority.sign(l.row, key, l.o.Period)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(l.files.Cert, data, 0o644)
+}
