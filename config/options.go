@@ -1,7 +1,6 @@
 package config
 
 import (
-	"io"
 	"net/netip"
 	"time"
 )
@@ -17,8 +16,6 @@ type InitOptions struct {
 	Flags InitFlags
 	// Host is what is known about this host, see [ReadHost].
 	Host Host
-	// Rand is where generated tokens come from; nil means crypto/rand.
-	Rand io.Reader
 }
 
 // InitFlags are the flags of "boot init" that have a say in the configuration.

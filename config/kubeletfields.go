@@ -1,0 +1,66 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// honouredKubeletFields are the fields of KubeletConfiguration that the
+// embedded kubelet acts upon, with everything beneath them. Whoever teaches
+// the kubelet a field adds it here.
+func honouredKubeletFields() []string {
+	return []string{
+		"apiVersion", "kind",
+
+		// Where pods come from.
+		"staticPodPath", "staticPodURL", "staticPodURLHeader", "fileCheckFrequency", "httpCheckFrequency",
+
+		// The node object.
+		"registerNode", "registerWithTaints", "nodeStatusUpdateFrequency", "nodeStatusReportFrequency",
+		"nodeLeaseDurationSeconds", "maxPods", "podCIDR", "systemReserved", "kubeReserved", "rotateCertificates",
+
+		// The kubelet's own servers.
+		"address", "port", "readOnlyPort", "healthzPort", "healthzBindAddress",
+		"tlsCertFile", "tlsPrivateKeyFile", "authentication", "authorization",
+
+		// What pods get.
+		"clusterDNS", "clusterDomain", "resolvConf", "containerLogMaxSize", "containerLogMaxFiles",
+		"crashLoopBackOff", "cgroupDriver", "cgroupRoot", "failCgroupV1",
+
+		// The engine.
+		"containerRuntimeEndpoint", "imageServiceEndpoint", "serializeImagePulls", "maxParallelImagePulls",
+	}
+}
+
+// honouredKubeletArgs are the flags of the kubelet that the embedded one
+// takes from nodeRegistration.kubeletExtraArgs.
+func honouredKubeletArgs() []string { return []string{"node-ip", "node-labels"} }
+
+// kubeletWarnings names each field of a KubeletConfiguration that was written
+// and has no effect.
+func kubeletWarnings(at positions) []string {
+	var ignored []string
+	for _, key := range slices.Sorted(maps.Keys(at)) {
+		kind, path, _ := strings.Cut(key, " ")
+		if kind != kindKubelet || path == "" || strings.ContainsAny(path, ".[") {
+			continue
+		}
+		if !at[key].blank && !slices.Contains(honouredKubeletFields(), path) {
+			ignored = append(ignored, fmt.Sprintf("line %d: %s: %s is not honoured", at[key].line, kindKubelet, path))
+		}
+	}
+	return ignored
+}
+
+func kubeletArgWarnings(args []Arg) []string {
+	var ignored []string
+	for _, a := range args {
+		if !slices.Contains(honouredKubeletArgs(), a.Name) {
+			ignored = append(ignored, fmt.Sprintf("nodeRegistration.kubeletExtraArgs: %s is not honoured; "+
+				"most flags of the kubelet are fields of KubeletConfiguration", a.Name))
+		}
+	}
+	return ignored
+}
