@@ -1,0 +1,142 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Teardown removes the directory of a pod none of whose containers runs, with
+// everything in it. What the containers left there is not trusted: no symbolic
+// link is followed, and nothing is deleted through a mount.
+func (v *Volumes) Teardown(uid types.UID) error {
+	if err := checkElement(string(uid)); err != nil {
+		return fmt.Errorf("remove pod directory: %w", err)
+	}
+	// The mount table holds real paths.
+	parent, err := filepath.EvalSymlinks(v.PodsDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove pod directory: %w", err)
+	}
+	dir := filepath.Join(parent, string(uid))
+	if err := unmountBelow(dir); err != nil {
+		return err
+	}
+	if err := removeTree(parent, string(uid)); err != nil {
+		return fmt.Errorf("remove pod directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Reap removes the directories of all pods but those to keep: what was left by
+// pods that went while boot was away.
+func (v *Volumes) Reap(keep map[types.UID]bool) error {
+	entries, err := os.ReadDir(v.PodsDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list pod directories: %w", err)
+	}
+	var failed []error
+	for _, e := range entries {
+		uid := types.UID(e.Name())
+		if keep[uid] || !e.IsDir() {
+			continue
+		}
+		v.Logger.Info("removing directory of a pod that is gone", slog.String("uid", e.Name()))
+		failed = append(failed, v.Teardown(uid))
+	}
+	return errors.Join(failed...)
+}
+
+// unmountBelow takes away every mount in dir, the last one made first.
+func unmountBelow(dir string) error {
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		return fmt.Errorf("list mounts below %s: %w", dir, err)
+	}
+	for _, m := range slices.Backward(mounts) {
+		err := unix.Unmount(m.Mountpoint, unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EBUSY) {
+			// Someone on the host looks at it. It ends when they leave.
+			err = unix.Unmount(m.Mountpoint, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
+		}
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // gone meanwhile
+			return fmt.Errorf("unmount %s: %w", m.Mountpoint, err)
+		}
+	}
+	return nil
+}
+
+// removeTree removes the directory name in parent, which is trusted.
+func removeTree(parent, name string) error {
+	p, err := os.Open(parent)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.Close() }() // opened for reading
+	return removeDir(p, name)
+}
+
+// removeDir removes a directory and what is in it. Every step starts from an
+// open directory, so nothing that is renamed meanwhile leads elsewhere, and the
+// kernel refuses to step through a mount or link (openat2 is in Linux 5.6).
+func removeDir(parent *os.File, name string) error {
+	path := filepath.Join(parent.Name(), name)
+	fd, err := unix.Openat2(int(parent.Fd()), name, &unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS,
+	})
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case errors.Is(err, unix.EXDEV):
+		return fmt.Errorf("%s is a mount point", path)
+	case err != nil:
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	dir := os.NewFile(uintptr(fd), path)
+	err = errors.Join(removeEntries(dir), dir.Close())
+	if err != nil {
+		return err
+	}
+	return unlink(parent, name, unix.AT_REMOVEDIR)
+}
+
+// removeEntries removes what is in dir; what cannot be removed does not keep
+// the rest.
+func removeEntries(dir *os.File) error {
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, name := range names {
+		err := unlink(dir, name, 0)
+		if errors.Is(err, unix.EISDIR) {
+			err = removeDir(dir, name)
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
+
+// unlink removes one entry of dir; that it is gone already is fine.
+func unlink(dir *os.File, name string, flags int) error {
+	err := unix.Unlinkat(int(dir.Fd()), name, flags)
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return &os.PathError{Op: "remove", Path: filepath.Join(dir.Name(), name), Err: err}
+}

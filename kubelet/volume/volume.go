@@ -1,0 +1,185 @@
+// Package volume materialises the volumes of pods on disk and removes them,
+// with everything else in a pod's directory, once the pod is gone.
+//
+// It decides where a volume lies, who may read it and when its content is
+// replaced; what is mounted where in a container, and read-only or not, is left
+// to its callers. Downward API and projected volumes are to be mounted
+// read-only: only boot writes them.
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"boot.internal/kubelet/pod"
+)
+
+// Options are what Volumes need to know of the node.
+type Options struct {
+	PodsDir       string                 // holds one directory for each pod, named by UID
+	ClusterDomain string                 // ends the names of pods with a subdomain in their hosts file
+	HostsFile     string                 // the node's own; "" is /etc/hosts
+	Allocatable   func() v1.ResourceList // what pods may use of the node; nil while nothing is known
+	Logger        *slog.Logger           // told what is removed at start-up
+}
+
+// Volumes are the volumes of all pods of the node. The methods may be called
+// from several goroutines, for one pod by one at a time.
+type Volumes struct{ Options }
+
+// New returns the volumes below o.PodsDir.
+func New(o Options) *Volumes {
+	if o.HostsFile == "" {
+		o.HostsFile = "/etc/hosts"
+	}
+	if o.Allocatable == nil {
+		o.Allocatable = func() v1.ResourceList { return nil }
+	}
+	return &Volumes{o}
+}
+
+// Setup makes the volumes that containers of p mount and returns their paths on
+// the host by volume name. It may be called again at any time: what is there is
+// left alone, but for files that tell of the pod's metadata, which follow it.
+func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]string, error) {
+	if err := checkElement(string(p.UID)); err != nil {
+		return nil, fmt.Errorf("set up volumes of %s: %w", pod.KeyOf(p), err)
+	}
+	used := mounted(p)
+	paths := make(map[string]string, len(used))
+	var failed []error
+	for i := range p.Spec.Volumes {
+		vol := &p.Spec.Volumes[i]
+		if !used[vol.Name] {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("set up volume %q: %w", vol.Name, err)
+		}
+		path, err := v.setup(p, vol)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("set up volume %q: %w", vol.Name, err))
+			continue
+		}
+		paths[vol.Name] = path
+	}
+	if len(failed) > 0 {
+		return nil, errors.Join(failed...)
+	}
+	return paths, nil
+}
+
+func (v *Volumes) setup(p *v1.Pod, vol *v1.Volume) (string, error) {
+	if err := checkElement(vol.Name); err != nil {
+		return "", err
+	}
+	switch src := vol.VolumeSource; {
+	case src.HostPath != nil:
+		return src.HostPath.Path, checkHostPath(src.HostPath)
+	case src.EmptyDir != nil:
+		return v.emptyDir(p, vol.Name, src.EmptyDir)
+	case src.DownwardAPI != nil:
+		files, err := v.downward(p, src.DownwardAPI.Items, src.DownwardAPI.DefaultMode)
+		if err != nil {
+			return "", err
+		}
+		return v.write(p, "downward-api", vol.Name, files)
+	case src.Projected != nil:
+		files, err := v.projected(p, src.Projected)
+		if err != nil {
+			return "", err
+		}
+		return v.write(p, "projected", vol.Name, files)
+	default:
+		return "", fmt.Errorf("volumes of kind %s are not supported", kind(src))
+	}
+}
+
+// write publishes files as the content of a volume.
+func (v *Volumes) write(p *v1.Pod, plugin, name string, files map[string]file) (string, error) {
+	dir := v.path(p.UID, plugin, name)
+	group := fsGroup(p)
+	if err := makeDir(dir, group); err != nil {
+		return "", err
+	}
+	return dir, publish(dir, files, group)
+}
+
+// podDir returns the directory of a pod.
+func (v *Volumes) podDir(uid types.UID) string { return filepath.Join(v.PodsDir, string(uid)) }
+
+// path returns where a volume lies: where the upstream kubelet puts it, too.
+func (v *Volumes) path(uid types.UID, plugin, name string) string {
+	return filepath.Join(v.podDir(uid), "volumes", "kubernetes.io~"+plugin, name)
+}
+
+// mounted returns the names of the volumes containers of p mount. Upstream
+// leaves the others alone, whatever is wrong with them.
+func mounted(p *v1.Pod) map[string]bool {
+	used := make(map[string]bool)
+	for _, c := range pod.Containers(p) {
+		for _, m := range c.VolumeMounts {
+			used[m.Name] = true
+		}
+		for _, d := range c.VolumeDevices {
+			used[d.Name] = true
+		}
+	}
+	return used
+}
+
+// checkElement refuses names that would lead a path anywhere but one level
+// down. UIDs of static pods are whatever the user wrote.
+func checkElement(name string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return fmt.Errorf("%q cannot name a directory", name)
+	}
+	return nil
+}
+
+// fsGroup returns the group that is to own the pod's volumes, nil for none.
+func fsGroup(p *v1.Pod) *int64 {
+	if sc := p.Spec.SecurityContext; sc != nil {
+		return sc.FSGroup
+	}
+	return nil
+}
+
+// makeDir makes the directory of a volume that any user of the pod may write,
+// unless it is there: it appears complete, with owner and mode, or not at all.
+func makeDir(path string, group *int64) error {
+	if fi, err := os.Lstat(path); err == nil {
+		if !fi.IsDir() {
+			return fmt.Errorf("%s is not a directory", path)
+		}
+		return nil
+	}
+	// The directories above are for root alone: what lies in a world-writable
+	// volume is no business of other users of the host.
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return err
+	}
+	fresh := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new") // no volume's name has a dot
+	if err := os.Mkdir(fresh, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	mode := os.ModePerm
+	if group != nil {
+		if err := os.Lchown(fresh, -1, int(*group)); err != nil {
+			return err
+		}
+		mode |= os.ModeSetgid // files made in it belong to the group
+	}
+	if err := os.Chmod(fresh, mode); err != nil {
+		return err
+	}
+	return os.Rename(fresh, path)
+}
