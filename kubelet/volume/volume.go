@@ -24,11 +24,9 @@ import (
 
 // Options are what Volumes need to know of the node.
 type Options struct {
-	PodsDir       string                 // holds one directory for each pod, named by UID
-	ClusterDomain string                 // ends the names of pods with a subdomain in their hosts file
-	HostsFile     string                 // the node's own; "" is /etc/hosts
-	Allocatable   func() v1.ResourceList // what pods may use of the node; nil while nothing is known
-	Logger        *slog.Logger           // told what is removed at start-up
+	PodsDir     string                 // holds one directory for each pod, named by UID
+	Allocatable func() v1.ResourceList // what pods may use of the node; nil while nothing is known
+	Logger      *slog.Logger           // told what is removed at start-up
 }
 
 // Volumes are the volumes of all pods of the node. The methods may be called
@@ -37,9 +35,6 @@ type Volumes struct{ Options }
 
 // New returns the volumes below o.PodsDir.
 func New(o Options) *Volumes {
-	if o.HostsFile == "" {
-		o.HostsFile = "/etc/hosts"
-	}
 	if o.Allocatable == nil {
 		o.Allocatable = func() v1.ResourceList { return nil }
 	}
@@ -51,6 +46,10 @@ func New(o Options) *Volumes {
 // left alone, but for files that tell of the pod's metadata, which follow it.
 func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]string, error) {
 	if err := checkElement(string(p.UID)); err != nil {
+		return nil, fmt.Errorf("set up volumes of %s: %w", pod.KeyOf(p), err)
+	}
+	// Even without volumes: what else is kept in it is for root alone, too.
+	if err := os.MkdirAll(v.podDir(p.UID), 0o750); err != nil {
 		return nil, fmt.Errorf("set up volumes of %s: %w", pod.KeyOf(p), err)
 	}
 	used := mounted(p)

@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -21,8 +20,7 @@ import (
 func newVolumes(t *testing.T) *Volumes {
 	t.Helper()
 	return New(Options{
-		PodsDir:       filepath.Join(t.TempDir(), "pods"),
-		ClusterDomain: "cluster.local",
+		PodsDir: filepath.Join(t.TempDir(), "pods"),
 		Allocatable: func() v1.ResourceList {
 			return v1.ResourceList{"cpu": resource.MustParse("2"), "memory": resource.MustParse("1Gi")}
 		},
@@ -126,6 +124,16 @@ func TestSetupLeavesUnusedVolumesAlone(t *testing.T) {
 	paths, err := newVolumes(t).Setup(t.Context(), p)
 	if err != nil || len(paths) != 0 {
 		t.Errorf("got %v, %v", paths, err)
+	}
+}
+
+func TestSetupMakesThePodDirectory(t *testing.T) {
+	v := newVolumes(t)
+	if _, err := v.Setup(t.Context(), newPod()); err != nil {
+		t.Fatal(err)
+	}
+	if mode, _ := modeOf(t, filepath.Join(v.PodsDir, "uid-1")); mode != 0o750 {
+		t.Errorf("mode %v", mode)
 	}
 }
 
@@ -301,55 +309,6 @@ func TestHostPathOfDevices(t *testing.T) {
 	}
 	if _, err := v.Setup(t.Context(), newPod(hostPath("/dev/null", v1.HostPathBlockDev))); err == nil {
 		t.Error("took a character device for a block device")
-	}
-}
-
-func TestHosts(t *testing.T) {
-	nodeHosts := filepath.Join(t.TempDir(), "hosts")
-	if err := os.WriteFile(nodeHosts, []byte("10.0.0.1\tnode\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	aliases := []v1.HostAlias{{IP: "1.2.3.4", Hostnames: []string{"a", "b"}}}
-	for name, tc := range map[string]struct {
-		spec v1.PodSpec
-		want string
-	}{
-		"plain":     {v1.PodSpec{}, managedHosts + "10.1.0.2\tweb\nfd00::2\tweb\n"},
-		"subdomain": {v1.PodSpec{Subdomain: "sub"}, managedHosts + "10.1.0.2\tweb.sub.ns.svc.cluster.local\tweb\nfd00::2\tweb.sub.ns.svc.cluster.local\tweb\n"},
-		"aliases":   {v1.PodSpec{HostAliases: aliases}, managedHosts + "10.1.0.2\tweb\nfd00::2\tweb\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"},
-		"host network": {
-			v1.PodSpec{HostNetwork: true, HostAliases: aliases},
-			"# Kubernetes-managed hosts file (host network).\n10.0.0.1\tnode\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n",
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			v := newVolumes(t)
-			v.HostsFile = nodeHosts
-			p := newPod()
-			p.Spec = tc.spec
-			path, err := v.WriteHosts(p, []string{"10.1.0.2", "fd00::2"}, "web")
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tc.want, string(got)); diff != "" {
-				t.Error(diff)
-			}
-			if mode, _ := modeOf(t, path); mode != 0o644 {
-				t.Errorf("mode %v", mode)
-			}
-			// Running containers have the file mounted: it is kept if it is right.
-			before, _ := os.Stat(path)
-			if _, err := v.WriteHosts(p, []string{"10.1.0.2", "fd00::2"}, "web"); err != nil {
-				t.Fatal(err)
-			}
-			if after, _ := os.Stat(path); !os.SameFile(before, after) {
-				t.Error("replaced an unchanged file")
-			}
-		})
 	}
 }
 
