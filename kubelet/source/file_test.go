@@ -1,0 +1,494 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	v1 "k8s.io/api/core/v1"
+
+	"boot.internal/atomicfile"
+	"boot.internal/kubelet/pod"
+)
+
+// A rig runs a file source on a real directory with real inotify.
+type rig struct {
+	*testing.T
+	top   *testing.T // outlives subtests
+	dir   string     // what is watched
+	state string
+	out   chan Snapshot
+	stop  func()
+}
+
+// deadline is for events that must come; nothing waits for it to pass.
+const deadline = 10 * time.Second
+
+func newRig(t *testing.T) *rig {
+	root := t.TempDir()
+	r := &rig{T: t, top: t, dir: filepath.Join(root, "etc", "manifests"), state: filepath.Join(root, "last-good.json")}
+	r.mkdir(r.dir)
+	return r
+}
+
+// run runs a subtest, in which failures are its own.
+func (r *rig) run(name string, f func(t *testing.T)) {
+	parent := r.T
+	defer func() { r.T = parent }()
+	parent.Run(name, func(t *testing.T) {
+		r.T = t
+		f(t)
+	})
+}
+
+// start runs a source with a periodic list only where asked for.
+func (r *rig) start(interval time.Duration) {
+	r.Helper()
+	ctx, cancel := context.WithCancel(r.top.Context())
+	r.out = make(chan Snapshot, 100)
+	s := File(FileOptions{
+		Path: r.dir, Node: "node1", Interval: interval, State: r.state, Log: slog.New(slog.DiscardHandler),
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Run(ctx, func(s Snapshot) { r.out <- s })
+	}()
+	r.stop = func() { cancel(); <-done }
+	r.top.Cleanup(r.stop)
+}
+
+func (r *rig) next() Snapshot {
+	r.Helper()
+	select {
+	case s := <-r.out:
+		return s
+	case <-time.After(deadline):
+		r.Fatal("no snapshot came")
+		return Snapshot{}
+	}
+}
+
+// nothingBut says that all that was done before caused no snapshot: the next one
+// is that of a marker, which it returns.
+func (r *rig) nothingBut(last Snapshot) Snapshot {
+	r.Helper()
+	marker := filepath.Join(r.dir, fmt.Sprintf("zz-%d.yaml", time.Now().UnixNano()))
+	r.write(marker, manifestOf("marker", ""))
+	s := r.next()
+	if !slices.Equal(s.Pods[:len(s.Pods)-1], last.Pods) || s.Pods[len(s.Pods)-1].Name != "marker-node1" {
+		r.Fatalf("a change was seen: %v, before %v", names(s), names(last))
+	}
+	if !slices.Equal(s.Problems, last.Problems) {
+		r.Fatalf("problems %v, before %v", s.Problems, last.Problems)
+	}
+	r.check(os.Remove(marker))
+	r.next()
+	return s
+}
+
+func (r *rig) check(err error) {
+	r.Helper()
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *rig) mkdir(path string) { r.Helper(); r.check(os.MkdirAll(path, 0o755)) }
+
+func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
+
+// write writes in place, as an editor or a shell does.
+func (r *rig) write(path, content string) {
+	r.Helper()
+	r.check(os.WriteFile(path, []byte(content), 0o600))
+}
+
+func (r *rig) want(s Snapshot, pods ...string) {
+	r.Helper()
+	if got := names(s); !slices.Equal(got, pods) {
+		r.Fatalf("pods %v, want %v; problems %v", got, pods, s.Problems)
+	}
+}
+
+// problem asks for a problem about a file and returns it.
+func (r *rig) problem(s Snapshot, file string, reason Reason, part string) Problem {
+	r.Helper()
+	for _, p := range s.Problems {
+		if filepath.Base(p.Path) == file && p.Reason == reason && strings.Contains(p.Message, part) {
+			return p
+		}
+	}
+	r.Fatalf("no %s of %s with %q among %v", reason, file, part, s.Problems)
+	return Problem{}
+}
+
+func names(s Snapshot) []string {
+	all := []string{}
+	for _, p := range s.Pods {
+		all = append(all, p.Name)
+	}
+	return all
+}
+
+func find(s Snapshot, name string) *v1.Pod {
+	for _, p := range s.Pods {
+		if p.Name == name {
+			return p
+		}
+	}
+	return &v1.Pod{}
+}
+
+func manifestOf(name, arg string) string {
+	return fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata:
+  name: %s
+spec:
+  containers:
+  - name: main
+    image: registry.example/app:1
+    args: ["%s"]
+`, name, arg)
+}
+
+func TestFileLists(t *testing.T) {
+	r := newRig(t)
+	r.write(r.path("b.yaml"), manifestOf("b", ""))
+	r.write(r.path("a.json"), `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"c","image":"i"}]}}`)
+	r.write(r.path(".hidden.yaml"), manifestOf("hidden", ""))
+	r.write(r.path("c.yaml.bak"), manifestOf("c", ""))
+	r.write(r.path("b.yaml~"), manifestOf("b2", ""))
+	r.write(r.path("README"), "about")
+	r.mkdir(r.path("sub.d"))
+	r.write(filepath.Join(r.dir, "sub.d", "x.yaml"), manifestOf("x", ""))
+	outside := filepath.Join(filepath.Dir(r.dir), "outside.yaml")
+	r.write(outside, manifestOf("linked", ""))
+	r.check(os.Symlink(outside, r.path("link.yaml")))
+	r.check(os.Symlink("/does/not/exist", r.path("broken.yaml")))
+	r.check(os.Symlink(filepath.Dir(r.dir), r.path("dirlink.yaml")))
+	r.check(unix.Mkfifo(r.path("fifo.yaml"), 0o600))
+	r.write(r.path("bad.yaml"), "apiVersion: v1\nkind: Pod\nmetadata: [")
+	r.start(time.Hour)
+	s := r.next()
+
+	r.run("SP-1 reads at once; SP-3 dot files, lexical order; SP-10 JSON; SP-13 a bad file harms no other", func(t *testing.T) {
+		r.want(s, "a-node1", "b-node1", "linked-node1")
+		r.problem(s, "bad.yaml", Refused, "YAML")
+	})
+	r.run("SP-4 only manifests by name, others named", func(t *testing.T) {
+		for _, name := range []string{"c.yaml.bak", "b.yaml~", "README"} {
+			r.problem(s, name, Ignored, "no manifest")
+		}
+		if slices.ContainsFunc(s.Problems, func(p Problem) bool { return strings.Contains(p.Path, "hidden") }) {
+			t.Error("a dot file, which upstream ignores too, is reported")
+		}
+	})
+	r.run("SP-5 directories, links, FIFOs", func(t *testing.T) {
+		r.problem(s, "sub.d", Ignored, "directory")
+		r.problem(s, "dirlink.yaml", Unreadable, "no regular file")
+		r.problem(s, "broken.yaml", Unreadable, "leads nowhere")
+		r.problem(s, "fifo.yaml", Unreadable, "no regular file")
+	})
+}
+
+func TestFileFollowsEvents(t *testing.T) {
+	r := newRig(t)
+	r.start(time.Hour)
+	r.want(r.next())
+
+	r.write(r.path("a.yaml"), manifestOf("a", "1")) // SP-6 create
+	first := r.next()
+	r.want(first, "a-node1")
+
+	r.write(r.path("a.yaml"), manifestOf("a", "2")) // SP-6 write
+	second := r.next()
+	if second.Pods[0].UID == first.Pods[0].UID {
+		t.Error("SP-21 other content has the same UID")
+	}
+
+	r.run("SP-15 rename into place is one change", func(t *testing.T) {
+		r.check(atomicfile.Write(r.path("b.yaml"), []byte(manifestOf("b", "")), 0o600))
+		r.want(r.next(), "a-node1", "b-node1")
+	})
+	r.run("SP-6 a link made in place is read", func(t *testing.T) {
+		target := filepath.Join(filepath.Dir(r.dir), "t.yaml")
+		r.write(target, manifestOf("t", ""))
+		r.check(os.Symlink(target, r.path("t.yaml")))
+		r.want(r.next(), "a-node1", "b-node1", "t-node1")
+		r.check(os.Remove(r.path("t.yaml")))
+		r.want(r.next(), "a-node1", "b-node1")
+	})
+	r.run("SP-17 renaming changes the UID", func(t *testing.T) {
+		r.check(os.Rename(r.path("b.yaml"), r.path("c.yaml")))
+		s := r.next()
+		for len(s.Pods) != 2 { // the name may go before the other comes
+			s = r.next()
+		}
+		r.want(s, "a-node1", "b-node1")
+		if s.Pods[1].UID == find(second, "b-node1").UID {
+			t.Error("same UID under another path")
+		}
+	})
+	r.run("SP-6 remove", func(t *testing.T) {
+		r.check(os.Remove(r.path("a.yaml")))
+		r.want(r.next(), "b-node1")
+	})
+	r.run("SP-18 another name stops the old pod at once", func(t *testing.T) {
+		r.write(r.path("c.yaml"), manifestOf("other", ""))
+		r.want(r.next(), "other-node1")
+	})
+}
+
+func TestFileSeesNoChange(t *testing.T) {
+	r := newRig(t)
+	r.write(r.path("a.yaml"), manifestOf("a", "1"))
+	r.start(time.Hour)
+	s := r.next()
+
+	r.run("SP-16 same bytes, touch, comments and key order do nothing", func(t *testing.T) {
+		r.write(r.path("a.yaml"), manifestOf("a", "1"))
+		now := time.Now()
+		r.check(os.Chtimes(r.path("a.yaml"), now, now))
+		r.write(r.path("a.yaml"), "# a comment\nkind: Pod\n"+strings.Replace(manifestOf("a", "1"), "kind: Pod\n", "", 1))
+		r.nothingBut(s)
+	})
+	r.run("SP-3 dot files are ignored by the watch", func(t *testing.T) {
+		r.write(r.path(".a.yaml.swp"), manifestOf("swap", ""))
+		r.nothingBut(s)
+	})
+	r.run("SP-4 an editor's short-lived file is not worth a word", func(t *testing.T) {
+		r.write(r.path("4913"), "")
+		r.check(os.Remove(r.path("4913")))
+		r.nothingBut(s)
+	})
+}
+
+func TestFileKeepsLastGood(t *testing.T) {
+	const valid = "a-node1"
+	for _, c := range []struct {
+		name, content, part string
+		fresh               Reason // where there is nothing to keep
+	}{
+		{"SP-14 not YAML", "a: [", "YAML", Refused},
+		{"SP-14 no image", strings.ReplaceAll(manifestOf("a", ""), "image:", "imaeg:"), "image", Refused},
+		{"SP-15 empty", "", "empty", Refused},
+		{"SP-15 half", manifestOf("a", "")[:60], "spec", Refused},
+		{"SP-9 two documents", manifestOf("a", "") + "---\n" + manifestOf("b", ""), "second document", Refused},
+		{"SP-8 list", `{"apiVersion":"v1","kind":"List","items":[]}`, "one Pod", Refused},
+		{"SP-7 too large", manifestOf("a", "") + strings.Repeat("# padding\n", sizeLimit/10), "read limit", Unreadable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			r.write(r.path("a.yaml"), manifestOf("a", "1"))
+			r.start(time.Hour)
+			good := r.next()
+
+			r.write(r.path("a.yaml"), c.content)
+			bad := r.next()
+			r.want(bad, valid)
+			if bad.Pods[0] != good.Pods[0] {
+				t.Error("the pod is another one")
+			}
+			p := r.problem(bad, "a.yaml", Kept, c.part)
+			if p.Pod != pod.KeyOf(good.Pods[0]) || !strings.Contains(p.Hint, "remove the file") {
+				t.Errorf("problem %+v", p)
+			}
+
+			r.run("and across a restart", func(t *testing.T) {
+				r.stop()
+				r.start(time.Hour)
+				again := r.next()
+				r.want(again, valid)
+				if again.Pods[0].UID != good.Pods[0].UID {
+					t.Error("the UID changed: the pod would be restarted")
+				}
+				r.problem(again, "a.yaml", Kept, c.part)
+			})
+			r.run("until it is good again or removed", func(t *testing.T) {
+				r.write(r.path("a.yaml"), manifestOf("a", "1"))
+				s := r.next()
+				if len(s.Problems) != 0 || s.Pods[0].UID != good.Pods[0].UID {
+					t.Errorf("problems %v", s.Problems)
+				}
+				r.check(os.Remove(r.path("a.yaml")))
+				r.want(r.next())
+				r.write(r.path("a.yaml"), c.content)
+				s = r.next()
+				r.want(s)
+				r.problem(s, "a.yaml", c.fresh, c.part)
+			})
+		})
+	}
+}
+
+func TestFileHalfWritten(t *testing.T) {
+	r := newRig(t)
+	r.write(r.path("a.yaml"), manifestOf("a", "1"))
+	r.start(time.Hour)
+	first := r.next()
+
+	r.run("SP-15 a writer is waited for", func(t *testing.T) {
+		f, err := os.Create(r.path("a.yaml"))
+		r.check(err)
+		content := manifestOf("a", "2")
+		for i := range content { // a slow writer, event by event
+			_, err = f.WriteString(content[i : i+1])
+			r.check(err)
+		}
+		r.check(f.Close())
+		s := r.next()
+		if len(s.Problems) != 0 || s.Pods[0].UID == first.Pods[0].UID {
+			t.Errorf("saw something in between: %v, problems %v", names(s), s.Problems)
+		}
+		r.nothingBut(s)
+	})
+	r.run("SP-15 but not for ever", func(t *testing.T) {
+		f, err := os.Create(r.path("b.yaml"))
+		r.check(err)
+		defer f.Close()
+		_, err = f.WriteString(manifestOf("b", ""))
+		r.check(err)
+		r.want(r.next(), "a-node1", "b-node1")
+	})
+}
+
+func TestFileDuplicates(t *testing.T) {
+	r := newRig(t)
+	r.write(r.path("b.yaml"), manifestOf("twin", "b"))
+	r.write(r.path("c.yaml"), manifestOf("twin", "c"))
+	r.start(200 * time.Millisecond)
+	s := r.next()
+
+	r.run("SP-19 the first wins and the other is reported", func(t *testing.T) {
+		r.want(s, "twin-node1")
+		if s.Pods[0].Spec.Containers[0].Args[0] != "b" {
+			t.Error("the last won")
+		}
+		p := r.problem(s, "c.yaml", Duplicate, "b.yaml")
+		if p.Pod.Name != "twin-node1" {
+			t.Errorf("problem %+v", p)
+		}
+	})
+	r.run("SP-19 events and lists do not flip it", func(t *testing.T) {
+		now := time.Now()
+		r.check(os.Chtimes(r.path("c.yaml"), now, now))
+		r.write(r.path("c.yaml"), manifestOf("twin", "c")+"# touched\n")
+		r.nothingBut(s)
+	})
+	r.run("SP-19 removing the loser changes nothing for the winner", func(t *testing.T) {
+		r.check(os.Remove(r.path("c.yaml")))
+		after := r.next()
+		if after.Pods[0] != s.Pods[0] || len(after.Problems) != 0 {
+			t.Errorf("pods %v, problems %v", names(after), after.Problems)
+		}
+	})
+	r.run("a UID given twice", func(t *testing.T) {
+		given := func(name string) string {
+			return strings.Replace(manifestOf(name, ""), "metadata:\n", "metadata:\n  uid: mine\n", 1)
+		}
+		r.write(r.path("x.yaml"), given("mine1"))
+		r.want(r.next(), "twin-node1", "mine1-node1")
+		r.write(r.path("y.yaml"), given("mine2"))
+		after := r.next()
+		r.want(after, "twin-node1", "mine1-node1")
+		r.problem(after, "y.yaml", Duplicate, "x.yaml")
+	})
+}
+
+func TestFilePlace(t *testing.T) {
+	t.Run("SP-2 a missing path is an empty set, and noticed when it comes", func(t *testing.T) {
+		r := newRig(t)
+		r.check(os.RemoveAll(filepath.Dir(r.dir)))
+		r.start(time.Hour)
+		r.want(r.next())
+		r.mkdir(r.dir)
+		r.write(r.path("a.yaml"), manifestOf("a", ""))
+		r.want(r.next(), "a-node1")
+	})
+	t.Run("SP-20 the directory goes and comes back", func(t *testing.T) {
+		r := newRig(t)
+		r.write(r.path("a.yaml"), manifestOf("a", ""))
+		r.start(time.Hour)
+		first := r.next()
+		r.check(os.Rename(r.dir, r.dir+".away"))
+		r.want(r.next())
+		r.check(os.Rename(r.dir+".away", r.dir))
+		again := r.next()
+		r.want(again, "a-node1")
+		if again.Pods[0].UID != first.Pods[0].UID {
+			t.Error("another UID")
+		}
+		r.write(r.path("b.yaml"), manifestOf("b", ""))
+		r.want(r.next(), "a-node1", "b-node1")
+	})
+	t.Run("SP-2 a single file", func(t *testing.T) {
+		r := newRig(t)
+		dir := r.dir
+		r.dir = filepath.Join(dir, "just-this")
+		r.write(r.dir, manifestOf("a", "1"))
+		r.start(time.Hour)
+		r.want(r.next(), "a-node1")
+		r.write(filepath.Join(dir, "neighbour.yaml"), manifestOf("n", ""))
+		r.check(atomicfile.Write(r.dir, []byte(manifestOf("b", "2")), 0o600))
+		r.want(r.next(), "b-node1")
+		r.check(os.Remove(r.dir))
+		r.want(r.next())
+	})
+	t.Run("SP-2 neither directory nor file", func(t *testing.T) {
+		r := newRig(t)
+		r.dir = filepath.Join(r.dir, "fifo")
+		r.check(unix.Mkfifo(r.dir, 0o600))
+		r.start(time.Hour)
+		s := r.next()
+		r.want(s)
+		r.problem(s, "fifo", Unreadable, "no regular file")
+	})
+}
+
+func TestFileListsNowAndThen(t *testing.T) {
+	r := newRig(t)
+	target := filepath.Join(filepath.Dir(r.dir), "target.yaml")
+	r.write(target, manifestOf("a", "1"))
+	r.check(os.Symlink(target, r.path("a.yaml")))
+	r.start(50 * time.Millisecond)
+	first := r.next()
+	r.run("SP-1, SP-6 what a link leads to is found by the list", func(t *testing.T) {
+		r.check(atomicfile.Write(target, []byte(manifestOf("a", "2")), 0o600))
+		if s := r.next(); s.Pods[0].UID == first.Pods[0].UID {
+			t.Error("the same pod")
+		}
+	})
+}
+
+func TestFileWithoutInotify(t *testing.T) {
+	r := newRig(t)
+	r.write(r.path("a.yaml"), manifestOf("a", ""))
+	s := File(FileOptions{Path: r.dir, Node: "n", Interval: time.Hour, Log: slog.New(slog.DiscardHandler)})
+	r.run("SP-6 a watch that fails is tried again after 1 s to 20 s", func(t *testing.T) {
+		s.o.Path = r.path(strings.Repeat("x", 300)) // no name is that long
+		for _, want := range []time.Duration{1, 2, 4, 8, 16, 20, 20} {
+			s.arm()
+			if got := s.untilList(); got != want*time.Second {
+				t.Errorf("retry after %s, want %d s", got, want)
+			}
+		}
+		if len(s.unwatched) != 1 || s.unwatched[0].Reason != Unwatched || s.unwatched[0].Hint == "" {
+			t.Errorf("problems %v", s.unwatched)
+		}
+		s.o.Path = r.dir
+		s.arm()
+		if s.watch == nil || len(s.unwatched) != 0 || s.untilList() != time.Hour {
+			t.Error("not recovered")
+		}
+		s.dropWatch()
+	})
+}
