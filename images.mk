@@ -1,0 +1,32 @@
+# The real components, built from pinned Go modules: see images/README.md.
+
+.PHONY: images images-upstream images-dir images-deps images-pin images-prune
+
+# What building needs beside Go: a file or command, and the package it is in.
+IMAGES_DEPS := gcc:gcc pkg-config:pkg-config /usr/lib/*/libc.a:libc6-dev /usr/lib/*/libseccomp.a:libseccomp-dev
+
+images: ## Build the component images, the engine and kubectl, unless the cache has them
+	@dir=$$(images/dir.sh); test -f "$$dir/SHA256SUMS" || { \
+		$(MAKE) --no-print-directory images-deps && cd images && go run . build -dir "$$dir"; }
+
+images-upstream: ## Also build the upstream kubeadm and kubelet, to compare with
+	@dir=$$(images/dir.sh); test -f "$$dir/bin/kubelet" || { \
+		$(MAKE) --no-print-directory images-deps && cd images && go run . build -dir "$$dir" -upstream; }
+
+images-dir: ## Print the directory that holds what `make images` built
+	@images/dir.sh
+
+images-deps: ## Install what building the images needs, if it is missing
+	@missing=; for dep in $(IMAGES_DEPS); do \
+		have=$${dep%%:*}; \
+		command -v "$$have" >/dev/null || ls $$have >/dev/null 2>&1 || missing="$$missing $${dep##*:}"; \
+	done; \
+	test -z "$$missing" || { \
+		echo "installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+
+images-pin: ## Write the versions of images/versions.env into the modules that build the components
+	cd images && go run . pin -src .
+
+images-prune: ## Remove from the cache what other versions of images/ built
+	@dir=$$(images/dir.sh); find "$$(dirname "$$dir")" -mindepth 1 -maxdepth 1 -type d ! -path "$$dir" -exec rm -rf {} +
