@@ -1,8 +1,8 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -42,14 +42,18 @@ func honouredKubeletArgs() []string { return []string{"node-ip", "node-labels"} 
 // and has no effect.
 func kubeletWarnings(at positions) []string {
 	var ignored []string
-	for _, key := range slices.Sorted(maps.Keys(at)) {
+	for key, p := range at {
 		kind, path, _ := strings.Cut(key, " ")
-		if kind != kindKubelet || path == "" || strings.ContainsAny(path, ".[") {
-			continue
+		top := path != "" && !strings.ContainsAny(path, ".[")
+		if kind == kindKubelet && top && !p.blank && !slices.Contains(honouredKubeletFields(), path) {
+			ignored = append(ignored, path)
 		}
-		if !at[key].blank && !slices.Contains(honouredKubeletFields(), path) {
-			ignored = append(ignored, fmt.Sprintf("line %d: %s: %s is not honoured", at[key].line, kindKubelet, path))
-		}
+	}
+	slices.SortFunc(ignored, func(a, b string) int {
+		return cmp.Or(cmp.Compare(at[kindKubelet+" "+a].line, at[kindKubelet+" "+b].line), cmp.Compare(a, b))
+	})
+	for n, path := range ignored {
+		ignored[n] = fmt.Sprintf("line %d: %s: %s is not honoured", at[kindKubelet+" "+path].line, kindKubelet, path)
 	}
 	return ignored
 }

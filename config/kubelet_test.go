@@ -1,0 +1,135 @@
+package config
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+)
+
+// golden compares got with a file of testdata, or rewrites the file.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
+func TestDefaultKubelet(t *testing.T) {
+	var k kubeletv1beta1.KubeletConfiguration
+	DefaultKubelet(&k)
+	data, err := MarshalKubelet(&k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/kubelet/defaults.yaml", string(data))
+}
+
+// The file is what the upstream kubelet v1.37.2 fills into an empty document.
+func TestDefaultKubeletIsTheUpstreamOne(t *testing.T) {
+	data, err := os.ReadFile("testdata/kubelet/upstream-defaults.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]any
+	if err := yaml.Unmarshal(data, &want); err != nil {
+		t.Fatal(err)
+	}
+	// See DefaultKubelet for why boot differs here.
+	delete(want, "cgroupDriver")
+	want["containerRuntimeEndpoint"] = ""
+	want["failCgroupV1"] = false
+	var k kubeletv1beta1.KubeletConfiguration
+	DefaultKubelet(&k)
+	data, err = MarshalKubelet(&k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := yaml.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDefaultKubeletFollowsWhatIsSet(t *testing.T) {
+	k := kubeletv1beta1.KubeletConfiguration{MaxParallelImagePulls: ptr.To[int32](4)}
+	k.NodeStatusUpdateFrequency.Duration = 7
+	DefaultKubelet(&k)
+	if *k.SerializeImagePulls {
+		t.Error("several parallel pulls, and serial all the same")
+	}
+	if k.NodeStatusReportFrequency.Duration != 7 {
+		t.Errorf("report frequency %s; want the update frequency", k.NodeStatusReportFrequency.Duration)
+	}
+}
+
+func TestLoadKubelet(t *testing.T) {
+	const head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+	tests := []struct {
+		name, data string
+		warnings   []string
+		err        string
+	}{
+		{name: "honoured", data: head + "staticPodPath: /m\nauthentication: {anonymous: {enabled: true}}\n"},
+		{
+			name: "ignored", data: head + "runOnce: true\nevictionHard: {memory.available: 5%}\nimageMinimumGCAge: 0s\nfailSwapOn: false\n",
+			warnings: []string{
+				"line 3: KubeletConfiguration: runOnce is not honoured",
+				"line 4: KubeletConfiguration: evictionHard is not honoured",
+				"line 6: KubeletConfiguration: failSwapOn is not honoured",
+			},
+		},
+		{name: "beside boot's own", data: head + "---\napiVersion: boot.internal/v1\nkind: BootConfiguration\nnetwork: none\n"},
+		{name: "wrong", data: head + "port: -1\n", err: "read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 7: port: -1 is not a port; ports go from 1 to 65535"},
+		{name: "unknown", data: head + "maxpods: 1\n", err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 1: maxpods: unknown field; did you mean "maxPods"?`},
+		{name: "of something else", data: "", err: "read kubelet.yaml: the file has no KubeletConfiguration; boot reads " + supported()},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := LoadKubelet("kubelet.yaml", []byte(tt.data))
+			if err != nil || tt.err != "" {
+				if err == nil || err.Error() != tt.err {
+					t.Fatalf("error %v; want %s", err, tt.err)
+				}
+				return
+			}
+			if diff := cmp.Diff(tt.warnings, l.Warnings); diff != "" {
+				t.Error(diff)
+			}
+			if l.Kubelet.MaxPods != 110 || l.Boot.ImagesDir == "" {
+				t.Errorf("not defaulted: %+v", l)
+			}
+			if want := strings.Contains(tt.data, "network: none"); want != (l.Boot.Network == NetworkNone) {
+				t.Errorf("network %q", l.Boot.Network)
+			}
+		})
+	}
+	if l, err := LoadKubelet("", nil); err != nil || l.Kubelet.Port != 10250 {
+		t.Errorf("without a file: %+v, %v", l, err)
+	}
+}
+
+// The table of honoured fields must name fields that exist.
+func TestHonouredKubeletFieldsExist(t *testing.T) {
+	for _, f := range honouredKubeletFields() {
+		if find(kubeletType(), f, 1) == "" {
+			t.Errorf("%s is not a field of KubeletConfiguration", f)
+		}
+	}
+}
