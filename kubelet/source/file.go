@@ -33,6 +33,7 @@ type FileSource struct {
 
 	files     map[string]*file     // by path
 	listing   []Problem            // about names, and the directory as a whole
+	listed    bool                 // the path could be listed at least once
 	unwatched []Problem            // why there is no watch; none if there is
 	retry     time.Duration        // back-off of a watch that failed
 	writing   map[string]time.Time // files somebody may be in the middle of, and how long to wait
@@ -217,7 +218,8 @@ func (s *FileSource) closeSettled(now time.Time) []string {
 // send calls out if the set of pods or problems is another than before.
 func (s *FileSource) send(out func(Snapshot)) {
 	next := s.snapshot()
-	if s.sent != nil && slices.Equal(s.sent.Pods, next.Pods) && slices.Equal(s.sent.Problems, next.Problems) {
+	if s.sent != nil && slices.Equal(s.sent.Pods, next.Pods) && slices.Equal(s.sent.Problems, next.Problems) &&
+		s.sent.Partial == next.Partial {
 		return
 	}
 	s.sent = &next
@@ -240,7 +242,7 @@ func (s *FileSource) snapshot() Snapshot {
 			problems = append(problems, duplicate(path, other, f.pod))
 		}
 	}
-	return Snapshot{Origin: pod.SourceFile, Pods: d.pods, Problems: problems}
+	return Snapshot{Origin: pod.SourceFile, Pods: d.pods, Problems: problems, Partial: !s.listed}
 }
 
 func duplicate(path, other string, p *v1.Pod) Problem {

@@ -26,12 +26,12 @@ func NewMerge(origins ...string) *Merge {
 // is dropped.
 func (m *Merge) Put(s Snapshot) { m.latest[s.Origin] = s }
 
-// Synced reports whether the origin has sent its first snapshot. Each origin
+// Synced reports whether the origin has sent a whole snapshot. Each origin
 // alone decides about its own pods (SP-45): until it has synced, what runs in
 // its name must be left alone.
 func (m *Merge) Synced(origin string) bool {
-	_, ok := m.latest[origin]
-	return ok
+	s, ok := m.latest[origin]
+	return ok && !s.Partial
 }
 
 // Desired returns all pods wanted now, one for each key and UID, and all

@@ -43,7 +43,7 @@ func (s *FileSource) scan(dirty func(path string) bool) {
 		s.recallAll()
 		return
 	}
-	s.listing = problems
+	s.listing, s.listed = problems, true
 	gone := func(path string) bool { return !slices.Contains(paths, path) }
 	maps.DeleteFunc(s.files, func(path string, _ *file) bool { return gone(path) })
 	s.memory.forget(gone)
@@ -225,6 +225,9 @@ func (s *FileSource) recall(path string, f *file) {
 
 // recallAll stands in for a first list that failed.
 func (s *FileSource) recallAll() {
+	if s.listed {
+		return
+	}
 	for path := range s.memory.before {
 		if s.files[path] == nil {
 			f := &file{failure: "not read since boot was started"}

@@ -23,6 +23,10 @@ type Snapshot struct {
 	Origin   string // pod.SourceFile, pod.SourceHTTP or pod.SourceAPI
 	Pods     []*v1.Pod
 	Problems []Problem
+	// Partial is set while the origin could not be read yet: what is in Pods is
+	// wanted, but what runs in the origin's name and is not in there must be
+	// left alone.
+	Partial bool
 }
 
 // A Reason says what became of a document with a problem. It serves as the

@@ -95,7 +95,7 @@ func misfit(path string, value any, err error) Issue {
 	if !errors.As(err, &te) {
 		return Issue{Field: path, Message: fmt.Sprintf("%v: %v", value, err)}
 	}
-	issue := Issue{Field: path, Message: fmt.Sprintf("a %s cannot be read as %s", te.Value, te.Type)}
+	issue := Issue{Field: path, Message: fmt.Sprintf("%s where %s is expected", te.Value, te.Type)}
 	if te.Type.Kind() == reflect.String && te.Value != "object" && te.Value != "array" {
 		issue.Hint = "put the value into quotes" // YAML takes y, on and 1.0 for something else
 	}

@@ -146,17 +146,18 @@ func syntaxMessage(err error) string {
 // line returns the line of the field, or of the nearest field around it that
 // is written in the document.
 func (d *document) line(path string) int {
-	node, step := d.root, ""
-	line := 0
-	for node != nil {
-		line = node.Line
-		if step, path = nextStep(path); step == "" {
+	if d.root == nil {
+		return 0
+	}
+	node, line := d.root, d.root.Line
+	for path != "" {
+		var step string
+		step, path = nextStep(path)
+		next, at := child(node, step)
+		if next == nil {
 			break
 		}
-		var at int
-		if node, at = child(node, step); at > 0 {
-			line = at
-		}
+		node, line = next, at
 	}
 	return line
 }
