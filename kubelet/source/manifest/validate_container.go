@@ -114,6 +114,9 @@ func (c *checker) ports(path *field.Path, ports []v1.ContainerPort) {
 		if p.HostPort != 0 {
 			c.invalid(at.Child("hostPort"), p.HostPort, validation.IsValidPortNum(int(p.HostPort))...)
 		}
+		if c.pod.Spec.HostNetwork && p.HostPort != p.ContainerPort {
+			c.invalid(at.Child("hostPort"), p.HostPort, "must match containerPort on the host network")
+		}
 		oneOf(c, at.Child("protocol"), p.Protocol, v1.ProtocolTCP, v1.ProtocolUDP, v1.ProtocolSCTP)
 	}
 }
