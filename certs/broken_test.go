@@ -12,10 +12,10 @@ import (
 // A run may end between any two writes. The next one finishes its work, and
 // whatever authority the first made stays.
 func TestKilledAfterAnyWrite(t *testing.T) {
-	total := len(apply(t, newPKI(t, options(t.TempDir())).All()))
+	total := len(apply(t, New(options(t.TempDir())).All()))
 	for n := range total {
 		dir := t.TempDir()
-		p := newPKI(t, options(dir))
+		p := New(options(dir))
 		applySome(t, p.All(), n)
 		before := files(t, dir)
 		if len(before) != n {
@@ -41,9 +41,9 @@ func TestKilledWhileRenewing(t *testing.T) {
 		p := build(t)
 		before := files(t, p.o.Dir)
 		o := p.o
-		o.NodeName, o.AdvertiseAddress, o.Period = "node-2", o.AdvertiseAddress.Next(), year/2
+		o.NodeName, o.AdvertiseAddress, o.Period = "node-2", "192.0.2.11", year/2
 		o.APIServerSANs, o.LocalEndpoint, o.ControlPlaneEndpoint = []string{"new.example"}, "https://192.0.2.11:6443", "https://new.example"
-		p = newPKI(t, o)
+		p = New(o)
 		applySome(t, p.All(), n)
 		apply(t, p.All())
 		fits(t, p)

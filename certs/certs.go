@@ -10,8 +10,6 @@ package certs
 
 import (
 	"crypto/x509"
-	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 )
@@ -22,18 +20,18 @@ type Options struct {
 	KubernetesDir string // of the kubeconfigs: /etc/kubernetes
 	KubeletDir    string // of the kubelet's own identity: /var/lib/kubelet/pki
 
-	ClusterName          string     // what kubeconfigs call the cluster
-	NodeName             string     // of this node
-	AdvertiseAddress     netip.Addr // where this node's API server and etcd are reached
-	ServiceIP            netip.Addr // of the Service default/kubernetes
-	DNSDomain            string     // of the cluster: "cluster.local"
-	ControlPlaneHost     string     // name or address shared by all API servers; may be empty
-	APIServerSANs        []string   // further names and addresses of the API server
-	EtcdServerSANs       []string   // further names and addresses of etcd to its clients
-	EtcdPeerSANs         []string   // further names and addresses of etcd to its peers
-	ExternalEtcd         bool       // etcd and its certificates are somebody else's
-	ControlPlaneEndpoint string     // URL people reach the API at: admin.conf's server
-	LocalEndpoint        string     // URL of this node's API server, for its own components
+	ClusterName          string   // what kubeconfigs call the cluster
+	NodeName             string   // of this node
+	AdvertiseAddress     string   // IP at which this node's API server and etcd are reached
+	ServiceIP            string   // of the Service default/kubernetes
+	DNSDomain            string   // of the cluster: "cluster.local"
+	ControlPlaneHost     string   // name or address shared by all API servers; may be empty
+	APIServerSANs        []string // further names and addresses of the API server
+	EtcdServerSANs       []string // further names and addresses of etcd to its clients
+	EtcdPeerSANs         []string // further names and addresses of etcd to its peers
+	ExternalEtcd         bool     // etcd and its certificates are somebody else's
+	ControlPlaneEndpoint string   // URL people reach the API at: admin.conf's server
+	LocalEndpoint        string   // URL of this node's API server, for its own components
 
 	Algorithm Algorithm     // of new keys
 	CAPeriod  time.Duration // how long a new CA lives
@@ -56,15 +54,7 @@ const (
 type PKI struct{ o Options }
 
 // New fills in the table. It reads and writes nothing.
-func New(o Options) (*PKI, error) {
-	if _, err := o.Algorithm.request(); err != nil {
-		return nil, err
-	}
-	if o.CAPeriod <= 0 || o.Period <= 0 {
-		return nil, fmt.Errorf("certificates cannot live %s, nor CAs %s", o.Period, o.CAPeriod)
-	}
-	return &PKI{o}, nil
-}
+func New(o Options) *PKI { return &PKI{o} }
 
 // An Item is one thing the PKI keeps: a CA, a certificate, the service account
 // keys or a kubeconfig.
@@ -111,14 +101,8 @@ const (
 	Fits     State = "fits"
 )
 
-// EtcdCerts returns etcd's CA and all it signs, in the order to make them:
-// none if etcd is external.
-func (p *PKI) EtcdCerts() []Item {
-	if p.o.ExternalEtcd {
-		return nil
-	}
-	return p.certs(etcdTable(p.o))
-}
+// EtcdCerts returns etcd's CA and all it signs, in the order to make them.
+func (p *PKI) EtcdCerts() []Item { return p.certs(etcdTable(p.o)) }
 
 // ClusterCerts returns everything but etcd's, in the order to make them.
 func (p *PKI) ClusterCerts() []Item {
@@ -136,9 +120,13 @@ func (p *PKI) Kubeconfigs() []Item {
 	return items
 }
 
-// All returns every item of the PKI.
+// All returns every item of the PKI, etcd's only if etcd is not external.
 func (p *PKI) All() []Item {
-	return slices.Concat(p.EtcdCerts(), p.ClusterCerts(), p.Kubeconfigs())
+	var etcd []Item
+	if !p.o.ExternalEtcd {
+		etcd = p.EtcdCerts()
+	}
+	return slices.Concat(etcd, p.ClusterCerts(), p.Kubeconfigs())
 }
 
 func (p *PKI) certs(table []row) []Item {

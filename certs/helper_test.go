@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,8 +25,8 @@ func options(dir string) Options {
 
 		ClusterName:          "kubernetes",
 		NodeName:             "node-1",
-		AdvertiseAddress:     netip.MustParseAddr("192.0.2.10"),
-		ServiceIP:            netip.MustParseAddr("10.96.0.1"),
+		AdvertiseAddress:     "192.0.2.10",
+		ServiceIP:            "10.96.0.1",
 		DNSDomain:            "cluster.local",
 		ControlPlaneHost:     "api.example",
 		APIServerSANs:        []string{"*.example", "198.51.100.7"},
@@ -42,19 +41,10 @@ func options(dir string) Options {
 	}
 }
 
-func newPKI(t *testing.T, o Options) *PKI {
-	t.Helper()
-	p, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 // build makes a whole PKI in a new directory.
 func build(t *testing.T) *PKI {
 	t.Helper()
-	p := newPKI(t, options(t.TempDir()))
+	p := New(options(t.TempDir()))
 	apply(t, p.All())
 	return p
 }

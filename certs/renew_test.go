@@ -107,14 +107,14 @@ func TestWhatNoLongerFitsIsMadeAnew(t *testing.T) {
 func TestANewAddressRenewsExactlyWhatNamesIt(t *testing.T) {
 	p := build(t)
 	o := p.o
-	o.AdvertiseAddress = o.AdvertiseAddress.Next()
+	o.AdvertiseAddress = "192.0.2.11"
 	o.LocalEndpoint = "https://192.0.2.11:6443"
 	want := []string{
 		"server.key", "server.crt", "peer.key", "peer.crt",
 		"apiserver.key", "apiserver.crt", "kubelet.key", "kubelet.crt",
 		"kubelet.conf", "controller-manager.conf", "scheduler.conf",
 	}
-	if diff := cmp.Diff(want, apply(t, newPKI(t, o).All())); diff != "" {
+	if diff := cmp.Diff(want, apply(t, New(o).All())); diff != "" {
 		t.Fatal(diff)
 	}
 }
@@ -123,7 +123,7 @@ func TestMoreNamesThanWantedFit(t *testing.T) {
 	p := build(t)
 	o := p.o
 	o.APIServerSANs = nil
-	if wrote := apply(t, newPKI(t, o).All()); len(wrote) > 0 {
+	if wrote := apply(t, New(o).All()); len(wrote) > 0 {
 		t.Fatalf("wrote %v", wrote)
 	}
 }
@@ -197,7 +197,7 @@ func TestClockBehind(t *testing.T) {
 func TestNoLongerThanTheCA(t *testing.T) {
 	o := options(t.TempDir())
 	o.CAPeriod = 30 * 24 * time.Hour
-	apply(t, newPKI(t, o).All())
+	apply(t, New(o).All())
 	ca := readCert(t, Tree(o.Dir).CA.Cert)
 	leaf := readCert(t, Tree(o.Dir).APIServer.Cert)
 	if !leaf.NotAfter.Equal(ca.NotAfter) {

@@ -44,7 +44,7 @@ func clusterTable(o Options) []row {
 		{
 			name: "kubelet", desc: "Generate the kubelet's serving certificate",
 			files: KubeletTree(o.KubeletDir).Serving, ca: &ca, cn: nodeUser(o), org: "system:nodes",
-			usages: []string{server}, hosts: []string{o.NodeName, o.AdvertiseAddress.String()},
+			usages: []string{server}, hosts: []string{o.NodeName, o.AdvertiseAddress},
 		},
 		proxyCA,
 		{
@@ -125,7 +125,7 @@ func nodeUser(o Options) string { return "system:node:" + o.NodeName }
 func apiServerHosts(o Options) []string {
 	hosts := []string{
 		o.NodeName, "kubernetes", "kubernetes.default", "kubernetes.default.svc",
-		"kubernetes.default.svc." + o.DNSDomain, o.ServiceIP.String(), o.AdvertiseAddress.String(),
+		"kubernetes.default.svc." + o.DNSDomain, o.ServiceIP, o.AdvertiseAddress,
 	}
 	if o.ControlPlaneHost != "" {
 		hosts = append(hosts, o.ControlPlaneHost)
@@ -134,5 +134,5 @@ func apiServerHosts(o Options) []string {
 }
 
 func etcdHosts(o Options, more []string) []string {
-	return append([]string{o.NodeName, "localhost", o.AdvertiseAddress.String(), "127.0.0.1", "::1"}, more...)
+	return append([]string{o.NodeName, "localhost", o.AdvertiseAddress, "127.0.0.1", "::1"}, more...)
 }

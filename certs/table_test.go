@@ -47,7 +47,7 @@ var expected = []struct {
 
 func TestEveryCertificate(t *testing.T) {
 	dir := t.TempDir()
-	p := newPKI(t, options(dir))
+	p := New(options(dir))
 	before := time.Now()
 	apply(t, p.All())
 
@@ -175,7 +175,7 @@ func TestPKIOfEachKind(t *testing.T) {
 		t.Run(string(algorithm), func(t *testing.T) {
 			o := options(t.TempDir())
 			o.Algorithm = algorithm
-			p := newPKI(t, o)
+			p := New(o)
 			apply(t, p.All())
 			for _, info := range p.Inspect() {
 				if info.State != Fits {
@@ -186,23 +186,15 @@ func TestPKIOfEachKind(t *testing.T) {
 	}
 }
 
-func TestNewRefusesWhatCannotBe(t *testing.T) {
-	o := options(t.TempDir())
-	o.Algorithm = "DSA"
-	_, err := New(o)
+func TestUnknownAlgorithm(t *testing.T) {
+	_, err := Algorithm("DSA").newKey()
 	wantError(t, err, `no key algorithm is called "DSA"`, "ECDSA-P256")
-
-	o = options(t.TempDir())
-	o.Period = 0
-	if _, err := New(o); err == nil {
-		t.Error("took a life of nothing")
-	}
 }
 
 func TestExternalEtcdNeedsNoCertificatesOfOurs(t *testing.T) {
 	o := options(t.TempDir())
 	o.ExternalEtcd = true
-	p := newPKI(t, o)
+	p := New(o)
 	apply(t, p.All())
 	if _, err := os.Stat(filepath.Join(o.Dir, "etcd")); !os.IsNotExist(err) {
 		t.Errorf("made a directory for etcd: %v", err)
@@ -221,7 +213,7 @@ func TestTreeNamesEveryFile(t *testing.T) {
 	} {
 		want = append(want, pair.Cert, pair.Key)
 	}
-	apply(t, newPKI(t, o).All())
+	apply(t, New(o).All())
 	var got []string
 	for path := range files(t, dir) {
 		got = append(got, path)

@@ -42,7 +42,7 @@ func trace(ctx context.Context, r Runner, steps ...Step) (string, error) {
 	return b.String(), err
 }
 
-func failing(err error) Phase {
+func fails(err error) Phase {
 	return PlanFunc(func(context.Context) ([]Change, error) { return nil, err })
 }
 
@@ -51,7 +51,7 @@ func TestRunner(t *testing.T) {
 	a, c := filepath.Join(dir, "a"), filepath.Join(dir, "c")
 	steps := []Step{
 		{Name: "a", Phase: fileIs(a, "1")},
-		{Name: "b", Phase: failing(errors.New("boom"))},
+		{Name: "b", Phase: fails(errors.New("boom"))},
 		{Name: "c", Phase: fileIs(c, "2")},
 	}
 	skip := func(name string) bool { return name == "b" }

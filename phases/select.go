@@ -13,22 +13,27 @@ type Entry struct {
 }
 
 // List returns the steps by name, each group's before its members, whatever
-// order they run in.
+// order they run in. A phase whose work is done in two places is listed once.
 func List(steps []Step) []Entry {
 	var entries []Entry
 	for _, s := range steps {
-		entry := Entry{s.Name, s.Desc}
 		group, _, member := strings.Cut(s.Name, "/")
-		if !member {
-			entries = append(entries, entry)
+		switch {
+		case listed(entries, s.Name):
 			continue
-		}
-		if !slices.ContainsFunc(entries, func(e Entry) bool { return e.Name == group }) {
+		case !member:
+			entries = append(entries, Entry{s.Name, s.Desc})
+			continue
+		case !listed(entries, group):
 			entries = append(entries, Entry{group, groupDesc(group)})
 		}
-		entries = slices.Insert(entries, endOf(entries, group), entry)
+		entries = slices.Insert(entries, endOf(entries, group), Entry{s.Name, s.Desc})
 	}
 	return entries
+}
+
+func listed(entries []Entry, name string) bool {
+	return slices.ContainsFunc(entries, func(e Entry) bool { return e.Name == name })
 }
 
 // endOf returns the index after the last entry that belongs to group.

@@ -10,7 +10,7 @@ import (
 
 func selectable() []Step {
 	var steps []Step
-	for _, name := range []string{"preflight", "certs/etcd-ca", "etcd/local", "certs/ca", "certs/apiserver", "certsish"} {
+	for _, name := range []string{"preflight", "certs/etcd-ca", "etcd/local", "certs/ca", "certs/apiserver", "certsish", "certs/ca"} {
 		steps = append(steps, Step{Name: name, Desc: "do " + name})
 	}
 	return steps
@@ -35,9 +35,9 @@ func TestListKeepsGroupsTogether(t *testing.T) {
 func TestOnlyAndSkipping(t *testing.T) {
 	for _, tt := range []struct{ name, want string }{
 		{"preflight", "preflight"},
-		{"certs", "certs/etcd-ca certs/ca certs/apiserver"},
-		{"certs/all", "certs/etcd-ca certs/ca certs/apiserver"},
-		{"certs/ca", "certs/ca"},
+		{"certs", "certs/etcd-ca certs/ca certs/apiserver certs/ca"},
+		{"certs/all", "certs/etcd-ca certs/ca certs/apiserver certs/ca"},
+		{"certs/ca", "certs/ca certs/ca"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			only, err := Only(selectable(), tt.name)

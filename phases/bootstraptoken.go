@@ -1,0 +1,175 @@
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+	tokenutil "k8s.io/cluster-bootstrap/token/util"
+	"k8s.io/cluster-bootstrap/util/secrets"
+
+	"boot.internal/config"
+)
+
+// A bootstrapToken lets nodes join: the tokens, the rules for their bearers and
+// the public word on which CA to trust.
+type bootstrapToken struct {
+	api    apiServer
+	tokens []config.BootstrapToken
+	// generated says that nobody asked for this very token: any usable one that
+	// the cluster has serves as well.
+	generated bool
+	caPath    string
+	server    string
+}
+
+// Plan implements Phase.
+func (p bootstrapToken) Plan(ctx context.Context) ([]Change, error) {
+	changes, err := p.planTokens(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := p.api.planObjects(ctx, joinRules()...)
+	if err != nil {
+		return nil, err
+	}
+	info, err := p.planClusterInfo(ctx)
+	return slices.Concat(changes, rules, info), err
+}
+
+func (p bootstrapToken) planTokens(ctx context.Context) ([]Change, error) {
+	if p.generated {
+		usable, err := usableToken(ctx, p.api)
+		if err != nil || usable != "" {
+			return nil, err
+		}
+	}
+	var changes []Change
+	for _, token := range p.tokens {
+		change, err := p.planToken(ctx, token)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, change...)
+	}
+	return changes, nil
+}
+
+// planToken leaves a token alone that is there with the same secret: when it
+// ends was decided when it was made.
+func (p bootstrapToken) planToken(ctx context.Context, token config.BootstrapToken) ([]Change, error) {
+	want, err := toUnstructured(tokenSecret(token, time.Time{}))
+	if err != nil {
+		return nil, err
+	}
+	live, err := p.api.get(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	verb := "create "
+	if live != nil {
+		have, err := toSecret(live)
+		if err != nil {
+			return nil, err
+		}
+		if !secrets.HasExpired(have, time.Now()) {
+			return nil, sameToken(have, token)
+		}
+		verb = "renew "
+	}
+	return []Change{{verb + describe(want), func(ctx context.Context) error {
+		obj, err := toUnstructured(tokenSecret(token, time.Now()))
+		if err != nil {
+			return err
+		}
+		return p.api.apply(ctx, obj)
+	}}}, nil
+}
+
+// sameToken refuses to take somebody else's token from them.
+func sameToken(have *corev1.Secret, token config.BootstrapToken) error {
+	id, secret, _ := strings.Cut(token.Token.Reveal(), ".")
+	if secrets.GetData(have, bootstrapapi.BootstrapTokenSecretKey) == secret {
+		return nil
+	}
+	return hint(fmt.Errorf("the cluster has a bootstrap token %s with another secret", id),
+		fmt.Sprintf("choose another token, or remove that one: kubectl -n %s delete secret %s", have.Namespace, have.Name))
+}
+
+// tokenSecret is the token as the API server and the controllers expect it. Its
+// life begins now.
+func tokenSecret(token config.BootstrapToken, now time.Time) *corev1.Secret {
+	id, secret, _ := strings.Cut(token.Token.Reveal(), ".")
+	data := map[string][]byte{
+		bootstrapapi.BootstrapTokenIDKey:     []byte(id),
+		bootstrapapi.BootstrapTokenSecretKey: []byte(secret),
+	}
+	if token.Description != "" {
+		data[bootstrapapi.BootstrapTokenDescriptionKey] = []byte(token.Description)
+	}
+	switch {
+	case token.Expires != nil:
+		data[bootstrapapi.BootstrapTokenExpirationKey] = []byte(token.Expires.UTC().Format(time.RFC3339))
+	case token.TTL != nil && token.TTL.Duration > 0:
+		data[bootstrapapi.BootstrapTokenExpirationKey] = []byte(now.Add(token.TTL.Duration).UTC().Format(time.RFC3339))
+	}
+	for _, usage := range token.Usages {
+		data[bootstrapapi.BootstrapTokenUsagePrefix+usage] = []byte("true")
+	}
+	if len(token.Groups) > 0 {
+		data[bootstrapapi.BootstrapTokenExtraGroupsKey] = []byte(strings.Join(token.Groups, ","))
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: tokenutil.BootstrapTokenSecretName(id)},
+		Type:       bootstrapapi.SecretTypeBootstrapToken,
+		Data:       data,
+	}
+}
+
+// planClusterInfo knows that in a dry run there may be no CA yet to tell of.
+func (p bootstrapToken) planClusterInfo(ctx context.Context) ([]Change, error) {
+	objects, err := clusterInfo(p.caPath, p.server)
+	if errors.Is(err, fs.ErrNotExist) {
+		return []Change{{
+			Desc:  "create ConfigMap " + metav1.NamespacePublic + "/" + bootstrapapi.ConfigMapClusterInfo,
+			Apply: func(context.Context) error { return err },
+		}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.api.planObjects(ctx, objects...)
+}
+
+// usableToken returns a token of the cluster that a node can join with, empty
+// if there is none.
+func usableToken(ctx context.Context, api apiServer) (config.Secret, error) {
+	all, err := api.bootstrapTokens(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range all {
+		id, secret := secrets.GetData(s, bootstrapapi.BootstrapTokenIDKey), secrets.GetData(s, bootstrapapi.BootstrapTokenSecretKey)
+		if joinable(s, time.Now()) && id != "" && secret != "" {
+			return config.Secret(id + "." + secret), nil
+		}
+	}
+	return "", nil
+}
+
+// joinable says whether the token authenticates nodes and vouches for the
+// cluster to them, for an hour at least.
+func joinable(s *corev1.Secret, now time.Time) bool {
+	groups, err := secrets.GetGroups(s)
+	return err == nil && slices.Contains(groups, joiningNodes) &&
+		!secrets.HasExpired(s, now.Add(time.Hour)) &&
+		secrets.GetData(s, bootstrapapi.BootstrapTokenUsageAuthentication) == "true" &&
+		secrets.GetData(s, bootstrapapi.BootstrapTokenUsageSigningKey) == "true"
+}

@@ -1,0 +1,103 @@
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"boot.internal/logfile"
+)
+
+// tailLines is how much of a log is worth showing in an error.
+const tailLines = 20
+
+// report makes the error of a wait that ended with pod, in the words of ended.
+// It also shows what comes up before pod and has not: that may be the cause.
+func (p waitControlPlane) report(ctx context.Context, w *watcher, pod, ended string) error {
+	r := report{lines: []string{ended}}
+	p.loop(ctx, &r)
+	if w.lookErr != nil {
+		r.add("the containers cannot be looked at: %v", w.lookErr)
+	}
+	if first := w.first(); first != pod {
+		r.component(w, first)
+	}
+	r.component(w, pod)
+	return hint(errors.New(strings.Join(r.lines, "\n")), r.advice)
+}
+
+// loop adds that the kubelet loop is gone, if it is.
+func (p waitControlPlane) loop(ctx context.Context, r *report) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	if running, err := p.service.Running(ctx); err == nil && !running {
+		r.add("the kubelet loop, which starts all of them, does not run")
+	}
+}
+
+// A report is the text of an error, with what to do about it.
+type report struct {
+	lines  []string
+	advice string
+}
+
+func (r *report) add(format string, args ...any) {
+	r.lines = append(r.lines, fmt.Sprintf(format, args...))
+}
+
+// component adds what the pod's containers do, what its probe says, and the
+// ends of their logs.
+func (r *report) component(w *watcher, pod string) {
+	own := w.containersOf(pod)
+	if len(own) == 0 {
+		r.add("%s has no container yet", pod)
+	}
+	for _, c := range own {
+		r.add("%s: %s", pod, c)
+	}
+	r.add("%s: probe: %v", pod, w.lastError(pod))
+	for _, c := range own {
+		tail := logTail(c.LogPath)
+		if len(tail) == 0 {
+			continue
+		}
+		r.add("%s: the last lines of its log:", pod)
+		for _, line := range tail {
+			r.add("  %s", line)
+		}
+		r.advice = "the whole log is in " + c.LogPath
+	}
+}
+
+func (w *watcher) containersOf(pod string) []Component {
+	var own []Component
+	for _, c := range w.containers {
+		if c.Pod == pod {
+			own = append(own, c)
+		}
+	}
+	return own
+}
+
+// logTail returns the last lines of a container's log without what the engine
+// puts before each: time, stream and tag.
+func logTail(path string) []string {
+	tail := logfile.Tail(path, 0, tailLines)
+	for i, line := range tail {
+		tail[i] = stripCRI(line)
+	}
+	return tail
+}
+
+func stripCRI(line string) string {
+	fields := strings.SplitN(line, " ", 4)
+	if len(fields) < 4 {
+		return line
+	}
+	if _, err := time.Parse(time.RFC3339Nano, fields[0]); err != nil {
+		return line
+	}
+	return fields[3]
+}

@@ -1,0 +1,116 @@
+package phases
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Service is the kubelet loop as something that lives on after boot: started by
+// a service manager or supervised.
+type Service interface {
+	// Running says whether the loop runs.
+	Running(ctx context.Context) (bool, error)
+	// Start starts the loop, and returns once it is started.
+	Start(ctx context.Context) error
+}
+
+const (
+	// lookInterval is how often the containers are looked at while they are
+	// waited for.
+	lookInterval = 500 * time.Millisecond
+	// maxExits of one component end the wait: it will not come up by waiting.
+	maxExits = 3
+)
+
+// A waitControlPlane waits until the control plane is healthy, or shows why it
+// will not be.
+type waitControlPlane struct {
+	probes     []probe
+	components Components
+	service    Service
+	timeout    time.Duration
+}
+
+// Plan implements Phase.
+func (p waitControlPlane) Plan(ctx context.Context) ([]Change, error) {
+	var sick []string
+	for _, probe := range p.probes {
+		if err := probe.ask(ctx); err != nil {
+			sick = append(sick, probe.pod)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if len(sick) == 0 {
+		return nil, nil
+	}
+	return []Change{{"wait for " + strings.Join(sick, ", "), p.wait}}, nil
+}
+
+// A verdict is what one round of asking a component came to.
+type verdict struct {
+	probe int
+	err   error
+}
+
+// wait follows the probes and the containers until all are well, time is up or
+// one component has ended too often.
+func (p waitControlPlane) wait(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	verdicts := make(chan verdict)
+	for i := range p.probes {
+		go p.follow(limited, i, verdicts)
+	}
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
+
+	w := newWatcher(p.probes)
+	for {
+		w.tell(ctx)
+		select {
+		case v := <-verdicts:
+			if w.heard(v); w.healthy() {
+				return nil
+			}
+		case <-look.C:
+			containers, err := p.components.Look(limited)
+			if sick := w.saw(containers, err); sick != "" {
+				return p.report(ctx, w, sick, fmt.Sprintf("%s ended %d times", sick, maxExits))
+			}
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return fmt.Errorf("%w while waiting for %s", context.Cause(ctx), w.awaited())
+			}
+			return p.report(ctx, w, w.first(), fmt.Sprintf("%s is not healthy after %s", w.first(), p.timeout))
+		}
+	}
+}
+
+// follow asks one component again and again, until it is healthy.
+func (p waitControlPlane) follow(ctx context.Context, i int, verdicts chan<- verdict) {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		err := p.probes[i].ask(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		select {
+		case verdicts <- verdict{i, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
