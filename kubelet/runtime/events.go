@@ -1,0 +1,114 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/kubelet/pod"
+)
+
+// ErrNoEvents says that the runtime has no event stream, so that a relist is
+// all there is.
+var ErrNoEvents = errors.New("container runtime has no event stream")
+
+// The event stream is opened again after retryMin, then ever more slowly.
+const (
+	retryMin = 100 * time.Millisecond
+	retryMax = 5 * time.Second
+)
+
+// Events pokes the pod of each event of the runtime until ctx ends; then it
+// returns nil. A stream that breaks is opened again, and since events may have
+// been missed, every pod is poked then. poke must not block.
+func (r *Runtime) Events(ctx context.Context, poke func(pod.Key)) error {
+	again := false
+	for retry := retryMin; ; retry = min(2*retry, retryMax) {
+		opened := time.Now()
+		err := r.stream(ctx, again, poke)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if status.Code(err) == codes.Unimplemented {
+			return ErrNoEvents
+		}
+		if time.Since(opened) > retryMax {
+			retry = retryMin
+		}
+		r.o.Log.Warn("runtime event stream broke", slog.Any("err", err))
+		if sleep(ctx, retry) != nil {
+			return nil
+		}
+		again = true
+	}
+}
+
+// stream reads events until the stream breaks. Opened again, it begins by
+// poking every pod: what happened from then on is in the stream.
+func (r *Runtime) stream(ctx context.Context, again bool, poke func(pod.Key)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events, err := r.o.CRI.GetContainerEvents(ctx, &cri.GetEventsRequest{}, grpc.WaitForReady(true))
+	if err != nil {
+		return fmt.Errorf("open event stream: %w", err)
+	}
+	if again {
+		if err := r.pokeAll(ctx, poke); err != nil {
+			return err
+		}
+	}
+	for {
+		e, err := events.Recv()
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("read event: the runtime ended the stream: %w", err)
+		}
+		if err != nil {
+			return fmt.Errorf("read event: %w", err)
+		}
+		r.dispatch(e, poke)
+	}
+}
+
+func (r *Runtime) dispatch(e *cri.ContainerEventResponse, poke func(pod.Key)) {
+	switch e.ContainerEventType {
+	case cri.ContainerEventType_CONTAINER_STOPPED_EVENT, cri.ContainerEventType_CONTAINER_DELETED_EVENT:
+		r.exits.tell(e.ContainerId)
+	}
+	if key, ok := eventKey(e); ok {
+		poke(key)
+	}
+}
+
+// eventKey returns the pod of an event. One about a sandbox already removed
+// does not say; its worker removed it and knows.
+func eventKey(e *cri.ContainerEventResponse) (pod.Key, bool) {
+	if key, ok := keyOf(e.GetPodSandboxStatus().GetLabels()); ok {
+		return key, true
+	}
+	for _, c := range e.ContainersStatuses {
+		if key, ok := keyOf(c.Labels); ok {
+			return key, true
+		}
+	}
+	return pod.Key{}, false
+}
+
+// pokeAll pokes every pod the runtime has.
+func (r *Runtime) pokeAll(ctx context.Context, poke func(pod.Key)) error {
+	all, err := r.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	for key := range all {
+		poke(key)
+	}
+	return nil
+}

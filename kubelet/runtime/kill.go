@@ -1,0 +1,80 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/kubelet/pod"
+)
+
+// minStop is what every container gets between signal and kill, whatever its
+// hook and the containers before it used up (SP-44, IC-34).
+const minStop = 2 * time.Second
+
+// killContainer stops a running container:
+//
+//	preStop hook ──► wait for those to go before ──► signal ──► kill
+//	└──────────────── one grace for all ────────────────────┘
+//
+// What was written on the container when it was made is enough for it, so that
+// it also works for pods no longer known.
+func (r *Runtime) killContainer(ctx context.Context, p *v1.Pod, a pod.KillContainer) error {
+	deadline := time.Now().Add(a.Grace)
+	ctx, cancel := r.bounded(ctx, a.Grace+minStop)
+	defer cancel()
+	c, err := r.containerStatus(ctx, a.ID)
+	if isNotFound(err) || err == nil && !mayRun(c.State) {
+		return nil
+	}
+	if err != nil {
+		return r.failed(ctx, p, reasonKillContainer, fmt.Errorf("stop container %q: %w", a.Name, err))
+	}
+	r.event(p, v1.EventTypeNormal, eventKilling, r.o.KillMessage(a))
+	if a.Hook && a.Grace > 0 && c.State == cri.ContainerState_CONTAINER_RUNNING {
+		r.preStop(ctx, p, c, deadline)
+	}
+	r.awaitExits(ctx, a.After, deadline)
+	if err := r.stopContainer(ctx, a.ID, max(time.Until(deadline), minStop)); err != nil && !isNotFound(err) {
+		return r.failed(ctx, p, reasonKillContainer, fmt.Errorf("stop container %q: %w", a.Name, err))
+	}
+	return nil
+}
+
+func mayRun(s cri.ContainerState) bool {
+	return s == cri.ContainerState_CONTAINER_RUNNING || s == cri.ContainerState_CONTAINER_UNKNOWN
+}
+
+func (r *Runtime) containerStatus(ctx context.Context, id string) (*cri.ContainerStatus, error) {
+	resp, err := r.o.CRI.ContainerStatus(ctx, &cri.ContainerStatusRequest{ContainerId: id})
+	return resp.GetStatus(), err
+}
+
+// preStop runs the hook written on the container. That it fails or takes too
+// long is told, but keeps nothing from stopping.
+func (r *Runtime) preStop(ctx context.Context, p *v1.Pod, c *cri.ContainerStatus, deadline time.Time) {
+	h := preStop(c.Annotations)
+	if h == nil {
+		return
+	}
+	hookCtx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	if err := r.runHook(hookCtx, h, c.Id, ports(c.Annotations)); err != nil && ctx.Err() == nil {
+		r.event(p, v1.EventTypeWarning, eventFailedPreStop, "PreStopHook failed: "+err.Error())
+		r.o.Log.Warn("preStop hook failed", slog.String("container", c.GetMetadata().GetName()), slog.Any("err", err))
+	}
+}
+
+// stopContainer sends the stop signal and, after grace, kills. Seconds are all
+// that CRI knows.
+func (r *Runtime) stopContainer(ctx context.Context, id string, grace time.Duration) error {
+	_, err := r.o.CRI.StopContainer(ctx, &cri.StopContainerRequest{
+		ContainerId: id, Timeout: int64(math.Ceil(grace.Seconds())),
+	})
+	return err
+}

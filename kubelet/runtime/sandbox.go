@@ -1,0 +1,96 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	v1 "k8s.io/api/core/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/spec"
+)
+
+// createSandbox makes what a sandbox stands on, then the sandbox.
+func (r *Runtime) createSandbox(ctx context.Context, p *v1.Pod, a pod.CreateSandbox) error {
+	if _, err := r.volumes(ctx, p); err != nil {
+		return r.failed(ctx, p, reasonMount, err)
+	}
+	config, err := r.sandboxConfig(p, a.Attempt)
+	if err != nil {
+		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("create sandbox: %w", err))
+	}
+	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
+		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("make log directory: %w", err))
+	}
+	// The network plugin may wait for things of its own.
+	ctx, cancel := r.bounded(ctx, r.o.Timeout)
+	defer cancel()
+	if _, err := r.o.CRI.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: config}); err != nil {
+		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("create sandbox: %w", err))
+	}
+	return nil
+}
+
+// volumes makes the volumes of p unless they are there already.
+func (r *Runtime) volumes(ctx context.Context, p *v1.Pod) (map[string]string, error) {
+	if r.o.Volumes == nil {
+		return nil, nil
+	}
+	return r.o.Volumes.Setup(ctx, p)
+}
+
+// sandboxConfig returns the sandbox of p. The runtime is told it again with each
+// container.
+func (r *Runtime) sandboxConfig(p *v1.Pod, attempt uint32) (*cri.PodSandboxConfig, error) {
+	in := spec.SandboxInput{Attempt: attempt, LogDir: spec.LogDir(r.o.PodLogsDir, p)}
+	var err error
+	if r.o.Cgroups != nil {
+		if in.CgroupParent, err = r.o.Cgroups.Create(p); err != nil {
+			return nil, err
+		}
+	}
+	if r.o.ResolvConf != "" {
+		in.ResolvConf, err = os.ReadFile(r.o.ResolvConf)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read resolver configuration: %w", err)
+		}
+	}
+	return spec.Sandbox(p, r.o.Node(), in)
+}
+
+func (r *Runtime) stopSandbox(ctx context.Context, p *v1.Pod, a pod.StopSandbox) error {
+	ctx, cancel := r.bounded(ctx, 0)
+	defer cancel()
+	_, err := r.o.CRI.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: a.ID})
+	if err != nil && !isNotFound(err) {
+		return r.failed(ctx, p, reasonKillSandbox, fmt.Errorf("stop sandbox: %w", err))
+	}
+	return nil
+}
+
+// removeSandbox removes a sandbox and the containers in it, with what was made
+// on the node for each.
+func (r *Runtime) removeSandbox(ctx context.Context, a pod.RemoveSandbox) error {
+	ctx, cancel := r.bounded(ctx, 0)
+	defer cancel()
+	list, err := r.o.CRI.ListContainers(ctx, &cri.ListContainersRequest{
+		Filter: &cri.ContainerFilter{PodSandboxId: a.ID},
+	})
+	if err != nil {
+		return r.failed(ctx, nil, reasonKillSandbox, fmt.Errorf("remove sandbox: %w", err))
+	}
+	_, err = r.o.CRI.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: a.ID})
+	if err != nil && !isNotFound(err) {
+		return r.failed(ctx, nil, reasonKillSandbox, fmt.Errorf("remove sandbox: %w", err))
+	}
+	for _, c := range list.Containers {
+		if err := r.removeFiles(c.Labels, c.Metadata.GetAttempt(), c.Id); err != nil {
+			return r.failed(ctx, nil, reasonRemoveContainer, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	v1 "k8s.io/api/core/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/spec"
+)
+
+// startContainer pulls, creates and starts one instance and waits for its
+// postStart hook.
+func (r *Runtime) startContainer(ctx context.Context, p *v1.Pod, a pod.StartContainer) error {
+	d, ok := pod.Find(p, a.Name)
+	if !ok {
+		return r.failed(ctx, p, reasonContainerConfig, fmt.Errorf("container %q is not in the pod", a.Name))
+	}
+	image, err := r.o.Images.Ensure(ctx, p, d.Container)
+	if err != nil {
+		return r.failed(ctx, p, reasonImagePull, err)
+	}
+	req, err := r.createRequest(ctx, p, d, a, image)
+	if err != nil {
+		return r.failed(ctx, p, reasonContainerConfig, err)
+	}
+	id, err := r.createContainer(ctx, req)
+	if err != nil {
+		return r.failed(ctx, p, reasonCreateContainer, fmt.Errorf("create container %q: %w", a.Name, err))
+	}
+	r.event(p, v1.EventTypeNormal, eventCreated, "Created container: "+a.Name)
+	if err := r.runContainer(ctx, id); err != nil {
+		return r.failed(ctx, p, reasonRunContainer, fmt.Errorf("start container %q: %w", a.Name, err))
+	}
+	r.event(p, v1.EventTypeNormal, eventStarted, "Started container "+a.Name)
+	log := filepath.Join(req.SandboxConfig.LogDirectory, req.Config.LogPath)
+	if err := r.linkLog(p, a.Name, id, log); err != nil { // only log shippers miss it
+		r.o.Log.Warn("container has no log link", slog.String("container", a.Name), slog.Any("err", err))
+	}
+	return r.postStart(ctx, p, d, id)
+}
+
+// createRequest gathers what the container is made of.
+func (r *Runtime) createRequest(ctx context.Context, p *v1.Pod, d pod.Declared, a pod.StartContainer, image *cri.Image) (*cri.CreateContainerRequest, error) {
+	sandbox, err := r.sandboxStatus(ctx, a.SandboxID)
+	if err != nil {
+		return nil, err
+	}
+	config, err := r.sandboxConfig(p, sandbox.Metadata.GetAttempt())
+	if err != nil {
+		return nil, err
+	}
+	in := spec.ContainerInput{Attempt: r.attempt(p, a), Backoff: a.Backoff, Image: image, PodIPs: r.podIPs(sandbox)}
+	if in.Volumes, err = r.volumes(ctx, p); err != nil {
+		return nil, err
+	}
+	if in.Hosts, err = r.writeHosts(p, in.PodIPs); err != nil {
+		return nil, err
+	}
+	if in.TargetID, err = r.target(ctx, p, d); err != nil {
+		return nil, err
+	}
+	in.TerminationLog = r.terminationLog(string(p.UID), d.Name, in.Attempt)
+	container, err := spec.Container(p, d, r.o.Node(), in)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeTerminationLog(in.TerminationLog); err != nil {
+		return nil, err
+	}
+	if err := r.makeLogDir(p, d.Name); err != nil {
+		return nil, err
+	}
+	return &cri.CreateContainerRequest{PodSandboxId: a.SandboxID, Config: container, SandboxConfig: config}, nil
+}
+
+func (r *Runtime) sandboxStatus(ctx context.Context, id string) (*cri.PodSandboxStatus, error) {
+	ctx, cancel := r.bounded(ctx, 0)
+	defer cancel()
+	resp, err := r.o.CRI.PodSandboxStatus(ctx, &cri.PodSandboxStatusRequest{PodSandboxId: id})
+	if err != nil {
+		return nil, fmt.Errorf("look at sandbox: %w", err)
+	}
+	return resp.Status, nil
+}
+
+// podIPs returns the addresses of a pod: those of the node on its network.
+func (r *Runtime) podIPs(s *cri.PodSandboxStatus) []string {
+	if s.GetLinux().GetNamespaces().GetOptions().GetNetwork() == cri.NamespaceMode_NODE {
+		return r.o.Node().IPs
+	}
+	return addresses(s)
+}
+
+// target returns the ID of the container that an ephemeral one is to look at.
+func (r *Runtime) target(ctx context.Context, p *v1.Pod, d pod.Declared) (string, error) {
+	if d.Kind != pod.Ephemeral {
+		return "", nil
+	}
+	name := p.Spec.EphemeralContainers[d.Index].TargetContainerName
+	if name == "" {
+		return "", nil
+	}
+	have, err := r.Observe(ctx, pod.KeyOf(p))
+	if err != nil {
+		return "", err
+	}
+	c, ok := have.NewestOf(p.UID, name)
+	if !ok || c.State != pod.Running {
+		return "", fmt.Errorf("target container %q does not run", name)
+	}
+	return c.ID, nil
+}
+
+func (r *Runtime) createContainer(ctx context.Context, req *cri.CreateContainerRequest) (id string, err error) {
+	ctx, cancel := r.bounded(ctx, 0)
+	defer cancel()
+	resp, err := r.o.CRI.CreateContainer(ctx, req)
+	if err != nil {
+		return "", err
+	}
+	return resp.ContainerId, nil
+}
+
+func (r *Runtime) runContainer(ctx context.Context, id string) error {
+	ctx, cancel := r.bounded(ctx, 0)
+	defer cancel()
+	_, err := r.o.CRI.StartContainer(ctx, &cri.StartContainerRequest{ContainerId: id})
+	return err
+}
+
+// postStart runs the hook of a container that just started. One whose hook
+// fails is killed, to be started again.
+func (r *Runtime) postStart(ctx context.Context, p *v1.Pod, d pod.Declared, id string) error {
+	if d.Lifecycle == nil || d.Lifecycle.PostStart == nil {
+		return nil
+	}
+	err := r.runHook(ctx, d.Lifecycle.PostStart, id, d.Ports)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("run postStart hook of container %q: %w", d.Name, err)
+	if ctx.Err() == nil {
+		kill := pod.KillContainer{Name: d.Name, ID: id, Why: "postStart hook failed", Grace: pod.Grace(p), Hook: true}
+		err = errors.Join(err, r.killContainer(ctx, p, kill))
+	}
+	return r.failed(ctx, p, reasonPostStart, err)
+}

@@ -1,0 +1,170 @@
+package spec
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/kubelet/pod"
+)
+
+// SandboxInput is what a sandbox needs beside pod and node.
+type SandboxInput struct {
+	Attempt      uint32
+	LogDir       string // of the pod, see LogDir
+	CgroupParent string
+	ResolvConf   []byte // content of the node's resolv.conf
+}
+
+// Sandbox returns the sandbox of p.
+func Sandbox(p *v1.Pod, n Node, in SandboxInput) (*cri.PodSandboxConfig, error) {
+	hostname, err := sandboxHostname(p, n)
+	if err != nil {
+		return nil, err
+	}
+	dns, err := DNS(p, n, in.ResolvConf)
+	if err != nil {
+		return nil, err
+	}
+	return &cri.PodSandboxConfig{
+		Metadata: &cri.PodSandboxMetadata{
+			Name: p.Name, Namespace: p.Namespace, Uid: string(p.UID), Attempt: in.Attempt,
+		},
+		Hostname:     hostname,
+		LogDirectory: in.LogDir,
+		DnsConfig:    dns,
+		PortMappings: portMappings(p),
+		Labels:       sandboxLabels(p),
+		Annotations:  maps.Clone(p.Annotations),
+		Linux: &cri.LinuxPodSandboxConfig{
+			CgroupParent:    in.CgroupParent,
+			SecurityContext: sandboxSecurity(p),
+			Sysctls:         sysctls(p),
+			Overhead:        resourceSum(p.Spec.Overhead, p.Spec.Overhead, n),
+			Resources:       podResources(p, n),
+		},
+	}, nil
+}
+
+const (
+	maxHostname = 63 // of one DNS label
+	maxFQDN     = 64 // of the kernel
+)
+
+// Hostname returns the name and, if it has a subdomain, the domain of p.
+func Hostname(p *v1.Pod, n Node) (host, domain string, err error) {
+	if o := p.Spec.HostnameOverride; o != nil {
+		return *o, "", nil
+	}
+	host = p.Name
+	if p.Spec.Hostname != "" {
+		host = p.Spec.Hostname
+	}
+	if len(host) > maxHostname {
+		if host = strings.TrimRight(host[:maxHostname], "-."); host == "" {
+			return "", "", fmt.Errorf("hostname of pod %q is empty once cut to %d characters", p.Name, maxHostname)
+		}
+	}
+	if p.Spec.Subdomain != "" {
+		domain = fmt.Sprintf("%s.%s.svc.%s", p.Spec.Subdomain, p.Namespace, n.ClusterDomain)
+	}
+	return host, domain, nil
+}
+
+// sandboxHostname returns the name processes see: none of its own on the
+// network of the node.
+func sandboxHostname(p *v1.Pod, n Node) (string, error) {
+	if pod.IsHostNetwork(p) && p.Spec.HostnameOverride == nil {
+		return "", nil
+	}
+	host, domain, err := Hostname(p, n)
+	if err != nil || domain == "" || !isTrue(p.Spec.SetHostnameAsFQDN) {
+		return host, err
+	}
+	fqdn := host + "." + domain
+	if len(fqdn) > maxFQDN {
+		return "", fmt.Errorf("FQDN %q is longer than %d characters, the most a hostname can have", fqdn, maxFQDN)
+	}
+	return fqdn, nil
+}
+
+// portMappings returns the host ports of containers that run at the same time.
+func portMappings(p *v1.Pod) []*cri.PortMapping {
+	if pod.IsHostNetwork(p) {
+		return nil
+	}
+	var all []*cri.PortMapping
+	for _, d := range pod.Containers(p) {
+		if d.Kind != pod.Regular && d.Kind != pod.Sidecar {
+			continue
+		}
+		for _, port := range d.Ports {
+			if port.HostPort > 0 {
+				all = append(all, &cri.PortMapping{
+					Protocol:      protocol(port.Protocol),
+					ContainerPort: port.ContainerPort,
+					HostPort:      port.HostPort,
+					HostIp:        port.HostIP,
+				})
+			}
+		}
+	}
+	return all
+}
+
+func protocol(p v1.Protocol) cri.Protocol {
+	switch p {
+	case v1.ProtocolUDP:
+		return cri.Protocol_UDP
+	case v1.ProtocolSCTP:
+		return cri.Protocol_SCTP
+	default:
+		return cri.Protocol_TCP
+	}
+}
+
+func sysctls(p *v1.Pod) map[string]string {
+	if p.Spec.SecurityContext == nil || len(p.Spec.SecurityContext.Sysctls) == 0 {
+		return nil
+	}
+	all := map[string]string{}
+	for _, s := range p.Spec.SecurityContext.Sysctls {
+		all[s.Name] = s.Value
+	}
+	return all
+}
+
+// sandboxSecurity returns the security of the sandbox itself. Its seccomp
+// profile is always the runtime's default, so that a stricter one of the pod
+// need not know what the sandbox does.
+func sandboxSecurity(p *v1.Pod) *cri.LinuxSandboxSecurityContext {
+	out := &cri.LinuxSandboxSecurityContext{
+		Privileged:       anyPrivileged(p),
+		NamespaceOptions: namespaces(p),
+		Seccomp:          &cri.SecurityProfile{ProfileType: cri.SecurityProfile_RuntimeDefault},
+	}
+	sc := p.Spec.SecurityContext
+	if sc == nil {
+		return out
+	}
+	out.RunAsUser = int64Value(sc.RunAsUser)
+	out.RunAsGroup = int64Value(sc.RunAsGroup)
+	out.SelinuxOptions = selinux(sc.SELinuxOptions)
+	out.SupplementalGroups = groups(sc)
+	out.SupplementalGroupsPolicy = groupsPolicy(sc)
+	return out
+}
+
+// anyPrivileged reports whether the sandbox has to be privileged because one
+// of its containers is.
+func anyPrivileged(p *v1.Pod) bool {
+	for _, d := range pod.Containers(p) {
+		if d.SecurityContext != nil && isTrue(d.SecurityContext.Privileged) {
+			return true
+		}
+	}
+	return false
+}
