@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	v1 "k8s.io/api/core/v1"
 
 	"boot.internal/kubelet/pod"
 )
@@ -24,7 +25,7 @@ func worldCases() []Case {
 
 // events needs no look between the change and the poke.
 func events(t *testing.T, w *World) {
-	b := newBench(t, w, running("a", "sleep", "infinity"))
+	b := newBench(t, w, running("a", "sleep", "infinity"), running("knock", "exit", "0"))
 	ctx, cancel := context.WithCancel(t.Context())
 	pokes, done := make(chan pod.Key, 1000), make(chan error, 1)
 	go func() { done <- w.Runtime.Events(ctx, func(k pod.Key) { pokes <- k }) }()
@@ -34,28 +35,46 @@ func events(t *testing.T, w *World) {
 			t.Error(err)
 		}
 	}()
-	poked := func(why string) {
-		t.Helper()
-		deadline := time.NewTimer(10 * time.Second)
-		defer deadline.Stop()
-		for {
-			select {
-			case k := <-pokes:
-				if k == pod.KeyOf(b.pod) {
-					return
-				}
-			case <-deadline.C:
-				t.Fatalf("not poked: %s", why)
-			}
+	// Nothing tells when the stream is open but what comes out of it.
+	sandbox := b.sandbox().ID
+	for attempt := uint32(1); !poked(pokes, b.pod, 200*time.Millisecond); attempt++ {
+		b.do(pod.StartContainer{Name: "knock", SandboxID: sandbox, Attempt: attempt})
+	}
+	b.exited("knock")
+	c := b.start("a")
+	for poked(pokes, b.pod, time.Second) { // until all is quiet
+	}
+	for _, change := range []struct {
+		what string
+		make func()
+	}{
+		{"killed", func() { b.do(pod.KillContainer{Name: "a", ID: c.ID, Grace: time.Minute}) }},
+		{"started", func() { b.do(pod.StartContainer{Name: "a", SandboxID: sandbox, Attempt: 1}) }},
+		{"lost", func() { w.LoseSandbox(t, pod.KeyOf(b.pod)) }},
+	} {
+		change.make()
+		if !poked(pokes, b.pod, 10*time.Second) {
+			t.Errorf("not poked: %s", change.what)
+		}
+		for poked(pokes, b.pod, time.Second) {
 		}
 	}
-	c := b.start("a")
-	poked("container made")
-	poked("container started")
-	b.do(pod.KillContainer{Name: "a", ID: c.ID, Grace: time.Minute})
-	poked("container exited")
-	w.LoseSandbox(t, pod.KeyOf(b.pod))
-	poked("sandbox lost")
+}
+
+// poked reports whether p is poked within d.
+func poked(pokes <-chan pod.Key, p *v1.Pod, d time.Duration) bool {
+	deadline := time.NewTimer(d)
+	defer deadline.Stop()
+	for {
+		select {
+		case k := <-pokes:
+			if k == pod.KeyOf(p) {
+				return true
+			}
+		case <-deadline.C:
+			return false
+		}
+	}
 }
 
 func keys(t *testing.T, w *World) {
