@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"boot.internal/atomicfile"
 )
 
 // askTimeout is how long an engine that is looked for may take to answer.
@@ -19,7 +22,7 @@ var ErrNoEngine = errors.New("no container engine answers")
 // Find decides which engine this host uses. In this order:
 //
 //   - the socket that Options name, which must answer unless it is boot's own
-//   - boot's own, where it has run before: the pods are there
+//   - the engine used last time, boot's own or another: the pods are there
 //   - the first well-known socket that answers
 //   - boot's own
 //
@@ -40,6 +43,14 @@ func Find(ctx context.Context, o Options) (*Engine, error) {
 		return own, nil
 	case o.Mode != Socket && own.hasRun():
 		return own, nil
+	}
+	last, err := readSocket(o.lastPath())
+	if err != nil {
+		return nil, err
+	}
+	if last != "" {
+		// It may come up later than we do; Start waits for it.
+		return &Engine{o: o, socket: last}, nil
 	}
 	return o.look(ctx, own)
 }
@@ -75,6 +86,33 @@ func (o Options) use(ctx context.Context, socket string) (*Engine, error) {
 	o.Log.Info("using a container engine that is already there", slog.String("path", socket),
 		slog.String("name", v.GetRuntimeName()), slog.String("version", v.GetRuntimeVersion()))
 	return &Engine{o: o, socket: socket}, nil
+}
+
+// lastPath is where the socket of an engine of others is noted once it has been
+// used: after a restart of the host boot may be up before that engine, and must
+// not take another one then.
+func (o Options) lastPath() string { return filepath.Join(o.Dir, "engine", "socket") }
+
+func readSocket(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read which engine was used: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// awaitOther waits for an engine of others and notes that it is in use.
+func (e *Engine) awaitOther(ctx context.Context) error {
+	if _, err := answers(ctx, e.socket, true); err != nil {
+		return hint(err, "start that engine, or name another one with --cri-socket")
+	}
+	if last, err := readSocket(e.o.lastPath()); err != nil || last == e.socket {
+		return err
+	}
+	return atomicfile.Write(e.o.lastPath(), []byte(e.socket+"\n"), 0o644)
 }
 
 // hasRun reports whether boot's own engine has been configured here.

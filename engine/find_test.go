@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -124,7 +125,8 @@ func TestNoEngineIsRecognisableAndHasAHint(t *testing.T) {
 func TestEngineOfOthersIsLeftAlone(t *testing.T) {
 	path := filepath.Join(shortDir(t), "a.sock")
 	listen(t, path, true)
-	e, err := Find(t.Context(), Options{Socket: path})
+	dir := t.TempDir()
+	e, err := Find(t.Context(), Options{Socket: path, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,6 +142,24 @@ func TestEngineOfOthersIsLeftAlone(t *testing.T) {
 	if _, err := answers(t.Context(), path, false); err != nil {
 		t.Fatal(err)
 	}
+
+	// It is used from now on, also while it is not there yet.
+	again, err := Find(t.Context(), Options{Dir: dir, wellKnown: []string{}})
+	if err != nil || again.Endpoint() != e.Endpoint() || again.Own() {
+		t.Errorf("found %+v, %v", again, err)
+	}
+}
+
+func TestStartReportsWhyOthersDoNotAnswer(t *testing.T) {
+	path := filepath.Join(shortDir(t), "a.sock")
+	listen(t, path, false)
+	e, err := Find(t.Context(), Options{Dir: t.TempDir(), wellKnown: []string{path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e = &Engine{o: e.o, socket: path + ".gone"}
+	e.o.StartTimeout = 50 * time.Millisecond
+	wantParts(t, e.Start(t.Context()), "a.sock.gone", "no such file")
 }
 
 // shortDir is a directory whose name leaves room for sockets.

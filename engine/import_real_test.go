@@ -203,7 +203,7 @@ func TestRealImportOfAControlPlane(t *testing.T) {
 	e := node(t)
 	mustStart(t, e)
 	dir := t.TempDir()
-	for _, name := range []string{"etcd", "pause", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"} {
+	for _, name := range []string{"etcd", "pause", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"} {
 		if err := os.Symlink(nstest.Image(t, name), filepath.Join(dir, name+".tar")); err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +219,7 @@ func TestRealImportOfAControlPlane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(first) != 6 {
+	if len(first) != 7 {
 		t.Errorf("imported %v", first)
 	}
 	for _, name := range slices.Sorted(maps.Keys(first)) {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -150,6 +151,20 @@ func TestRealConfigurationIsUnderstood(t *testing.T) {
 		if _, err := os.Stat(path); err == nil {
 			t.Errorf("the engine made %s", path)
 		}
+	}
+}
+
+func TestRealFailedStartShowsTheLog(t *testing.T) {
+	if !nstest.Enter(t) {
+		return
+	}
+	e := node(t)
+	e.o.Archive = pack(t, map[string]string{"containerd": "#!/bin/sh\necho the disk is on fire >&2; exit 3\n"})
+	err := e.Start(t.Context())
+	wantParts(t, err, "start the engine: containerd ended: exit status 3")
+	failed, ok := errors.AsType[*startError](err)
+	if !ok || !strings.Contains(failed.Hint(), "containerd.log:\n  the disk is on fire") {
+		t.Errorf("hint: %v", err)
 	}
 }
 

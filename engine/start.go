@@ -38,8 +38,7 @@ func (e *Engine) ensure(ctx context.Context) (process.ID, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.o.StartTimeout)
 	defer cancel()
 	if !e.own {
-		_, err := answers(ctx, e.socket, true)
-		return process.ID{}, err
+		return process.ID{}, e.awaitOther(ctx)
 	}
 	l, err := e.lock(ctx)
 	if err != nil {
