@@ -36,7 +36,7 @@ func (p bootstrapToken) Plan(ctx context.Context) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := p.api.planObjects(ctx, joinRules()...)
+	rules, err := p.api.planObjects(ctx, append(joinRules(), clusterInfoRules()...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func tokenSecret(token config.BootstrapToken, now time.Time) *corev1.Secret {
 
 // planClusterInfo knows that in a dry run there may be no CA yet to tell of.
 func (p bootstrapToken) planClusterInfo(ctx context.Context) ([]Change, error) {
-	objects, err := clusterInfo(p.caPath, p.server)
+	info, err := clusterInfo(p.caPath, p.server)
 	if errors.Is(err, fs.ErrNotExist) {
 		return []Change{{
 			Desc:  "create ConfigMap " + metav1.NamespacePublic + "/" + bootstrapapi.ConfigMapClusterInfo,
@@ -145,7 +145,7 @@ func (p bootstrapToken) planClusterInfo(ctx context.Context) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.api.planObjects(ctx, objects...)
+	return p.api.planObjects(ctx, info)
 }
 
 // usableToken returns a token of the cluster that a node can join with, empty

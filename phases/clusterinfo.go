@@ -12,9 +12,9 @@ import (
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 )
 
-// clusterInfo returns the ConfigMap anyone may read to learn which CA to trust,
-// and the right to. The controller manager signs it for every token.
-func clusterInfo(caPath, server string) ([]runtime.Object, error) {
+// clusterInfo returns the ConfigMap that tells which CA to trust. The controller
+// manager signs it for every token.
+func clusterInfo(caPath, server string) (*corev1.ConfigMap, error) {
 	ca, err := os.ReadFile(caPath)
 	if err != nil {
 		return nil, err
@@ -25,9 +25,14 @@ func clusterInfo(caPath, server string) ([]runtime.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the ConfigMap %s: %w", bootstrapapi.ConfigMapClusterInfo, err)
 	}
-	const namespace, name = metav1.NamespacePublic, bootstrapapi.ConfigMapClusterInfo
-	return append([]runtime.Object{&corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespacePublic, Name: bootstrapapi.ConfigMapClusterInfo},
 		Data:       map[string]string{bootstrapapi.KubeConfigKey: string(kubeconfig)},
-	}}, readable(namespace, "kubeadm:bootstrap-signer-clusterinfo", "configmaps", name, user("system:anonymous"))...), nil
+	}, nil
+}
+
+// clusterInfoRules let anyone read it: who joins is nobody yet.
+func clusterInfoRules() []runtime.Object {
+	return readable(metav1.NamespacePublic, "kubeadm:bootstrap-signer-clusterinfo",
+		"configmaps", bootstrapapi.ConfigMapClusterInfo, user("system:anonymous"))
 }
