@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -150,21 +149,5 @@ func TestAwait(t *testing.T) {
 	}
 	if err := i.Await(t.Context(), "b"); err != nil {
 		t.Fatalf("after the import: %v", err)
-	}
-}
-
-func TestPauses(t *testing.T) {
-	var got []time.Duration
-	pause := time.Duration(0)
-	for _, ran := range []time.Duration{0, 0, 0, time.Minute, 0, stable - 1} {
-		pause = next(pause, ran)
-		got = append(got, pause)
-	}
-	want := []time.Duration{firstPause, 2 * firstPause, 4 * firstPause, 0, firstPause, 2 * firstPause}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	if got := next(longPause, 0); got != longPause {
-		t.Errorf("longest pause grew to %s", got)
 	}
 }

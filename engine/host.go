@@ -50,11 +50,14 @@ func lookAround(dir string) (host, error) {
 	if err != nil {
 		return host{}, err
 	}
-	_, noSystemd := os.Stat("/run/systemd/system") // sd_booted(3)
+	init, err := os.ReadFile("/proc/1/comm")
+	if err != nil {
+		return host{}, fmt.Errorf("look at the first process: %w", err)
+	}
 	var fs unix.Statfs_t
 	cgroup := unix.Statfs("/sys/fs/cgroup", &fs)
 	return host{
-		systemd:     noSystemd == nil,
+		systemd:     string(init) == "systemd\n",
 		unified:     cgroup == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC,
 		sysResource: caps&(1<<unix.CAP_SYS_RESOURCE) != 0,
 		overlay:     overlay,

@@ -14,6 +14,7 @@ import (
 
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"boot.internal/backoff"
 	"boot.internal/nstest"
 	"boot.internal/process"
 )
@@ -229,7 +230,7 @@ func awaitOther(t *testing.T, e *Engine, than process.ID) process.ID {
 			mustStart(t, e)
 			return r.ID
 		}
-		wait(t.Context(), 5*time.Millisecond)
+		backoff.Sleep(t.Context(), 5*time.Millisecond)
 	}
 	t.Fatal("no other engine")
 	return process.ID{}

@@ -5,15 +5,12 @@ import (
 	"log/slog"
 	"time"
 
+	"boot.internal/backoff"
 	"boot.internal/logfile"
 	"boot.internal/process"
 )
 
 const (
-	firstPause = 100 * time.Millisecond // before a second attempt
-	longPause  = 10 * time.Second       // between attempts, at most
-	stable     = 30 * time.Second       // running this long starts afresh
-
 	logLimit    = 20 << 20
 	logInterval = 10 * time.Minute
 )
@@ -33,8 +30,8 @@ func (e *Engine) Run(ctx context.Context) {
 		return
 	}
 	go e.keepLogSmall(ctx)
-	pause := time.Duration(0)
-	for wait(ctx, pause) {
+	var pause backoff.Backoff
+	for pause.Pause(ctx) {
 		begin := time.Now()
 		id, err := e.ensure(ctx)
 		if err == nil {
@@ -46,7 +43,7 @@ func (e *Engine) Run(ctx context.Context) {
 		if err != nil {
 			e.o.Log.Error("the container engine does not start", slog.Any("err", err))
 		}
-		pause = next(pause, time.Since(begin))
+		pause = pause.After(time.Since(begin))
 	}
 }
 
@@ -59,38 +56,12 @@ func (e *Engine) watch(ctx context.Context, id process.ID) error {
 	return nil
 }
 
-// next returns how long to pause after an attempt that lasted ran.
-func next(pause, ran time.Duration) time.Duration {
-	switch {
-	case ran >= stable:
-		return 0
-	case pause == 0:
-		return firstPause
-	}
-	return min(2*pause, longPause)
-}
-
-// wait reports whether d has passed before ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
-	if ctx.Err() != nil {
-		return false
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 func (e *Engine) keepLogSmall(ctx context.Context) {
 	for {
 		if err := logfile.Shrink(e.o.LogFile, logLimit); err != nil {
 			e.o.Log.Warn("the container engine's log keeps growing", slog.Any("err", err))
 		}
-		if !wait(ctx, logInterval) {
+		if !backoff.Sleep(ctx, logInterval) {
 			return
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/backoff"
 )
 
 // target is the engine that images are imported into.
@@ -126,7 +128,7 @@ func (t *target) usable(ctx context.Context, name string) error {
 		if err == nil && st.GetImage() != nil {
 			return nil
 		}
-		if !wait(ctx, pause) {
+		if !backoff.Sleep(ctx, pause) {
 			return fmt.Errorf("the engine does not list the image: %w", cmp.Or(err, ctx.Err()))
 		}
 	}
