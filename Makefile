@@ -1,0 +1,74 @@
+# Everything starts here: make help
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
+COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.gitCommit=$(COMMIT)
+
+# Where the host keeps image archives for boot to import.
+BUNDLES ?= /var/lib/boot/images
+
+# Packages and tools that a fresh Debian lacks: command or file, then package.
+DEPS := nft:nftables iptables:iptables ip:iproute2 gcc:gcc git:git pkg-config:pkg-config unshare:util-linux
+
+include images.mk
+
+.PHONY: help deps build race up down test unit e2e lint generate bench clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+deps: ## Install the Debian packages that building and running need
+	@missing=""; for d in $(DEPS); do command -v $${d%%:*} >/dev/null || missing="$$missing $${d##*:}"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing$$missing"; apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+engine/bundled/engine.tar.zst: images
+	@cmp -s "$$($(MAKE) -s images-dir)/engine.tar.zst" $@ || cp "$$($(MAKE) -s images-dir)/engine.tar.zst" $@
+
+build: engine/bundled/engine.tar.zst ## Build bin/boot with its container engine inside
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/boot ./cmd/boot
+
+race: engine/bundled/engine.tar.zst
+	CGO_ENABLED=1 go build -race -trimpath -ldflags '$(LDFLAGS)' -o bin/boot-race ./cmd/boot
+
+up: deps build ## Bring up a cluster on this host and show it
+	@install -d $(BUNDLES)
+	@cmp -s "$$($(MAKE) -s images-dir)/bundle.tar.zst" $(BUNDLES)/bundle.tar.zst || \
+		cp "$$($(MAKE) -s images-dir)/bundle.tar.zst" $(BUNDLES)/bundle.tar.zst
+	bin/boot init
+	@kubectl="$$($(MAKE) -s images-dir)/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf"; \
+	$$kubectl wait --for=condition=Ready node --all --timeout=120s; \
+	$$kubectl wait --for=condition=Ready pod -n kube-system -l tier=control-plane --timeout=120s; \
+	$$kubectl get nodes -o wide; $$kubectl get pods -A -o wide
+
+down: ## Take the cluster down again; the host is as before
+	bin/boot reset --force --purge
+
+test: deps images unit e2e lint ## Run everything: unit tests, real components, end to end, linters
+
+unit: engine/bundled/engine.tar.zst
+	cd images && go test ./...
+	go test -race $$(go list ./... | grep -v /e2e)
+
+e2e: build race
+	BOOT_BIN=$(CURDIR)/bin/boot-race go test -race -count=1 -timeout 40m ./e2e/...
+
+lint: ## Run the linters, which also hold the import arrows
+	go vet ./...
+	go run $(GOLANGCI_LINT) run ./...
+
+generate: ## Rewrite the golden files with what the code says now; read the diff
+	go test ./templates ./kubelet/plan ./kubelet/status ./kubelet/spec -update
+
+bench: build ## Measure boot beside the bare CRI calls
+	BOOT_BIN=$(CURDIR)/bin/boot go test -run '^$$' -bench . -benchtime 1x -count=1 -timeout 40m ./e2e/...
+
+clean: ## Remove what was built here; the cache of components stays
+	rm -rf bin engine/bundled/*.zst
