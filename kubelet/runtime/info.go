@@ -12,7 +12,7 @@ import (
 type Status struct {
 	Ready        bool // can run containers
 	NetworkReady bool // can give pods a network of their own (SP-36)
-	Message      string
+	Message      string // why not, if one of them is false
 	Handlers     []v1.NodeRuntimeHandler
 	Features     *v1.NodeFeatures // nil where the runtime does not say
 }
@@ -32,6 +32,8 @@ func (r *Runtime) Status(ctx context.Context) (Status, error) {
 			out.Ready = c.Status
 		case cri.NetworkReady:
 			out.NetworkReady = c.Status
+		default:
+			continue // warnings of the runtime's own
 		}
 		if !c.Status && out.Message == "" {
 			out.Message = c.Reason + ": " + c.Message

@@ -37,7 +37,7 @@ func events(t *testing.T, w *World) {
 	}()
 	// Nothing tells when the stream is open but what comes out of it.
 	sandbox := b.sandbox().ID
-	for attempt := uint32(1); !poked(pokes, b.pod, 200*time.Millisecond); attempt++ {
+	for attempt := uint32(1); attempt == 1 || !poked(pokes, b.pod, 200*time.Millisecond); attempt++ {
 		b.do(pod.StartContainer{Name: "knock", SandboxID: sandbox, Attempt: attempt})
 	}
 	b.exited("knock")

@@ -1,0 +1,228 @@
+package runtime_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"text/template"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/runtime"
+	"boot.internal/kubelet/runtime/suite"
+	"boot.internal/nstest"
+)
+
+const testImage = "boot.internal/testbox:1"
+
+func TestSuiteOnContainerd(t *testing.T) {
+	if !nstest.Enter(t) {
+		return
+	}
+	world := newContainerd(t)
+	for _, c := range suite.Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			c.Run(t, world)
+		})
+	}
+}
+
+// newContainerd returns a world on a containerd of its own, with the pause and
+// the test image.
+func newContainerd(t *testing.T) *suite.World {
+	t.Helper()
+	d := startContainerd(t)
+	conn, err := runtime.Dial(d.socket, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	world := &suite.World{Dir: t.TempDir(), Image: testImage, Events: &suite.Events{}}
+	o := options(t, world.Dir, world.Events)
+	o.CRI, o.Images, o.Cgroups = conn.Runtime, image{conn.Images}, cgroups{}
+	world.Runtime = runtime.New(o)
+	world.LoseSandbox = func(t *testing.T, k pod.Key) { killPause(t, conn.Runtime, k) }
+	return world
+}
+
+// cgroups puts all pods into the cgroup of the test's node.
+type cgroups struct{}
+
+func (cgroups) Create(p *v1.Pod) (string, error) {
+	return "/" + nstest.Cgroup() + "/" + string(p.UID), nil
+}
+
+// killPause kills the process that holds a pod's sandbox.
+func killPause(t *testing.T, client cri.RuntimeServiceClient, k pod.Key) {
+	t.Helper()
+	list, err := client.ListPodSandbox(t.Context(), &cri.ListPodSandboxRequest{Filter: &cri.PodSandboxFilter{
+		LabelSelector: map[string]string{pod.LabelPodName: k.Name, pod.LabelPodNamespace: k.Namespace},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list.Items {
+		resp, err := client.PodSandboxStatus(t.Context(), &cri.PodSandboxStatusRequest{PodSandboxId: s.Id, Verbose: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var info struct {
+			Pid int `json:"pid"`
+		}
+		if err := json.Unmarshal([]byte(resp.Info["info"]), &info); err != nil || info.Pid == 0 {
+			t.Fatalf("no process in %v: %v", resp.Info, err)
+		}
+		if err := syscall.Kill(info.Pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A daemon is a containerd that runs.
+type daemon struct{ bin, dir, socket string }
+
+// startContainerd starts the built containerd with a configuration of its own.
+// What it starts ends with the test's PID namespace.
+func startContainerd(t *testing.T) daemon {
+	t.Helper()
+	components := filepath.Dir(nstest.Engine(t))
+	d := daemon{bin: filepath.Join(components, "engine/bin"), dir: "/var/lib/containerd-test", socket: "/run/containerd-test.sock"}
+	write(t, filepath.Join(d.dir, "config.toml"), render(t, containerdConfig, d))
+	write(t, filepath.Join(d.dir, "net.d/10-test.conflist"), cniConfig)
+	log, err := os.Create(filepath.Join(d.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(d.bin, "containerd"), "--config", filepath.Join(d.dir, "config.toml"))
+	cmd.Env = append(os.Environ(), "PATH="+d.bin+":"+os.Getenv("PATH"))
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of containerd: %s", tail(t, log.Name()))
+		}
+		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), log.Close()); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // it says "signal: terminated"
+	})
+	d.importImages(t, filepath.Join(components, "images/pause.tar"), filepath.Join(components, "images/testbox.tar"))
+	return d
+}
+
+func tail(t *testing.T, path string) []byte {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+	}
+	return data[max(0, len(data)-10000):]
+}
+
+// importImages waits until containerd answers, which ctr does not.
+func (d daemon) importImages(t *testing.T, archives ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for _, archive := range archives {
+		for {
+			cmd := exec.CommandContext(ctx, filepath.Join(d.bin, "ctr"), "-a", d.socket, "-n", "k8s.io", "images", "import", archive)
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				t.Fatalf("import %s: %v: %s", archive, err, out)
+			}
+		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func render(t *testing.T, text string, d daemon) string {
+	t.Helper()
+	var out bytes.Buffer
+	data := map[string]any{"Bin": d.bin, "Dir": d.dir, "Socket": d.socket}
+	if err := template.Must(template.New("").Parse(text)).Execute(&out, data); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+const containerdConfig = `version = 3
+root = "{{.Dir}}/root"
+state = "/run/containerd-test"
+
+[grpc]
+  address = "{{.Socket}}"
+
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "registry.k8s.io/pause:3.10.2"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["{{.Bin}}"]
+    conf_dir = "{{.Dir}}/net.d"
+
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+      BinaryName = "{{.Bin}}/runc"
+      SystemdCgroup = false
+`
+
+const cniConfig = `{
+  "cniVersion": "1.0.0",
+  "name": "test",
+  "plugins": [
+    {"type": "bridge", "bridge": "test0", "isGateway": true, "ipam": {
+      "type": "host-local", "dataDir": "/run/cni-test",
+      "ranges": [[{"subnet": "10.99.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}
+  ]
+}
+`
+
+// logOf returns what a container wrote, without the dressing of the log.
+func logOf(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for line := range strings.Lines(string(data)) {
+		parts := strings.SplitN(line, " ", 4)
+		if len(parts) < 4 {
+			return "", fmt.Errorf("not a log line: %q", line)
+		}
+		out.WriteString(parts[3])
+	}
+	return out.String(), nil
+}
