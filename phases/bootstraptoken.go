@@ -173,3 +173,10 @@ func joinable(s *corev1.Secret, now time.Time) bool {
 		secrets.GetData(s, bootstrapapi.BootstrapTokenUsageAuthentication) == "true" &&
 		secrets.GetData(s, bootstrapapi.BootstrapTokenUsageSigningKey) == "true"
 }
+
+// UsableToken returns a bootstrap token of the cluster that a node can join
+// with, empty if there is none: where the configuration's was generated, it may
+// be another one.
+func UsableToken(ctx context.Context, o InitOptions) (config.Secret, error) {
+	return usableToken(ctx, o.api())
+}

@@ -1,0 +1,328 @@
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"boot.internal/config"
+)
+
+// A fakeService is a loop that is started or not.
+type fakeService struct {
+	running bool
+	err     error
+	starts  int
+}
+
+func (s *fakeService) Running(context.Context) (bool, error) { return s.running, s.err }
+
+func (s *fakeService) Start(context.Context) error {
+	s.starts++
+	s.running = true
+	return nil
+}
+
+// lookFunc lets a function be Components.
+type lookFunc func() ([]Component, error)
+
+func (f lookFunc) Look(context.Context) ([]Component, error) { return f() }
+
+var nothing = lookFunc(func() ([]Component, error) { return nil, nil })
+
+// healthyAfter is a component that becomes healthy after a while.
+func healthyAfter(pod string, d time.Duration) probe {
+	begin := time.Now()
+	return probe{pod, func(context.Context) error {
+		if time.Since(begin) < d {
+			return errors.New("connection refused")
+		}
+		return nil
+	}}
+}
+
+func never(pod string) probe { return healthyAfter(pod, 1000*time.Hour) }
+
+// await runs the phase and returns what it reported besides the error.
+func await(t *testing.T, p waitControlPlane) (string, error) {
+	t.Helper()
+	var b strings.Builder
+	begin := time.Now()
+	r := Runner{Report: func(e Event) {
+		if e.Text != "" {
+			fmt.Fprintf(&b, "%s %s %s\n", time.Since(begin).Round(time.Second), e.State, e.Text)
+		}
+	}}
+	err := r.Run(t.Context(), []Step{{Name: "wait", Phase: p}})
+	return b.String(), err
+}
+
+func TestWaitSaysWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got, err := await(t, waitControlPlane{
+			probes:     []probe{healthyAfter("etcd", 2*time.Second), healthyAfter("kube-apiserver", 5*time.Second), healthyAfter("kube-scheduler", 3*time.Second)},
+			components: nothing, service: &fakeService{running: true}, timeout: time.Minute,
+		})
+		want := `0s changing wait for etcd, kube-apiserver, kube-scheduler
+0s waiting etcd, kube-apiserver, kube-scheduler
+2s waiting kube-apiserver, kube-scheduler
+3s waiting kube-apiserver
+`
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v: %s", err, diff)
+		}
+	})
+}
+
+func TestHealthyIsNothingToWaitFor(t *testing.T) {
+	changes, err := waitControlPlane{probes: []probe{healthyAfter("etcd", 0)}}.Plan(t.Context())
+	if err != nil || len(changes) > 0 {
+		t.Errorf("would %v, %v", changes, err)
+	}
+}
+
+func crashing(pod string, restarts func() int) Components {
+	return lookFunc(func() ([]Component, error) {
+		return []Component{{Pod: pod, Container: pod, State: ContainerExited, ExitCode: 2, Reason: "Error", Restarts: restarts()}}, nil
+	})
+}
+
+func TestThreeCrashesEndTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		everyTwoSeconds := func() int { return int(time.Since(begin) / (2 * time.Second)) }
+		_, err := await(t, waitControlPlane{
+			probes:     []probe{healthyAfter("etcd", 0), never("kube-apiserver")},
+			components: crashing("kube-apiserver", everyTwoSeconds), service: &fakeService{running: true}, timeout: time.Hour,
+		})
+		want := `phase wait: wait for kube-apiserver: kube-apiserver ended 3 times
+kube-apiserver: container kube-apiserver exited with code 2 (Error), restarted 3 times
+kube-apiserver: probe: connection refused`
+		if err == nil || err.Error() != want {
+			t.Errorf("%v", err)
+		}
+		if d := time.Since(begin); d > 8*time.Second {
+			t.Errorf("took %s", d)
+		}
+	})
+}
+
+// Crashes of long ago, and of what is healthy, do not count; a pod that was
+// replaced begins anew.
+func TestWhichCrashesCount(t *testing.T) {
+	w := newWatcher([]probe{{pod: "etcd"}, {pod: "kube-scheduler"}})
+	w.heard(verdict{1, nil})
+	look := func(pod string, state ContainerState, restarts int) string {
+		return w.saw([]Component{{Pod: pod, Container: pod, State: state, Restarts: restarts}}, nil)
+	}
+	for i, step := range []struct {
+		pod      string
+		state    ContainerState
+		restarts int
+		want     string
+	}{
+		{"etcd", ContainerRunning, 7, ""},
+		{"etcd", ContainerExited, 7, ""},           // 1
+		{"etcd", ContainerRunning, 8, ""},          // the same one
+		{"etcd", ContainerExited, 0, ""},           // a new pod: 1
+		{"etcd", ContainerRunning, 2, ""},          // 2
+		{"kube-scheduler", ContainerExited, 0, ""}, // healthy, however often it ends
+		{"kube-scheduler", ContainerExited, 9, ""},
+		{"etcd", ContainerExited, 2, "etcd"}, // 3
+	} {
+		if got := look(step.pod, step.state, step.restarts); got != step.want {
+			t.Errorf("step %d: %q", i, got)
+		}
+	}
+}
+
+func TestTheReport(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "0.log")
+	var lines strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&lines, "2026-01-02T03:04:05.678901234Z stderr F line %d of the log\n", i)
+	}
+	if err := os.WriteFile(log, []byte(lines.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	look := lookFunc(func() ([]Component, error) {
+		return []Component{
+			{Pod: "etcd", Container: "etcd", State: ContainerWaiting, Reason: "ErrImagePull"},
+			{Pod: "kube-apiserver", Container: "kube-apiserver", State: ContainerRunning, Restarts: 1, LogPath: log},
+		}, nil
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p := waitControlPlane{
+			probes:     []probe{healthyAfter("etcd", 0), never("kube-apiserver"), never("kube-scheduler")},
+			components: look, service: &fakeService{}, timeout: 4 * time.Minute,
+		}
+		_, err := await(t, p)
+		want := `phase wait: wait for kube-apiserver, kube-scheduler: kube-apiserver is not healthy after 4m0s
+the kubelet loop, which starts all of them, does not run
+kube-apiserver: container kube-apiserver is running, restarted once
+kube-apiserver: probe: connection refused
+kube-apiserver: the last lines of its log:
+`
+		for i := 10; i < 30; i++ {
+			want += fmt.Sprintf("  line %d of the log\n", i)
+		}
+		if err == nil {
+			t.Fatal("no error")
+		}
+		if diff := cmp.Diff(strings.TrimSpace(want), err.Error()); diff != "" {
+			t.Error(diff)
+		}
+		wantError(t, err, "", "the whole log is in "+log)
+	})
+}
+
+// The API server ends when it finds no etcd: both are shown.
+func TestTheReportShowsTheCauseBeforeTheVictim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		_, err := await(t, waitControlPlane{
+			probes:     []probe{never("etcd"), never("kube-apiserver")},
+			components: crashing("kube-apiserver", func() int { return int(time.Since(begin) / time.Second) }),
+			service:    &fakeService{running: true}, timeout: time.Hour,
+		})
+		for _, want := range []string{"kube-apiserver ended 3 times", "etcd has no container yet", "etcd: probe: connection refused"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v does not say %q", err, want)
+			}
+		}
+	})
+}
+
+func TestContainersThatCannotBeLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, err := await(t, waitControlPlane{
+			probes:     []probe{never("etcd")},
+			components: lookFunc(func() ([]Component, error) { return nil, errors.New("dial unix: no such file") }),
+			service:    &fakeService{running: true}, timeout: time.Minute,
+		})
+		if err == nil || !strings.Contains(err.Error(), "the containers cannot be looked at: dial unix: no such file") {
+			t.Error(err)
+		}
+	})
+}
+
+func TestInterruptedWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithCancelCause(t.Context())
+		p := waitControlPlane{probes: []probe{never("etcd")}, components: nothing, service: &fakeService{}, timeout: time.Hour}
+		reason := errors.New("interrupted")
+		time.AfterFunc(time.Second, func() { interrupt(reason) })
+		if err := p.wait(ctx); !errors.Is(err, reason) || !strings.Contains(err.Error(), "waiting for etcd") {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStripCRI(t *testing.T) {
+	for _, tt := range []struct{ line, want string }{
+		{"2026-01-02T03:04:05.678901234Z stderr F E0102 failed: a b", "E0102 failed: a b"},
+		{"2026-01-02T03:04:05.678901234+02:00 stdout P part", "part"},
+		{"not a CRI line at all", "not a CRI line at all"},
+		{"short", "short"},
+	} {
+		if got := stripCRI(tt.line); got != tt.want {
+			t.Errorf("%q: %q", tt.line, got)
+		}
+	}
+}
+
+func TestUntil(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := errors.New("refused")
+		begin := time.Now()
+		err := until(t.Context(), time.Second, func(ctx context.Context) (bool, error) {
+			if time.Since(begin) > 500*time.Millisecond {
+				<-ctx.Done() // the last attempt hangs, and knows nothing
+				return false, ctx.Err()
+			}
+			return false, refused
+		})
+		if !errors.Is(err, refused) || !strings.HasPrefix(err.Error(), "gave up after 1s") {
+			t.Error(err)
+		}
+
+		reason := errors.New("interrupted")
+		ctx, interrupt := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { interrupt(reason) })
+		err = until(ctx, time.Hour, func(context.Context) (bool, error) { return false, refused })
+		if !errors.Is(err, reason) || !errors.Is(err, refused) {
+			t.Error(err)
+		}
+	})
+}
+
+// The probes speak with what the certificates phase made: here to servers that
+// insist on it.
+func TestProbesUseTheCertificates(t *testing.T) {
+	w := running(t, "")
+	if err := askAPIServer(t.Context(), w.api()); err != nil {
+		t.Error(err)
+	}
+	w.server.Close()
+	if err := askAPIServer(t.Context(), w.api()); err == nil || !strings.Contains(err.Error(), "/livez") {
+		t.Error(err)
+	}
+}
+
+func TestProbeAnswers(t *testing.T) {
+	for _, tt := range []struct {
+		name, body string
+		code       int
+		want       string
+	}{
+		{"healthy", "ok", 200, ""},
+		{"verbose", "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\n[-]poststarthook/rbac failed: not finished\nreadyz check failed\n", 500, "500: [-]etcd failed: reason withheld, [-]poststarthook/rbac failed: not finished"},
+		{"etcd", `{"health":"false","reason":"RAFT NO LEADER"}`, 503, `503: {"health":"false","reason":"RAFT NO LEADER"}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(tt.code)
+				fmt.Fprint(w, tt.body)
+			}))
+			defer s.Close()
+			host, port, err := net.SplitHostPort(s.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = local([]config.Arg{{Name: "bind-address", Value: host}, {Name: "secure-port", Value: port}}, "10257")(t.Context())
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.HasSuffix(err.Error(), tt.want)) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestProbesOfAConfiguration(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		etcd config.Etcd
+		want string
+	}{
+		{"local etcd", config.Etcd{Local: &config.LocalEtcd{}}, "etcd kube-apiserver kube-controller-manager kube-scheduler"},
+		{"external etcd", config.Etcd{External: &config.ExternalEtcd{}}, "kube-apiserver kube-controller-manager kube-scheduler"},
+	} {
+		var pods []string
+		for _, p := range probes(&config.Init{Cluster: config.ClusterConfiguration{Etcd: tt.etcd}}, apiServer{}, newWorld(t, "").tree()) {
+			pods = append(pods, p.pod)
+		}
+		if got := strings.Join(pods, " "); got != tt.want {
+			t.Errorf("%s: %s", tt.name, got)
+		}
+	}
+}
