@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"boot.internal/config"
 )
@@ -29,12 +28,8 @@ func (p kubeletStart) Plan(ctx context.Context) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	flags, err := planFile(filepath.Join(p.dir, "kubeadm-flags.env"), p.flags(), 0o644)
-	if err != nil {
-		return nil, err
-	}
 	start, err := p.planStart(ctx)
-	return slices.Concat(files, flags, start), err
+	return append(files, start...), err
 }
 
 // configuration is what the whole cluster shares and this node's own: the
@@ -53,17 +48,6 @@ func (p kubeletStart) configuration() ([]byte, error) {
 		return nil, err
 	}
 	return slices.Concat(data, []byte("---\n"), own), nil
-}
-
-// flags are what a kubelet takes from its command line only, in the file and
-// the form kubeadm keeps them in.
-func (p kubeletStart) flags() []byte {
-	node := p.cfg.Init.NodeRegistration
-	args := []string{"--hostname-override=" + node.Name}
-	for _, a := range node.KubeletExtraArgs {
-		args = append(args, "--"+a.Name+"="+a.Value)
-	}
-	return fmt.Appendf(nil, "KUBELET_KUBEADM_ARGS=%q\n", strings.Join(args, " "))
 }
 
 func (p kubeletStart) planStart(ctx context.Context) ([]Change, error) {

@@ -34,7 +34,7 @@ type probe struct {
 func probes(cfg *config.Init, api apiServer, tree certs.Paths) []probe {
 	var all []probe
 	if cfg.Cluster.Etcd.Local != nil {
-		all = append(all, probe{config.ComponentEtcd, func(ctx context.Context) error { return askEtcd(ctx, tree) }})
+		all = append(all, probe{config.ComponentEtcd, func(ctx context.Context) error { return askEtcd(ctx, etcdHealth, tree) }})
 	}
 	return append(all,
 		probe{config.ComponentAPIServer, func(ctx context.Context) error { return askAPIServer(ctx, api) }},
@@ -43,9 +43,11 @@ func probes(cfg *config.Init, api apiServer, tree certs.Paths) []probe {
 	)
 }
 
-// askEtcd asks as etcd's own clients do; /health includes that there is a
-// leader to write through.
-func askEtcd(ctx context.Context, tree certs.Paths) error {
+// etcdHealth includes that there is a leader to write through.
+const etcdHealth = "https://127.0.0.1:2379/health"
+
+// askEtcd asks as etcd's own clients do.
+func askEtcd(ctx context.Context, url string, tree certs.Paths) error {
 	pair, err := tls.LoadX509KeyPair(tree.EtcdHealthcheckClient.Cert, tree.EtcdHealthcheckClient.Key)
 	if err != nil {
 		return err
@@ -58,7 +60,7 @@ func askEtcd(ctx context.Context, tree certs.Paths) error {
 	roots.AppendCertsFromPEM(ca)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}}
 	defer transport.CloseIdleConnections()
-	return ask(ctx, transport, "https://127.0.0.1:2379/health")
+	return ask(ctx, transport, url)
 }
 
 // askAPIServer asks first whether it lives and then whether it is ready: what

@@ -2,6 +2,8 @@ package phases
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"boot.internal/certs"
 	"boot.internal/config"
 )
 
@@ -274,10 +277,41 @@ func TestProbesUseTheCertificates(t *testing.T) {
 	if err := askAPIServer(t.Context(), w.api()); err != nil {
 		t.Error(err)
 	}
+	etcd := etcdServer(t, w.tree())
+	if err := askEtcd(t.Context(), etcd, w.tree()); err != nil {
+		t.Error(err)
+	}
+	if err := askEtcd(t.Context(), etcd, running(t, "").tree()); err == nil {
+		t.Error("etcd is healthy to the clients of another cluster")
+	}
 	w.server.Close()
 	if err := askAPIServer(t.Context(), w.api()); err == nil || !strings.Contains(err.Error(), "/livez") {
 		t.Error(err)
 	}
+}
+
+// etcdServer serves with etcd's certificate, for clients that have one.
+func etcdServer(t *testing.T, tree certs.Paths) string {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(tree.EtcdServer.Cert, tree.EtcdServer.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(tree.EtcdCA.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := x509.NewCertPool()
+	clients.AppendCertsFromPEM(ca)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/health" || r.TLS.PeerCertificates[0].Subject.CommonName != "kube-etcd-healthcheck-client" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.URL + "/health"
 }
 
 func TestProbeAnswers(t *testing.T) {
