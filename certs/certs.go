@@ -115,7 +115,7 @@ func (p *PKI) ClusterCerts() []Item {
 func (p *PKI) Kubeconfigs() []Item {
 	var items []Item
 	for _, k := range kubeconfigTable(p.o) {
-		items = append(items, Item{"kubeconfig/" + k.row.name, k.row.desc, k.path, k})
+		items = append(items, Item{"kubeconfig/" + k.name, k.desc, k.path, k})
 	}
 	return items
 }

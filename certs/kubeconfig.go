@@ -41,7 +41,7 @@ func (k kubeconfig) Look() (Status, error) {
 	}
 	status, err := k.status(ca)
 	if err == nil && ca.external() && (status.State == Missing || status.State == Unfit) {
-		return status, k.row.external(k.path, status, k.ca)
+		return status, k.external(k.path, status, k.ca)
 	}
 	return status, err
 }

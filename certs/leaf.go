@@ -32,7 +32,7 @@ func (l leaf) look() (Status, pair, error) {
 	}
 	status := l.status(p, ca.certs, time.Now())
 	if ca.external() && (status.State == Missing || status.State == Unfit) {
-		return status, p, l.row.external(l.files.Cert, status, l.authority)
+		return status, p, l.external(l.files.Cert, status, l.authority)
 	}
 	return status, p, nil
 }

@@ -35,11 +35,13 @@ var expected = []struct {
 	{"etcd-ca", "etc/pki/etcd/ca", "", "etcd-ca", "", nil, ""},
 	{
 		"etcd-server", "etc/pki/etcd/server", "etc/pki/etcd/ca", "node-1", "",
-		[]x509.ExtKeyUsage{serverAuth, clientAuth}, "127.0.0.1 192.0.2.10 ::1 etcd.example localhost node-1",
+		[]x509.ExtKeyUsage{serverAuth, clientAuth},
+		"127.0.0.1 192.0.2.10 ::1 etcd.example localhost node-1",
 	},
 	{
 		"etcd-peer", "etc/pki/etcd/peer", "etc/pki/etcd/ca", "node-1", "",
-		[]x509.ExtKeyUsage{serverAuth, clientAuth}, "127.0.0.1 192.0.2.10 ::1 localhost node-1 peer.example",
+		[]x509.ExtKeyUsage{serverAuth, clientAuth},
+		"127.0.0.1 192.0.2.10 ::1 localhost node-1 peer.example",
 	},
 	{"etcd-healthcheck-client", "etc/pki/etcd/healthcheck-client", "etc/pki/etcd/ca", "kube-etcd-healthcheck-client", "", []x509.ExtKeyUsage{clientAuth}, ""},
 	{"apiserver-etcd-client", "etc/pki/apiserver-etcd-client", "etc/pki/etcd/ca", "kube-apiserver-etcd-client", "", []x509.ExtKeyUsage{clientAuth}, ""},

@@ -110,8 +110,8 @@ func TestStoringAgainChangesNothing(t *testing.T) {
 // Before there is an API server, a dry run still says all it would do, in the
 // same words as the run that does it.
 func TestDryRunBeforeThereIsAnAPIServer(t *testing.T) {
-	real := running(t, withToken)
-	want := real.run(real.clusterSteps()...)
+	made := running(t, withToken)
+	want := made.run(made.clusterSteps()...)
 	for name, w := range map[string]*world{"no files": newWorld(t, withToken), "nobody listens": stopped(t)} {
 		t.Run(name, func(t *testing.T) {
 			got, err := runSteps(t.Context(), Runner{DryRun: true}, w.clusterSteps()...)
@@ -291,7 +291,7 @@ func TestWritesArePatientReadsAreNot(t *testing.T) {
 // What never gets better ends with the last cause and not with the time alone.
 func TestPatienceEndsWithTheCause(t *testing.T) {
 	w := running(t, "")
-	w.fail = func(r *http.Request) *apierrors.StatusError {
+	w.fail = func(*http.Request) *apierrors.StatusError {
 		return apierrors.NewServiceUnavailable("etcdserver: no leader")
 	}
 	api := w.api()

@@ -93,7 +93,7 @@ func parse(path string) target {
 
 func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/livez" || r.URL.Path == "/readyz" {
-		fmt.Fprint(w, "ok")
+		_, _ = fmt.Fprint(w, "ok")
 		return
 	}
 	f.mu.Lock()
@@ -198,7 +198,7 @@ func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request, t target) {
 			if err != nil {
 				f.t.Error(err)
 			}
-			fmt.Fprintf(w, "%s\n", data)
+			_, _ = fmt.Fprintf(w, "%s\n", data)
 			w.(http.Flusher).Flush()
 		}
 	}

@@ -62,7 +62,9 @@ func TestMarkControlPlane(t *testing.T) {
 		},
 		{
 			"no taints wanted", "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nnodeRegistration: {taints: []}",
-			node(nil), []string{"mark the node node-1 with " + roleLabel + ", " + excludeLabel}, []corev1.Taint{notReady},
+			node(nil),
+			[]string{"mark the node node-1 with " + roleLabel + ", " + excludeLabel},
+			[]corev1.Taint{notReady},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -89,7 +91,11 @@ func TestMarkWaitsForTheNode(t *testing.T) {
 	w := running(t, "")
 	r := Runner{Report: func(e Event) {
 		if e.State == Waiting {
-			go w.put(node(nil))
+			go func() {
+				if err := w.tracker.Add(node(nil)); err != nil {
+					t.Error(err)
+				}
+			}()
 		}
 	}}
 	var changes []string

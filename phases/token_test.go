@@ -204,7 +204,7 @@ func TestUploadCertsAgain(t *testing.T) {
 		want   int
 	}{
 		{"another key", func(_ *world, p *uploadCerts) { p.key = config.Secret(strings.Repeat("ab", 32)) }, 1},
-		{"another CA", func(w *world, p *uploadCerts) {
+		{"another CA", func(w *world, _ *uploadCerts) {
 			if err := os.WriteFile(w.tree().FrontProxyCA.Cert, []byte("new"), 0o600); err != nil {
 				w.t.Fatal(err)
 			}

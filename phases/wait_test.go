@@ -171,19 +171,20 @@ func TestTheReport(t *testing.T) {
 			components: look, service: &fakeService{}, timeout: 4 * time.Minute,
 		}
 		_, err := await(t, p)
-		want := `phase wait: wait for kube-apiserver, kube-scheduler: kube-apiserver is not healthy after 4m0s
+		var want strings.Builder
+		want.WriteString(`phase wait: wait for kube-apiserver, kube-scheduler: kube-apiserver is not healthy after 4m0s
 the kubelet loop, which starts all of them, does not run
 kube-apiserver: container kube-apiserver is running, restarted once
 kube-apiserver: probe: connection refused
 kube-apiserver: the last lines of its log:
-`
+`)
 		for i := 10; i < 30; i++ {
-			want += fmt.Sprintf("  line %d of the log\n", i)
+			fmt.Fprintf(&want, "  line %d of the log\n", i)
 		}
 		if err == nil {
 			t.Fatal("no error")
 		}
-		if diff := cmp.Diff(strings.TrimSpace(want), err.Error()); diff != "" {
+		if diff := cmp.Diff(strings.TrimSpace(want.String()), err.Error()); diff != "" {
 			t.Error(diff)
 		}
 		wantError(t, err, "", "the whole log is in "+log)
@@ -327,7 +328,7 @@ func TestProbeAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.WriteHeader(tt.code)
-				fmt.Fprint(w, tt.body)
+				_, _ = fmt.Fprint(w, tt.body)
 			}))
 			defer s.Close()
 			host, port, err := net.SplitHostPort(s.Listener.Addr().String())
