@@ -22,6 +22,7 @@ images-deps: ## Install what building the images needs, if it is missing
 		command -v "$$have" >/dev/null || ls $$have >/dev/null 2>&1 || missing="$$missing $${dep##*:}"; \
 	done; \
 	test -z "$$missing" || { \
+		test "$$(id -u)" = 0 || { echo "install as root:$$missing"; exit 1; }; \
 		echo "installing$$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 

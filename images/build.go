@@ -55,7 +55,7 @@ func build(ctx context.Context, o order, out io.Writer) error {
 	if err := s.sweep(); err != nil {
 		return err
 	}
-	if err := s.runAll(ctx, steps(o.versions, o.upstream)); err != nil {
+	if err := s.runAll(ctx, steps(o.upstream)); err != nil {
 		return err
 	}
 	if err := s.run(ctx, bundle(o.versions)); err != nil {

@@ -42,7 +42,7 @@ func wrapEtcd(module string) Wrapper {
 }
 
 // steps lists what is made, in the order in which people wait for it.
-func steps(v Versions, upstream bool) []step {
+func steps(upstream bool) []step {
 	all := []step{
 		{"engine", []string{"containerd", "runc", "cni"}, makeEngine},
 		{"pause", []string{"pause"}, makePause},

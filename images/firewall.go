@@ -93,28 +93,49 @@ func extractAll(ctx context.Context, debs, root string) error {
 		return err
 	}
 	for _, deb := range packages {
-		if err := extract(ctx, deb, root); err != nil {
+		if err := errors.Join(extract(ctx, deb, root), describe(ctx, deb, root)); err != nil {
 			return fmt.Errorf("unpack %s: %w", filepath.Base(deb), err)
 		}
 	}
 	return nil
 }
 
-// extract unpacks what of a package a program can need. dpkg-deb alone would
-// replace links to directories.
+// extract unpacks what of a package a program can need, and its licence.
+// dpkg-deb alone would replace links to directories.
 func extract(ctx context.Context, deb, root string) error {
 	files := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
 	pipe, err := files.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	unpack := exec.CommandContext(ctx, "tar", "--extract", "--directory", root, "--keep-directory-symlink", "--no-same-owner",
-		"--exclude=./usr/share", "--exclude=*/gconv", "--exclude=*/audit", "--exclude=./etc/init.d", "--exclude=./lib/systemd", "--exclude=./usr/lib/systemd")
+	args := []string{"--extract", "--directory", root, "--keep-directory-symlink", "--no-same-owner"}
+	for _, useless := range []string{
+		"./usr/share/[!d]*", "./usr/share/doc/*/[!c]*", "./usr/share/doc/*/changelog*",
+		"*/gconv", "*/audit", "./etc/init.d", "./lib/systemd", "./usr/lib/systemd",
+	} {
+		args = append(args, "--exclude="+useless)
+	}
+	unpack := exec.CommandContext(ctx, "tar", args...)
 	unpack.Stdin = pipe
 	if err := files.Start(); err != nil {
 		return err
 	}
 	return errors.Join(run(unpack), files.Wait())
+}
+
+// describe leaves a package's name and version where scanners of images that
+// have no package manager look for them.
+func describe(ctx context.Context, deb, root string) error {
+	fields, err := exec.CommandContext(ctx, "dpkg-deb", "--field", deb).Output()
+	if err != nil {
+		return fmt.Errorf("read fields: %w", err)
+	}
+	dir := filepath.Join(root, "var/lib/dpkg/status.d")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	name, _, _ := strings.Cut(filepath.Base(deb), "_")
+	return os.WriteFile(filepath.Join(dir, strings.TrimSuffix(name, ".deb")), fields, 0o644)
 }
 
 // chooseNFT makes the choice that Debian's installer would: iptables is the

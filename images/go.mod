@@ -3,6 +3,7 @@ module boot.internal/images
 go 1.26.6
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/google/go-containerregistry v0.22.1
 	github.com/klauspost/compress v1.20.3
 	golang.org/x/mod v0.42.0

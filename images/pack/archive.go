@@ -2,6 +2,7 @@ package pack
 
 import (
 	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,21 +88,12 @@ func (a *archive) begin(images []v1.Descriptor) error {
 	if err := a.file(layoutName, strings.NewReader(layoutBody), int64(len(layoutBody))); err != nil {
 		return err
 	}
-	return a.file(indexName, strings.NewReader(string(index)), int64(len(index)))
+	return a.file(indexName, bytes.NewReader(index), int64(len(index)))
 }
 
+// image writes an image. Its manifest comes last: an archive that has it is not
+// cut short.
 func (a *archive) image(img v1.Image) error {
-	manifest, err := img.RawManifest()
-	if err != nil {
-		return err
-	}
-	digest, err := img.Digest()
-	if err != nil {
-		return err
-	}
-	if err := a.blob(digest.Hex, strings.NewReader(string(manifest)), int64(len(manifest))); err != nil {
-		return err
-	}
 	config, err := partial.ConfigLayer(img)
 	if err != nil {
 		return err
@@ -110,12 +102,20 @@ func (a *archive) image(img v1.Image) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range append([]v1.Layer{config}, layers...) {
+	for _, l := range append(layers, config) {
 		if err := a.layer(l); err != nil {
 			return err
 		}
 	}
-	return nil
+	manifest, err := img.RawManifest()
+	if err != nil {
+		return err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return err
+	}
+	return a.blob(digest.Hex, bytes.NewReader(manifest), int64(len(manifest)))
 }
 
 func (a *archive) layer(l v1.Layer) error {
@@ -188,6 +188,11 @@ func mergeTar(w io.Writer, mtime time.Time, archives []string) error {
 			return err
 		}
 	}
+	for _, desc := range images {
+		if !a.written[blobPrefix+desc.Digest.Hex] {
+			return fmt.Errorf("merge: the archive of %s is cut short", desc.Annotations[annotationName])
+		}
+	}
 	return a.tw.Close()
 }
 
@@ -214,7 +219,6 @@ func readIndex(archive string) (v1.IndexManifest, error) {
 	}
 	return index, err
 }
-
 
 // walkTar calls visit for every file in the archive.
 func walkTar(archive string, visit func(*tar.Header, io.Reader) error) error {

@@ -27,11 +27,11 @@ func main() {
 	stop()
 	var code exitCode
 	if errors.As(err, &code) {
-		os.Exit(int(code))
+		os.Exit(int(code)) //nolint:forbidigo // this is main
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testbox:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 

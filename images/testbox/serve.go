@@ -101,7 +101,7 @@ func serveTCP(ctx context.Context, args []string, std stdio) error {
 }
 
 func echo(conn net.Conn) {
-	defer conn.Close()          //nolint:errcheck // the client sees the end either way
+	defer conn.Close()         //nolint:errcheck // the client sees the end either way
 	_, _ = io.Copy(conn, conn) // a client that has gone does not concern the server
 }
 
