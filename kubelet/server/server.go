@@ -1,0 +1,143 @@
+// Package server is the node's own API on :10250, and its health on
+// 127.0.0.1:10248.
+//
+// It decides who may ask what: requests are authenticated by client certificate
+// or token and authorized by the API server, as the kubelet's configuration
+// says. What is answered it asks of others: which pods there are, how the loop
+// is doing, what is measured.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	v1 "k8s.io/api/core/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
+)
+
+// Pods knows the pods of the node.
+type Pods interface {
+	// Pods returns the pods the node is to run, with their latest status. They
+	// are the caller's.
+	Pods() []v1.Pod
+}
+
+// Options are what the server is made of.
+type Options struct {
+	Config *kubeletv1beta1.KubeletConfiguration
+	Node   string // name of this node
+	// CertFile and KeyFile hold the serving certificate, and are made,
+	// self-signed, if neither is there.
+	CertFile, KeyFile string
+	IPs               []string // of the node, for a certificate made here
+	Pods              Pods
+	PodLogsDir        string // container logs; upstream's is /var/log/pods
+	// ContainerStatus asks the runtime for one container, to follow its log.
+	ContainerStatus func(ctx context.Context, id string) (*cri.ContainerStatus, error)
+	Metrics         prometheus.Gatherer
+	// Health says what is wrong with the loop, if anything.
+	Health func() error
+	// Reviews asks the API server who somebody is and what they may do; it
+	// returns nil while there is no API server.
+	Reviews func() Reviews
+	Log     *slog.Logger
+}
+
+// Server is the node's API.
+type Server struct {
+	o    Options
+	auth *authorizer
+	who  *authenticator
+	cert *certificate
+}
+
+// New returns a server that does not listen before Run. It makes the serving
+// certificate if there is none.
+func New(o Options) (*Server, error) {
+	cert, err := openCertificate(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{o: o, auth: newAuthorizer(o), who: newAuthenticator(o), cert: cert}, nil
+}
+
+// shutdownGrace is how long requests may go on once the server is to end.
+const shutdownGrace = 2 * time.Second
+
+// Run serves until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	c := s.o.Config
+	var g errgroup.Group
+	g.Go(func() error {
+		config := &tls.Config{
+			MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert,
+			GetCertificate: s.cert.get, NextProtos: []string{"h2", "http/1.1"},
+		}
+		return s.listen(ctx, net.JoinHostPort(c.Address, strconv.Itoa(int(c.Port))), config, s.Handler())
+	})
+	if c.HealthzPort != nil && *c.HealthzPort > 0 {
+		g.Go(func() error {
+			return s.listen(ctx, net.JoinHostPort(c.HealthzBindAddress, strconv.Itoa(int(*c.HealthzPort))), nil, s.healthHandler())
+		})
+	}
+	return g.Wait()
+}
+
+// listen serves on addr until ctx ends. An address that is taken is tried
+// again: another agent may be on its way out.
+func (s *Server) listen(ctx context.Context, addr string, config *tls.Config, h http.Handler) error {
+	server := &http.Server{
+		Addr: addr, Handler: h, TLSConfig: config,
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 90 * time.Second,
+		ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
+	}
+	stop := context.AfterFunc(ctx, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			_ = server.Close() // followed logs do not end by themselves
+		}
+	})
+	defer stop()
+	l, err := s.bind(ctx, addr)
+	if err != nil || l == nil {
+		return err
+	}
+	if config != nil {
+		l = tls.NewListener(l, config)
+	}
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", addr, err)
+	}
+	return nil
+}
+
+// bind returns a listener on addr, or none once ctx ends.
+func (s *Server) bind(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		l, err := lc.Listen(ctx, "tcp", addr)
+		if err == nil {
+			return l, nil
+		}
+		if ctx.Err() != nil {
+			return nil, nil
+		}
+		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "listen", slog.String("address", addr), slog.Any("err", err))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}
