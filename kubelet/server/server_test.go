@@ -281,7 +281,7 @@ func TestContainerLogs(t *testing.T) { // SP-57
 		{"ns/p/c?follow=true", 200, "one\ntwo\n"},
 		{"ns/p/c?tailLines=0", 200, ""},
 		{"ns/p/c?limitBytes=2", 200, "on"},
-		{"ns/p/c?timestamps=true&sinceTime=2026-01-02T03:04:05Z&tailLines=2&limitBytes=34", 200, "2026-01-02T03:04:06.000000000Z one"},
+		{"ns/p/c?timestamps=true&sinceTime=2026-01-02T03:04:05Z&tailLines=2&limitBytes=34", 200, "2026-01-02T03:04:07.000000000Z two"},
 		{"ns/p/c?previous=true", 200, "crashed\n"},
 		{"ns/p/c?tailLines=x", 400, "tailLines: strconv.ParseInt: parsing \"x\": invalid syntax\n"},
 		{"ns/p/new", 400, "container \"new\" in pod \"p\" is waiting to start: ImagePullBackOff\n"},
