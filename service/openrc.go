@@ -1,0 +1,98 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"boot.internal/atomicfile"
+	"boot.internal/logfile"
+)
+
+// openrc runs the supervisor as an OpenRC service. OpenRC starts it with the
+// host; restarting the loop, its readiness and its log are the supervisor's.
+type openrc struct{ o Options }
+
+func (r openrc) path() string { return filepath.Join(r.o.root, "etc/init.d", Name) }
+
+func (r openrc) text() []byte {
+	var args []string
+	for _, a := range append(append([]string{}, r.o.Args...), SuperviseFlag) {
+		args = append(args, shellQuote(a))
+	}
+	return fmt.Appendf(nil, `#!/sbin/openrc-run
+# Written by boot; "boot reset" removes it.
+description="boot: the Kubernetes node agent"
+command=%s
+command_args=%s
+command_background=yes
+pidfile=%s
+output_log=%s
+error_log=%s
+rc_ulimit="-n 1048576"
+
+depend() {
+	need localmount
+	use net
+	after containerd crio
+}
+`, shellQuote(r.o.Executable), shellQuote(strings.Join(args, " ")), shellQuote(filepath.Join(r.o.RunDir, "supervisor.pid")),
+		shellQuote(r.o.LogFile), shellQuote(r.o.LogFile))
+}
+
+// shellQuote makes one word of s for a POSIX shell. The arguments are words
+// inside a word: OpenRC has the shell read them once more.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+func (r openrc) running(ctx context.Context) (bool, error) {
+	same, err := holds(r.path(), r.text())
+	if err != nil || !same {
+		return false, err
+	}
+	return detached(r).running(ctx)
+}
+
+func (r openrc) start(ctx context.Context) error {
+	if err := atomicfile.Write(r.path(), r.text(), 0o755); err != nil {
+		return err
+	}
+	if _, err := r.o.run(ctx, "rc-update", "add", Name, "default"); err != nil {
+		return err
+	}
+	if err := detached(r).stop(ctx); err != nil {
+		return err
+	}
+	log, offset, err := logfile.Open(r.o.LogFile)
+	if err != nil {
+		return err
+	}
+	if err := log.Close(); err != nil {
+		return err
+	}
+	return await(ctx, r.o, offset, func() (<-chan error, error) {
+		_, err := r.o.run(ctx, "rc-service", Name, "restart")
+		return nil, err
+	})
+}
+
+func (r openrc) stop(ctx context.Context) error {
+	if _, err := os.Stat(r.path()); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if _, err := r.o.run(ctx, "rc-service", "--ifstarted", Name, "stop"); err != nil {
+		return err
+	}
+	if err := detached(r).stop(ctx); err != nil {
+		return err
+	}
+	if _, err := r.o.run(ctx, "rc-update", "del", Name, "default"); err != nil {
+		return err
+	}
+	if err := os.Remove(r.path()); err != nil {
+		return fmt.Errorf("remove the service: %w", err)
+	}
+	return nil
+}

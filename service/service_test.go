@@ -1,0 +1,416 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
+
+	"boot.internal/filelock"
+	"boot.internal/process"
+)
+
+// The test binary is also the loop and its supervisor: with "loop" as first
+// argument it is one of them, and then comes what to do.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "loop" {
+		os.Exit(loop(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+func loop(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if n := len(args) - 1; args[n] == SuperviseFlag {
+		o := Options{Args: args[:n], RunDir: os.Getenv("TEST_RUN"), LogFile: os.Getenv("TEST_LOG")}
+		if err := Supervise(ctx, o); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
+	fmt.Println("loop says:", strings.Join(args, " "))
+	switch args[1] {
+	case "crash":
+		fmt.Println("config.yaml:3: unknown field")
+		return 7
+	case "never-ready":
+		<-ctx.Done()
+		return 0
+	case "stubborn":
+		signal.Ignore(syscall.SIGTERM)
+		ctx = context.Background()
+	}
+	if err := Ready(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	<-ctx.Done()
+	return 0
+}
+
+// newOptions is a service of its own, ended with the test.
+func newOptions(t *testing.T, args ...string) Options {
+	t.Helper()
+	dir := t.TempDir()
+	o, err := Options{
+		Args: append([]string{"loop"}, args...), RunDir: filepath.Join(dir, "run"),
+		LogFile: filepath.Join(dir, "log", "kubelet.log"), root: dir,
+	}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TEST_RUN", o.RunDir)
+	t.Setenv("TEST_LOG", o.LogFile)
+	t.Cleanup(func() {
+		if err := (detached{o}).stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return o
+}
+
+func manager(t *testing.T, o Options) *Manager {
+	t.Helper()
+	m, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func mustStart(t *testing.T, m *Manager) State {
+	t.Helper()
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatalf("start: %v, hint %s", err, hintOf(err))
+	}
+	s, err := ReadState(m.o.RunDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func mustRun(t *testing.T, m *Manager, want bool) {
+	t.Helper()
+	got, err := m.Running(t.Context())
+	if err != nil || got != want {
+		t.Fatalf("running %v, %v; want %v", got, err, want)
+	}
+}
+
+// awaitState waits for a state.
+func awaitState(t *testing.T, o Options, ok func(State) bool) State {
+	t.Helper()
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.Add(o.RunDir); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		s, err := ReadState(o.RunDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok(s) {
+			return s
+		}
+		select {
+		case <-w.Events:
+		case <-t.Context().Done():
+			t.Fatalf("last state %+v", s)
+		}
+	}
+}
+
+func hintOf(err error) string {
+	h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err)
+	if !ok {
+		return ""
+	}
+	return h.Hint()
+}
+
+func wantParts(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q lacks %q", text, part)
+		}
+	}
+}
+
+func TestDetachedLivesOn(t *testing.T) {
+	m := manager(t, newOptions(t, "ready"))
+	if m.Kind() != Detached {
+		t.Fatalf("kind %s", m.Kind())
+	}
+	mustRun(t, m, false)
+	s := mustStart(t, m)
+	mustRun(t, m, true)
+	if again := mustStart(t, m); again.Loop != s.Loop {
+		t.Error("started a running loop anew")
+	}
+	session, err := unix.Getsid(s.Supervisor.PID)
+	if err != nil || session != s.Supervisor.PID {
+		t.Errorf("the supervisor is in session %d, %v", session, err)
+	}
+	log, err := os.ReadFile(m.LogHint())
+	if err != nil || !strings.Contains(string(log), "loop says: loop ready") {
+		t.Errorf("log %q, %v", log, err)
+	}
+	if err := m.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Loop.Alive() || s.Supervisor.Alive() {
+		t.Error("still alive after stop")
+	}
+	mustRun(t, m, false)
+	if err := m.Stop(t.Context()); err != nil {
+		t.Errorf("stop again: %v", err)
+	}
+}
+
+func TestKilledLoopIsRestarted(t *testing.T) {
+	m := manager(t, newOptions(t, "ready"))
+	first := mustStart(t, m)
+	if err := first.Loop.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	second := awaitState(t, m.o, func(s State) bool { return s.Exits == 1 && s.Ready })
+	if second.Loop == first.Loop || second.Supervisor != first.Supervisor || !strings.Contains(second.Last, "killed") {
+		t.Errorf("first %+v, second %+v", first, second)
+	}
+	mustRun(t, m, true)
+}
+
+func TestLoopDiesWithItsSupervisor(t *testing.T) {
+	m := manager(t, newOptions(t, "stubborn"))
+	first := mustStart(t, m)
+	if err := first.Supervisor.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Loop.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, m, false)
+	second := mustStart(t, m)
+	if second.Loop == first.Loop {
+		t.Error("the same loop")
+	}
+	// It would take its time to end otherwise.
+	if err := second.Supervisor.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFailedStartShowsTheLogAndLeavesNothing(t *testing.T) {
+	m := manager(t, newOptions(t, "crash"))
+	err := m.Start(t.Context())
+	if err == nil {
+		t.Fatal("no error")
+	}
+	wantParts(t, err.Error(), "ended while starting: exit status 7")
+	wantParts(t, hintOf(err), "kubelet.log:", "config.yaml:3: unknown field")
+	s, err := ReadState(m.o.RunDir)
+	if err != nil || s.Supervisor.Alive() {
+		t.Errorf("left running: %+v, %v", s, err)
+	}
+}
+
+func TestStartWithoutProgram(t *testing.T) {
+	o := newOptions(t, "ready")
+	o.Executable = filepath.Join(t.TempDir(), "gone")
+	err := manager(t, o).Start(t.Context())
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+}
+
+func TestStartHasADeadline(t *testing.T) {
+	o := newOptions(t, "never-ready")
+	o.StartTimeout = 300 * time.Millisecond
+	m := manager(t, o)
+	go func() { // somebody else's readiness does not count
+		_, _ = daemonNotify(filepath.Join(o.RunDir, "notify.sock"))
+	}()
+	err := m.Start(t.Context())
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	wantParts(t, hintOf(err), "loop says: loop never-ready")
+}
+
+// daemonNotify says READY=1 as soon as there is a socket.
+func daemonNotify(path string) (bool, error) {
+	for range 100 {
+		conn, err := dialNotify(path)
+		if err != nil {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		defer conn.Close()
+		_, err = io.WriteString(conn, daemon.SdNotifyReady)
+		return err == nil, err
+	}
+	return false, nil
+}
+
+func TestOtherArgumentsOrProgramReplaceTheLoop(t *testing.T) {
+	o := newOptions(t, "ready", "one")
+	o.Executable = copyProgram(t, o.Executable)
+	first := mustStart(t, manager(t, o))
+
+	o.Args = []string{"loop", "ready", "two words"}
+	m := manager(t, o)
+	mustRun(t, m, false)
+	second := mustStart(t, m)
+	if first.Loop.Alive() || first.Supervisor.Alive() || !slices.Equal(second.Args, o.Args) {
+		t.Errorf("first %+v, second %+v", first, second)
+	}
+
+	if err := os.Rename(copyProgram(t, o.Executable), o.Executable); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, m, false)
+	third := mustStart(t, m)
+	if second.Loop.Alive() || !third.Loop.Alive() {
+		t.Error("the program that was replaced still runs")
+	}
+}
+
+func copyProgram(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(out, data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestThereIsOneSupervisor(t *testing.T) {
+	m := manager(t, newOptions(t, "ready"))
+	mustStart(t, m)
+	if err := Supervise(t.Context(), m.o); !errors.Is(err, filelock.ErrHeld) {
+		t.Fatal(err)
+	}
+	mustRun(t, m, true)
+}
+
+func TestSupervisorIsStoppedInThePause(t *testing.T) {
+	o := newOptions(t, "crash")
+	if err := os.MkdirAll(o.RunDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- Supervise(ctx, o) }()
+	awaitState(t, o, func(s State) bool { return s.Exits >= 2 })
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if s, err := ReadState(o.RunDir); err != nil || s.Supervisor != (process.ID{}) {
+		t.Errorf("state left: %+v, %v", s, err)
+	}
+}
+
+func TestClaim(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Claim(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Claim(dir)
+	if !errors.Is(err, filelock.ErrHeld) {
+		t.Fatal(err)
+	}
+	wantParts(t, hintOf(err), "boot reset", "kubelet.lock")
+	first.Release()
+	second, err := Claim(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Release()
+}
+
+// OpenRC, as far as it goes without one: its script is what a shell makes of
+// it, and rc-service starts what is in it.
+func TestOpenRC(t *testing.T) {
+	o := newOptions(t, "ready", "it's $HOME", "two words")
+	touch(t, filepath.Join(o.root, "run/openrc/softlevel"))
+	var calls []string
+	o.run = func(ctx context.Context, name string, args ...string) (string, error) {
+		calls = append(calls, name+" "+strings.Join(args, " "))
+		if name+" "+args[len(args)-1] != "rc-service restart" {
+			return "", nil
+		}
+		script := filepath.Join(o.root, "etc/init.d", Name)
+		sh := exec.Command("sh", "-c", `. "$0"; eval exec '"$command"' $command_args`, script)
+		sh.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := sh.Start(); err != nil {
+			return "", err
+		}
+		go func() { _ = sh.Wait() }()
+		return "", nil
+	}
+	m := manager(t, o)
+	if m.Kind() != OpenRC {
+		t.Fatalf("kind %s", m.Kind())
+	}
+	s := mustStart(t, m)
+	if !slices.Equal(s.Args, o.Args) {
+		t.Errorf("arguments %q", s.Args)
+	}
+	mustRun(t, m, true)
+	if err := m.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Loop.Alive() {
+		t.Error("alive after stop")
+	}
+	want := []string{
+		"rc-update add boot-kubelet default", "rc-service boot-kubelet restart",
+		"rc-service --ifstarted boot-kubelet stop", "rc-update del boot-kubelet default",
+	}
+	if !slices.Equal(calls, want) {
+		t.Errorf("called %q", calls)
+	}
+	if err := m.Stop(t.Context()); err != nil || len(calls) != len(want) {
+		t.Errorf("stop again: %v, %q", err, calls)
+	}
+}
+
+func touch(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

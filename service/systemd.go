@@ -1,0 +1,153 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"boot.internal/atomicfile"
+)
+
+// systemd runs the loop as a unit. Pods and engine are in the unit's cgroup or
+// below it and must survive it: hence KillMode=process.
+type systemd struct{ o Options }
+
+const unit = Name + ".service"
+
+var _ backend = systemd{}
+
+const unitText = `# Written by boot; "boot reset" removes it.
+[Unit]
+Description=boot: the Kubernetes node agent
+Wants=network-online.target
+After=network-online.target containerd.service crio.service
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+ExecStart={{range $i, $a := .}}{{if $i}} {{end}}{{$a}}{{end}}
+Restart=always
+RestartSec=1
+KillMode=process
+Delegate=yes
+OOMScoreAdjust=-999
+LimitNOFILE=1048576
+LimitNPROC=infinity
+LimitCORE=infinity
+TasksMax=infinity
+
+[Install]
+WantedBy=multi-user.target
+`
+
+func (s systemd) path() string { return filepath.Join(s.o.root, "etc/systemd/system", unit) }
+
+func (s systemd) text() ([]byte, error) {
+	t, err := template.New(unit).Parse(unitText)
+	if err != nil {
+		return nil, fmt.Errorf("parse the template of %s: %w", unit, err)
+	}
+	words := []string{systemdQuote(s.o.Executable)}
+	for _, a := range s.o.Args {
+		words = append(words, systemdQuote(a))
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, words); err != nil {
+		return nil, fmt.Errorf("render %s: %w", unit, err)
+	}
+	return b.Bytes(), nil
+}
+
+// systemdQuote protects an argument from what systemd.service(5) expands.
+func systemdQuote(arg string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `$$`, `%`, `%%`, "\n", `\n`).Replace(arg) + `"`
+}
+
+func (s systemd) running(ctx context.Context) (bool, error) {
+	same, err := s.written()
+	if err != nil || !same {
+		return false, err
+	}
+	out, err := s.o.run(ctx, "systemctl", "show", "--property=ActiveState,MainPID", unit)
+	if err != nil {
+		return false, err
+	}
+	var state string
+	var pid int
+	for line := range strings.Lines(out) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "ActiveState":
+			state = value
+		case "MainPID":
+			if _, err := fmt.Sscan(value, &pid); err != nil {
+				return false, fmt.Errorf("read the main process of %s: %w", unit, err)
+			}
+		}
+	}
+	return state == "active" && sameProgram(pid, s.o.Executable), nil
+}
+
+// written reports whether the unit is on the disk as we would write it.
+func (s systemd) written() (bool, error) {
+	want, err := s.text()
+	if err != nil {
+		return false, err
+	}
+	return holds(s.path(), want)
+}
+
+func (s systemd) start(ctx context.Context) error {
+	want, err := s.text()
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(s.path(), want, 0o644); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"daemon-reload"}, {"enable", unit}, {"restart", unit}} {
+		if _, err := s.o.run(ctx, "systemctl", args...); err != nil {
+			return s.withJournal(ctx, err)
+		}
+	}
+	return nil
+}
+
+func (s systemd) withJournal(ctx context.Context, err error) error {
+	out, journal := s.o.run(context.WithoutCancel(ctx), "journalctl", "-u", unit, "-n", "20", "--no-pager", "-o", "cat")
+	if journal != nil || out == "" {
+		return hint(err, "see journalctl -u "+Name)
+	}
+	return withLog(err, "journalctl -u "+Name, strings.Split(out, "\n"))
+}
+
+func (s systemd) stop(ctx context.Context) error {
+	if _, err := os.Stat(s.path()); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if _, err := s.o.run(ctx, "systemctl", "disable", "--now", unit); err != nil {
+		return err
+	}
+	if err := os.Remove(s.path()); err != nil {
+		return fmt.Errorf("remove the unit: %w", err)
+	}
+	_, err := s.o.run(ctx, "systemctl", "daemon-reload")
+	return err
+}
+
+// holds reports whether the file is there and has this content.
+func holds(path string, want []byte) (bool, error) {
+	have, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the service: %w", err)
+	}
+	return bytes.Equal(have, want), nil
+}
