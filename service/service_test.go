@@ -76,6 +76,7 @@ func newOptions(t *testing.T, args ...string) Options {
 	}
 	t.Setenv("TEST_RUN", o.RunDir)
 	t.Setenv("TEST_LOG", o.LogFile)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // in the children
 	t.Cleanup(func() {
 		if err := (detached{o}).stop(context.Background()); err != nil {
 			t.Error(err)
