@@ -123,6 +123,17 @@ func (c *ClusterConfiguration) setDefaults() {
 		c.APIServer.CertSANs[n] = strings.ToLower(san) // load balancers come with capitals
 	}
 	c.Etcd.setDefaults()
+	setFieldVersions(c.APIServer.ExtraEnvs, c.ControllerManager.ExtraEnvs, c.Scheduler.ExtraEnvs)
+}
+
+// setFieldVersions says of which version the fields are that variables refer
+// to, as the API server would.
+func setFieldVersions(lists ...[]corev1.EnvVar) {
+	for _, e := range slices.Concat(lists...) {
+		if e.ValueFrom != nil && e.ValueFrom.FieldRef != nil {
+			setDefault(&e.ValueFrom.FieldRef.APIVersion, "v1")
+		}
+	}
 }
 
 func (e *Etcd) setDefaults() {
@@ -131,6 +142,7 @@ func (e *Etcd) setDefaults() {
 	}
 	if e.Local != nil {
 		setDefault(&e.Local.DataDir, DefaultEtcdDataDir)
+		setFieldVersions(e.Local.ExtraEnvs)
 	}
 	if e.External != nil && len(e.External.HTTPEndpoints) == 0 {
 		e.External.HTTPEndpoints = slices.Clone(e.External.Endpoints)

@@ -11,6 +11,10 @@ import (
 // NodeKubeconfig is what a node's kubelet and kube-proxy identify with.
 const NodeKubeconfig = "/etc/kubernetes/kubelet.conf"
 
+// kubeadmProxyKubeconfig is where kubeadm mounts that of kube-proxy; files
+// that kubeadm printed have it.
+const kubeadmProxyKubeconfig = "/var/lib/kube-proxy/kubeconfig.conf"
+
 // defaultKubelet fills in what the kubelets of the cluster must agree on.
 // The engine's socket, the cgroup driver and the resolver are left to each
 // node: they differ from node to node, and this document is for all of them.
@@ -44,7 +48,10 @@ func (i *Init) defaultKubeProxy() {
 	}
 	setDefault(&p.BindAddress, wildcard)
 	setDefault(&p.ClusterCIDR, i.Cluster.Networking.PodSubnet)
-	setDefault(&p.ClientConnection.Kubeconfig, NodeKubeconfig)
+	if k := p.ClientConnection.Kubeconfig; k != "" && k != NodeKubeconfig && k != kubeadmProxyKubeconfig {
+		i.warn("KubeProxyConfiguration: clientConnection.kubeconfig is not honoured: kube-proxy identifies as its node")
+	}
+	p.ClientConnection.Kubeconfig = NodeKubeconfig
 }
 
 func setDefaultPtr[T any](field **T, value T) {
