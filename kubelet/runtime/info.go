@@ -10,8 +10,8 @@ import (
 
 // A Status is how the runtime as a whole is doing.
 type Status struct {
-	Ready        bool // can run containers
-	NetworkReady bool // can give pods a network of their own (SP-36)
+	Ready        bool   // can run containers
+	NetworkReady bool   // can give pods a network of their own (SP-36)
 	Message      string // why not, if one of them is false
 	Handlers     []v1.NodeRuntimeHandler
 	Features     *v1.NodeFeatures // nil where the runtime does not say

@@ -165,13 +165,23 @@ func (s *server) askToStop(id string, signal bool) *container {
 	}
 	c.stopping = true
 	switch p := c.program; {
-	case p.IgnoreTerm:
+	case p.IgnoreTerm, ignored(c.config.StopSignal):
 	case p.StopTakes == 0:
 		s.exit(c, p.StopCode, "")
 	default:
 		s.exitAfter(c, p.StopTakes, p.StopCode)
 	}
 	return c
+}
+
+// ignored reports whether a signal does nothing to a process that does not ask
+// for it.
+func ignored(s cri.Signal) bool {
+	switch s {
+	case cri.Signal_SIGNAL_SIGWINCH, cri.Signal_SIGNAL_SIGURG, cri.Signal_SIGNAL_SIGCHLD, cri.Signal_SIGNAL_SIGCONT:
+		return true
+	}
+	return false
 }
 
 // RemoveContainer removes a container, and kills it before if need be.

@@ -29,7 +29,7 @@ type Program struct {
 // Script makes the instances of the named container run these programs, one
 // after the other, the last one over and over. Containers without a script do
 // what the commands of the test image would: sleep, exit, trap-term, log,
-// write; anything else runs until it is stopped, unless it is a path of nothing
+// write; ls finds nothing; anything else runs until it is stopped, unless it is a path of nothing
 // there.
 func (c *CRI) Script(name string, programs ...Program) {
 	c.s.mu.Lock()
@@ -77,11 +77,9 @@ func testbox(argv []string) Program {
 	case "trap-term":
 		return Program{StopTakes: duration(arg(1)), StopCode: number(arg(2)), Log: []string{"asked to stop"}}
 	case "log":
-		var lines []string
-		for i := range number(arg(1)) {
-			lines = append(lines, "line "+strconv.Itoa(int(i)+1))
-		}
-		return Program{AtOnce: true, Log: lines}
+		return logging(int(number(arg(1))), duration(arg(3)))
+	case "ls":
+		return Program{AtOnce: true, Code: 1, Log: []string{"testbox: open " + arg(1) + ": no such file or directory"}}
 	case "exec-ok":
 		return Program{AtOnce: true, Log: []string{"ok"}}
 	case "write":
@@ -89,6 +87,18 @@ func testbox(argv []string) Program {
 	default:
 		return Program{Missing: strings.HasPrefix(arg(0), "/") && !strings.HasPrefix(arg(0), "/bin/")}
 	}
+}
+
+// logging writes n lines. Those it would write later are never seen.
+func logging(n int, every time.Duration) Program {
+	p := Program{AtOnce: every == 0, Runs: time.Duration(n) * every}
+	for i := range n {
+		p.Log = append(p.Log, "line "+strconv.Itoa(i+1))
+		if every > 0 {
+			break
+		}
+	}
+	return p
 }
 
 func duration(s string) time.Duration {

@@ -30,14 +30,14 @@ func sleeping(seconds int64) *v1.LifecycleHandler {
 	return &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: seconds}}
 }
 
-func hooked(l v1.Lifecycle, args ...string) v1.Container {
-	c := running("a", args...)
+func hooked(l v1.Lifecycle) v1.Container {
+	c := polite("a")
 	c.Lifecycle = &l
 	return c
 }
 
 func postStart(t *testing.T, w *World) {
-	b := newBench(t, w, hooked(v1.Lifecycle{PostStart: exec("/testbox", "sleep", "1s")}, "sleep", "infinity"))
+	b := newBench(t, w, hooked(v1.Lifecycle{PostStart: exec("/testbox", "sleep", "1s")}))
 	if d := took(func() { b.start("a") }); d < time.Second {
 		t.Errorf("the hook takes 1s, but the start took %s", d)
 	}
@@ -47,7 +47,7 @@ func postStart(t *testing.T, w *World) {
 }
 
 func postStartFails(t *testing.T, w *World) {
-	b := newBench(t, w, hooked(v1.Lifecycle{PostStart: exec("/testbox", "exit", "3")}, "trap-term", "0s"))
+	b := newBench(t, w, hooked(v1.Lifecycle{PostStart: exec("/testbox", "exit", "3")}))
 	err := w.Runtime.Do(t.Context(), b.pod, pod.StartContainer{Name: "a", SandboxID: b.sandbox().ID})
 	var failed *pod.ActionError
 	if !errors.As(err, &failed) || failed.Reason != "PostStartHookError" {
@@ -62,13 +62,13 @@ func postStartFails(t *testing.T, w *World) {
 }
 
 func preStop(t *testing.T, w *World) {
-	b := newBench(t, w, hooked(v1.Lifecycle{PreStop: sleeping(1)}, "trap-term", "0s"))
-	c := b.start("a")
+	b := newBench(t, w, hooked(v1.Lifecycle{PreStop: sleeping(1)}))
+	c := b.startPolite("a")
 	kill := pod.KillContainer{Name: "a", ID: c.ID, Grace: time.Minute, Hook: true}
 	if d := took(func() { b.do(kill) }); d < time.Second || d > 20*time.Second {
 		t.Errorf("with hook: took %s", d)
 	}
-	c = b.start("a")
+	c = b.startPolite("a")
 	kill.ID, kill.Hook = c.ID, false
 	if d := took(func() { b.do(kill) }); d > time.Second {
 		t.Errorf("without hook: took %s", d)
@@ -76,8 +76,8 @@ func preStop(t *testing.T, w *World) {
 }
 
 func preStopTooLong(t *testing.T, w *World) {
-	b := newBench(t, w, hooked(v1.Lifecycle{PreStop: sleeping(3600)}, "trap-term", "0s"))
-	c := b.start("a")
+	b := newBench(t, w, hooked(v1.Lifecycle{PreStop: sleeping(3600)}))
+	c := b.startPolite("a")
 	kill := pod.KillContainer{Name: "a", ID: c.ID, Grace: time.Second, Hook: true}
 	if d := took(func() { b.do(kill) }); d < time.Second || d > 20*time.Second {
 		t.Errorf("took %s", d)
@@ -88,8 +88,8 @@ func preStopTooLong(t *testing.T, w *World) {
 }
 
 func preStopFails(t *testing.T, w *World) {
-	b := newBench(t, w, hooked(v1.Lifecycle{PreStop: exec("/testbox", "exit", "3")}, "trap-term", "0s"))
-	c := b.start("a")
+	b := newBench(t, w, hooked(v1.Lifecycle{PreStop: exec("/testbox", "exit", "3")}))
+	c := b.startPolite("a")
 	b.do(pod.KillContainer{Name: "a", ID: c.ID, Grace: time.Minute, Hook: true})
 	if got := w.Events.Of(b.pod); !slices.Contains(got, "FailedPreStopHook") {
 		t.Errorf("events %q", got)
@@ -100,8 +100,8 @@ func preStopFails(t *testing.T, w *World) {
 }
 
 func preStopOfOrphan(t *testing.T, w *World) {
-	b := newBench(t, w, hooked(v1.Lifecycle{PreStop: sleeping(1)}, "trap-term", "0s"))
-	kill := pod.KillContainer{Name: "a", ID: b.start("a").ID, Grace: time.Minute, Hook: true}
+	b := newBench(t, w, hooked(v1.Lifecycle{PreStop: sleeping(1)}))
+	kill := pod.KillContainer{Name: "a", ID: b.startPolite("a").ID, Grace: time.Minute, Hook: true}
 	d := took(func() {
 		if err := w.Runtime.Do(t.Context(), nil, kill); err != nil {
 			t.Error(err)

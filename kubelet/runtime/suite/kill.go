@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"boot.internal/kubelet/pod"
 )
 
@@ -29,8 +31,8 @@ func took(f func()) time.Duration {
 }
 
 func killedSoftly(t *testing.T, w *World) {
-	b := newBench(t, w, running("a", "trap-term", "0s"))
-	c := b.start("a")
+	b := newBench(t, w, polite("a"))
+	c := b.startPolite("a")
 	if d := took(func() { b.do(pod.KillContainer{Name: "a", ID: c.ID, Grace: time.Minute}) }); d > 10*time.Second {
 		t.Errorf("took %s", d)
 	}
@@ -40,7 +42,7 @@ func killedSoftly(t *testing.T, w *World) {
 }
 
 func killedHard(t *testing.T, w *World) {
-	b := newBench(t, w, running("a", "trap-term", "1h"))
+	b := newBench(t, w, stubborn("a"))
 	c := b.start("a")
 	// No grace at all still is 2 s.
 	d := took(func() { b.do(pod.KillContainer{Name: "a", ID: c.ID}) })
@@ -53,7 +55,7 @@ func killedHard(t *testing.T, w *World) {
 }
 
 func killOvertaken(t *testing.T, w *World) {
-	b := newBench(t, w, running("a", "trap-term", "1h"))
+	b := newBench(t, w, stubborn("a"))
 	c := b.start("a")
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
@@ -72,15 +74,17 @@ func killOvertaken(t *testing.T, w *World) {
 }
 
 func killedAfter(t *testing.T, w *World) {
-	b := newBench(t, w, running("main", "trap-term", "1s"), running("side", "trap-term", "0s"))
-	first, second := b.start("main"), b.start("side")
+	main := polite("main")
+	main.Lifecycle = &v1.Lifecycle{PreStop: sleeping(1)}
+	b := newBench(t, w, main, polite("side"))
+	first, second := b.startPolite("main"), b.startPolite("side")
 	done := make(chan error, 1)
 	go func() {
 		done <- w.Runtime.Do(t.Context(), b.pod, pod.KillContainer{
 			Name: "side", ID: second.ID, Grace: time.Minute, After: []string{first.ID},
 		})
 	}()
-	b.do(pod.KillContainer{Name: "main", ID: first.ID, Grace: time.Minute})
+	b.do(pod.KillContainer{Name: "main", ID: first.ID, Grace: time.Minute, Hook: true})
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
@@ -91,8 +95,8 @@ func killedAfter(t *testing.T, w *World) {
 }
 
 func killedTogether(t *testing.T, w *World) {
-	b := newBench(t, w, running("main", "trap-term", "1h"), running("side", "trap-term", "0s"))
-	first, second := b.start("main"), b.start("side")
+	b := newBench(t, w, stubborn("main"), polite("side"))
+	first, second := b.start("main"), b.startPolite("side")
 	d := took(func() {
 		b.do(pod.KillContainer{Name: "side", ID: second.ID, Grace: time.Second, After: []string{first.ID}})
 	})
@@ -105,10 +109,10 @@ func killedTogether(t *testing.T, w *World) {
 }
 
 func nobodyWaits(t *testing.T, w *World) {
-	b := newBench(t, w, running("gone", "exit", "0"), running("side", "trap-term", "0s"))
+	b := newBench(t, w, running("gone", "exit", "0"), polite("side"))
 	gone := b.start("gone")
 	b.exited("gone")
-	side := b.start("side")
+	side := b.startPolite("side")
 	kill := pod.KillContainer{Name: "side", ID: side.ID, Grace: time.Minute, After: []string{gone.ID, "never-was"}}
 	if d := took(func() { b.do(kill) }); d > 10*time.Second {
 		t.Errorf("took %s", d)

@@ -121,12 +121,12 @@ func exitSeen(t *testing.T, w *World) {
 }
 
 func logFallback(t *testing.T, w *World) {
-	c := running("a", "trap-term", "0s", "4")
+	c := running("a", "ls", "/no/such/directory")
 	c.TerminationMessagePolicy = v1.TerminationMessageFallbackToLogsOnError
 	b := newBench(t, w, c)
-	have := b.start("a")
-	b.do(pod.KillContainer{Name: "a", ID: have.ID, Grace: 10 * time.Second})
-	if have = b.exited("a"); have.ExitCode != 4 || have.Message != "asked to stop\n" {
+	b.start("a")
+	want := "testbox: open /no/such/directory: no such file or directory\n"
+	if have := b.exited("a"); have.ExitCode != 1 || have.Message != want {
 		t.Errorf("exit code %d, message %q", have.ExitCode, have.Message)
 	}
 }
@@ -189,7 +189,7 @@ func removedFiles(t *testing.T, w *World) {
 }
 
 func sandboxEnds(t *testing.T, w *World) {
-	b := newBench(t, w, running("a", "trap-term", "1h"))
+	b := newBench(t, w, stubborn("a"))
 	b.start("a")
 	s := b.sandbox()
 	b.do(pod.StopSandbox{ID: s.ID}, pod.StopSandbox{ID: s.ID})

@@ -7,6 +7,7 @@ package suite
 
 import (
 	"context"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -107,6 +108,16 @@ func running(name string, args ...string) v1.Container {
 	return v1.Container{Name: name, Args: args}
 }
 
+// polite is a container that stops when asked to, once it has said a line.
+func polite(name string) v1.Container { return running(name, "log", "2", "every", "1h") }
+
+// stubborn is a container whose stop signal does nothing to it.
+func stubborn(name string) v1.Container {
+	c := running(name, "sleep", "infinity")
+	c.Lifecycle = &v1.Lifecycle{StopSignal: ptr(v1.SIGWINCH)}
+	return c
+}
+
 func ptr[T any](v T) *T { return &v }
 
 // do carries out actions one after the other.
@@ -143,6 +154,18 @@ func (b *bench) start(name string) pod.Container {
 	b.Helper()
 	b.do(pod.StartContainer{Name: name, SandboxID: b.sandbox().ID})
 	return b.container(name)
+}
+
+// startPolite starts a polite container and waits for its line: before that it
+// may not be ready for signals.
+func (b *bench) startPolite(name string) pod.Container {
+	b.Helper()
+	c := b.start(name)
+	b.await("container "+name+" said a line", func() bool {
+		fi, err := os.Stat(c.LogPath)
+		return err == nil && fi.Size() > 0
+	})
+	return c
 }
 
 func (b *bench) container(name string) pod.Container {

@@ -25,7 +25,7 @@ func worldCases() []Case {
 
 // events needs no look between the change and the poke.
 func events(t *testing.T, w *World) {
-	b := newBench(t, w, running("a", "sleep", "infinity"), running("knock", "exit", "0"))
+	b := newBench(t, w, polite("a"), running("knock", "exit", "0"))
 	ctx, cancel := context.WithCancel(t.Context())
 	pokes, done := make(chan pod.Key, 1000), make(chan error, 1)
 	go func() { done <- w.Runtime.Events(ctx, func(k pod.Key) { pokes <- k }) }()
@@ -41,8 +41,8 @@ func events(t *testing.T, w *World) {
 		b.do(pod.StartContainer{Name: "knock", SandboxID: sandbox, Attempt: attempt})
 	}
 	b.exited("knock")
-	c := b.start("a")
-	for poked(pokes, b.pod, time.Second) { // until all is quiet
+	c := b.startPolite("a")
+	for poked(pokes, b.pod, 300*time.Millisecond) { // until all is quiet
 	}
 	for _, change := range []struct {
 		what string
@@ -56,7 +56,7 @@ func events(t *testing.T, w *World) {
 		if !poked(pokes, b.pod, 10*time.Second) {
 			t.Errorf("not poked: %s", change.what)
 		}
-		for poked(pokes, b.pod, time.Second) {
+		for poked(pokes, b.pod, 300*time.Millisecond) {
 		}
 	}
 }
