@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
-	"k8s.io/utils/ptr"
 )
 
 // controlPlaneLabel is also the key of the taint that keeps other pods away.
@@ -76,7 +75,7 @@ func (n *NodeRegistrationOptions) setDefaults(hostname string) (warning string) 
 	n.Name = strings.ToLower(strings.TrimSpace(n.Name))
 	setDefault(&n.ImagePullPolicy, corev1.PullIfNotPresent)
 	if n.ImagePullSerial == nil {
-		n.ImagePullSerial = ptr.To(true)
+		n.ImagePullSerial = new(true)
 	}
 	if strings.HasPrefix(n.CRISocket, "/") {
 		warning = "nodeRegistration.criSocket is a path; a URL is meant: " + unixScheme + n.CRISocket

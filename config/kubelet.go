@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
-	"k8s.io/utils/ptr"
 )
 
 // NodeKubeconfig is what a node's kubelet and kube-proxy identify with.
@@ -56,6 +55,6 @@ func (i *Init) defaultKubeProxy() {
 
 func setDefaultPtr[T any](field **T, value T) {
 	if *field == nil {
-		*field = ptr.To(value)
+		*field = new(value)
 	}
 }

@@ -133,7 +133,7 @@ func splitYAML(data []byte) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if doc = bytes.TrimSpace(doc); len(doc) == 0 {
+		if len(bytes.TrimSpace(doc)) == 0 {
 			continue
 		}
 		raw, err := yaml.YAMLToJSON(doc)
