@@ -1,0 +1,102 @@
+package node
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// defaultEviction is the kubelet's evictionHard, of which only these two keep
+// something of the capacity from pods.
+//
+//nolint:gochecknoglobals // a constant table
+var defaultEviction = map[string]string{"memory.available": "100Mi", "nodefs.available": "10%"}
+
+// A threshold is one line of evictionHard that keeps part of a resource free.
+type threshold struct {
+	resource v1.ResourceName
+	quantity resource.Quantity
+	percent  float64 // used where it is not 0
+}
+
+// thresholds reads evictionHard.
+func thresholds(hard map[string]string) ([]threshold, error) {
+	if hard == nil {
+		hard = defaultEviction
+	}
+	var all []threshold
+	for signal, name := range map[string]v1.ResourceName{
+		"memory.available": v1.ResourceMemory, "nodefs.available": v1.ResourceEphemeralStorage,
+	} {
+		text, ok := hard[signal]
+		if !ok {
+			continue
+		}
+		t := threshold{resource: name}
+		var err error
+		if number, ok := strings.CutSuffix(text, "%"); ok {
+			t.percent, err = strconv.ParseFloat(number, 64)
+		} else {
+			t.quantity, err = resource.ParseQuantity(text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read evictionHard %s %q: %w", signal, text, err)
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// of returns how much of a capacity the threshold keeps free.
+func (t threshold) of(capacity resource.Quantity) resource.Quantity {
+	if t.percent == 0 {
+		return t.quantity
+	}
+	return *resource.NewQuantity(int64(float64(capacity.Value())*t.percent/100), resource.BinarySI)
+}
+
+// setCapacity writes what the machine has and what of it is for pods. Resources
+// that others advertise stay.
+func (k *Keeper) setCapacity(s *v1.NodeStatus, f Facts) {
+	pods := k.o.MaxPods
+	if k.o.PodsPerCore > 0 {
+		pods = min(pods, k.o.PodsPerCore*int32(f.Cores))
+	}
+	if s.Capacity == nil {
+		s.Capacity = v1.ResourceList{}
+	}
+	s.Capacity[v1.ResourceCPU] = *resource.NewQuantity(f.Cores, resource.DecimalSI)
+	s.Capacity[v1.ResourceMemory] = *resource.NewQuantity(f.Memory, resource.BinarySI)
+	s.Capacity[v1.ResourceEphemeralStorage] = *resource.NewQuantity(f.Storage, resource.BinarySI)
+	s.Capacity[v1.ResourcePods] = *resource.NewQuantity(int64(pods), resource.DecimalSI)
+	for size, total := range f.HugePages {
+		s.Capacity[v1.ResourceName(v1.ResourceHugePagesPrefix+size)] = *resource.NewQuantity(total, resource.BinarySI)
+	}
+	s.Allocatable = v1.ResourceList{}
+	for name, q := range s.Capacity {
+		s.Allocatable[name] = k.allocatable(name, q, f)
+	}
+}
+
+// allocatable returns what is left of a resource for pods, never below nothing.
+func (k *Keeper) allocatable(name v1.ResourceName, capacity resource.Quantity, f Facts) resource.Quantity {
+	left := capacity.DeepCopy()
+	left.Sub(k.reserved[name])
+	for _, t := range k.eviction {
+		if t.resource == name {
+			left.Sub(t.of(capacity))
+		}
+	}
+	if name == v1.ResourceMemory { // huge pages are taken from it for good
+		for _, total := range f.HugePages {
+			left.Sub(*resource.NewQuantity(total, resource.BinarySI))
+		}
+	}
+	if left.Sign() < 0 {
+		left.Set(0)
+	}
+	return left
+}

@@ -1,0 +1,455 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
+)
+
+// A world is a Keeper against an API that gives UIDs and counts versions.
+type world struct {
+	*testing.T
+	api *fake.Clientset
+	k   *Keeper
+
+	mu      sync.Mutex
+	version int
+	fail    error    // of every request
+	writes  []string // verb and what it was about
+	nodes   []string // UIDs told to OnNode, "" for nil
+	cidrs   [][]string
+}
+
+func newWorld(t *testing.T, existing ...runtime.Object) *world {
+	w := &world{T: t, api: fake.NewClientset(existing...), version: 100}
+	w.api.PrependReactor("*", "*", w.react)
+	k, err := New(Options{
+		Name: "n1", IPs: []netip.Addr{netip.MustParseAddr("192.0.2.7")}, Port: 10250, Version: "v1.37.2",
+		Labels: map[string]string{"mine": "yes"}, Taints: []v1.Taint{{Key: "t", Effect: v1.TaintEffectNoSchedule}},
+		MaxPods: 110, StatusEvery: 10 * time.Second, ReportEvery: 5 * time.Minute, LeaseFor: 40 * time.Second,
+		Machine: testMachine(t), Log: slog.New(slog.DiscardHandler),
+		OnNode: func(n *v1.Node) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			uid := ""
+			if n != nil {
+				uid = string(n.UID)
+			}
+			if len(w.nodes) == 0 || w.nodes[len(w.nodes)-1] != uid {
+				w.nodes = append(w.nodes, uid)
+			}
+		},
+		OnPodCIDRs: func(c []string) { w.cidrs = append(w.cidrs, c) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.k = k
+	return w
+}
+
+func (w *world) run() {
+	ctx, cancel := context.WithCancel(w.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.k.Run(ctx, w.api)
+	}()
+	w.Cleanup(func() { cancel(); <-done })
+	synctest.Wait()
+}
+
+// react makes the tracker behave: UIDs and versions, and failures on demand.
+func (w *world) react(a k8stesting.Action) (bool, runtime.Object, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fail != nil {
+		return true, nil, w.fail
+	}
+	if a.GetVerb() == "get" || a.GetVerb() == "list" || a.GetVerb() == "watch" {
+		return false, nil, nil
+	}
+	w.version++
+	w.writes = append(w.writes, strings.TrimSuffix(a.GetVerb()+" "+a.GetResource().Resource+"/"+a.GetSubresource(), "/"))
+	var obj runtime.Object
+	switch a := a.(type) {
+	case k8stesting.CreateActionImpl:
+		obj = a.Object
+	case k8stesting.UpdateActionImpl:
+		obj = a.Object
+	default:
+		return false, nil, nil
+	}
+	if m, ok := obj.(metav1.Object); ok {
+		if m.GetUID() == "" {
+			m.SetUID(types.UID(fmt.Sprintf("uid-%d", w.version)))
+		}
+		m.SetResourceVersion(fmt.Sprint(w.version))
+	}
+	return false, nil, nil
+}
+
+// took returns the writes since the last call, once all is quiet.
+func (w *world) took() string {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := strings.Join(w.writes, ", ")
+	w.writes = nil
+	return all
+}
+
+func (w *world) want(what, writes string) {
+	w.Helper()
+	if got := w.took(); got != writes {
+		w.Errorf("%s: %q, want %q", what, got, writes)
+	}
+}
+
+func (w *world) node() *v1.Node {
+	w.Helper()
+	n, err := w.api.CoreV1().Nodes().Get(w.Context(), "n1", metav1.GetOptions{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return n
+}
+
+func (w *world) condition() string {
+	w.Helper()
+	c := condition(w.node().Status.Conditions, v1.NodeReady)
+	return fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
+}
+
+func (w *world) set(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fail = err
+}
+
+// testMachine is a machine of files.
+func testMachine(t *testing.T) Machine {
+	root := t.TempDir()
+	for path, content := range map[string]string{
+		"sys/devices/system/cpu/online": "0-2,6\n",
+		"proc/meminfo":                  "MemTotal:  2097152 kB\nMemFree: 1 kB\nSwapTotal: 1024 kB\nHugePages_Total: 3\n",
+		"sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages":    "4\n",
+		"sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages": "0\n",
+		"etc/machine-id":                 "abc\n",
+		"sys/class/dmi/id/product_uuid":  "ABC-DEF\n",
+		"proc/sys/kernel/random/boot_id": "boot\n",
+		"proc/sys/kernel/osrelease":      "6.1.0\n",
+		"etc/os-release":                 "NAME=x\nPRETTY_NAME=\"Some Linux 12\"\n",
+	} {
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Machine{Root: root, Dir: root}
+}
+
+func TestRegisters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.want("registers at once, with its status, and takes its lease", "create nodes, create leases")
+		n := w.node()
+		for key, value := range map[string]string{
+			"kubernetes.io/hostname": "n1", "kubernetes.io/os": "linux", "beta.kubernetes.io/os": "linux", "mine": "yes",
+		} {
+			if n.Labels[key] != value {
+				t.Errorf("label %s is %q", key, n.Labels[key])
+			}
+		}
+		if len(n.Spec.Taints) != 1 || n.Annotations[attachAnnotation] != "true" {
+			t.Errorf("taints %v, annotations %v", n.Spec.Taints, n.Annotations)
+		}
+		if got := w.condition(); got != "False KubeletNotReady: container runtime status check may not have completed yet" {
+			t.Error(got)
+		}
+		lease, err := w.api.CoordinationV1().Leases("kube-node-lease").Get(t.Context(), "n1", metav1.GetOptions{})
+		if err != nil || *lease.Spec.HolderIdentity != "n1" || *lease.Spec.LeaseDurationSeconds != 40 ||
+			lease.OwnerReferences[0].UID != n.UID {
+			t.Errorf("lease %+v, %v", lease, err)
+		}
+		if !slices.Equal(w.nodes, []string{string(n.UID)}) || w.k.Node().UID != n.UID {
+			t.Errorf("told %v", w.nodes)
+		}
+
+		w.k.SetRuntime(Runtime{Version: "containerd://2.4.2"})
+		w.want("Ready is written at once", "patch nodes/status")
+		if got := w.condition(); got != "True KubeletReady: kubelet is posting ready status" {
+			t.Error(got)
+		}
+		if v := w.node().Status.NodeInfo.ContainerRuntimeVersion; v != "containerd://2.4.2" {
+			t.Error(v)
+		}
+		w.k.SetRuntime(Runtime{Version: "containerd://2.4.2"})
+		w.want("the same again is no news", "")
+		w.k.SetRuntime(Runtime{Network: errors.New("NetworkReady=false reason:NetworkPluginNotReady message:no cni")})
+		w.want("at once", "patch nodes/status")
+		if got := w.condition(); !strings.HasSuffix(got, "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:no cni") {
+			t.Error(got)
+		}
+		w.k.SetRuntime(Runtime{Err: errors.New("connection refused")})
+		synctest.Wait()
+		if got := w.condition(); got != "False KubeletNotReady: container runtime is down: connection refused" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestReportsNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.k.SetRuntime(Runtime{})
+		w.run()
+		w.took()
+		heart := condition(w.node().Status.Conditions, v1.NodeReady)
+		time.Sleep(4 * time.Minute)
+		if got := w.took(); strings.Contains(got, "nodes") || strings.Count(got, "update leases") != 24 {
+			t.Errorf("in four minutes: %q; want a lease each ten seconds and nothing else", got)
+		}
+		time.Sleep(2 * time.Minute)
+		if got := w.took(); strings.Count(got, "patch nodes/status") != 1 {
+			t.Errorf("in two more: %q", got)
+		}
+		later := condition(w.node().Status.Conditions, v1.NodeReady)
+		if !later.LastHeartbeatTime.After(heart.LastHeartbeatTime.Time) || later.LastTransitionTime != heart.LastTransitionTime {
+			t.Errorf("heartbeat %v, transition %v", later.LastHeartbeatTime, later.LastTransitionTime)
+		}
+	})
+}
+
+// old returns a Node object as an earlier run left it: Ready, and with things
+// of others in it.
+func old() *v1.Node {
+	return &v1.Node{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "n1", UID: "old", ResourceVersion: "5",
+			Labels: map[string]string{"theirs": "kept", "kubernetes.io/os": "wrong"},
+		},
+		Spec: v1.NodeSpec{PodCIDR: "10.0.0.0/24", PodCIDRs: []string{"10.0.0.0/24"}},
+		Status: v1.NodeStatus{
+			Capacity:   v1.ResourceList{"example.com/gpu": {}},
+			Conditions: []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue}, {Type: "NetworkUnavailable"}},
+		},
+	}
+}
+
+func TestTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, old())
+		w.run()
+		w.want("labels are put right, and nothing is said before the runtime was heard of",
+			"create nodes, patch nodes, create leases")
+		n := w.node()
+		if n.Labels["theirs"] != "kept" || n.Labels["kubernetes.io/os"] != "linux" || len(n.Spec.Taints) != 0 {
+			t.Errorf("labels %v, taints %v", n.Labels, n.Spec.Taints)
+		}
+		if got := fmt.Sprint(w.cidrs); got != "[[10.0.0.0/24]]" {
+			t.Errorf("pod CIDRs %s", got)
+		}
+		time.Sleep(startGrace - time.Second)
+		if c := condition(w.node().Status.Conditions, v1.NodeReady); c.Status != v1.ConditionTrue {
+			t.Error("Ready flapped at a restart")
+		}
+		time.Sleep(20 * time.Second)
+		if c := condition(w.node().Status.Conditions, v1.NodeReady); c.Status != v1.ConditionFalse {
+			t.Error("a runtime that is never heard of does not make the node unready")
+		}
+		w.k.SetRuntime(Runtime{Version: "x"})
+		synctest.Wait()
+		s := w.node().Status
+		if _, ok := s.Capacity["example.com/gpu"]; !ok || condition(s.Conditions, "NetworkUnavailable") == nil {
+			t.Errorf("what others wrote is gone: %v, %v", s.Capacity, s.Conditions)
+		}
+		if len(s.Addresses) != 2 || s.Addresses[0].Address != "192.0.2.7" || s.Addresses[1].Type != v1.NodeHostName {
+			t.Errorf("addresses %v", s.Addresses)
+		}
+	})
+}
+
+func TestDeletedNodeComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.k.SetRuntime(Runtime{})
+		w.run()
+		w.took()
+		first := w.node().UID
+		if err := w.api.CoreV1().Nodes().Delete(t.Context(), "n1", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.want("registered again at once", "delete nodes, create nodes")
+		second := w.node().UID
+		if !slices.Equal(w.nodes, []string{string(first), "", string(second)}) {
+			t.Errorf("told %v", w.nodes)
+		}
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		lease, err := w.api.CoordinationV1().Leases("kube-node-lease").Get(t.Context(), "n1", metav1.GetOptions{})
+		if err != nil || lease.OwnerReferences[0].UID != second {
+			t.Errorf("lease %v, %v", lease.OwnerReferences, err)
+		}
+	})
+}
+
+func TestAPIAbsent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.set(errors.New("connection refused"))
+		w.run()
+		time.Sleep(time.Hour)
+		if w.k.Node() != nil {
+			t.Fatal("a Node from nowhere")
+		}
+		w.set(nil)
+		time.Sleep(lastWait)
+		w.want("soon after it answers", "create nodes, create leases")
+		w.k.SetRuntime(Runtime{})
+		w.took()
+		w.set(errors.New("connection refused"))
+		time.Sleep(time.Hour)
+		w.k.SetRuntime(Runtime{Err: errors.New("down")})
+		time.Sleep(time.Minute)
+		w.set(nil)
+		time.Sleep(lastWait)
+		synctest.Wait()
+		if got := w.condition(); !strings.HasPrefix(got, "False") {
+			t.Error(got)
+		}
+	})
+}
+
+func TestCapacity(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		o                 Options
+		capacity, allowed map[v1.ResourceName]string
+	}{
+		{
+			"defaults", Options{MaxPods: 110},
+			map[v1.ResourceName]string{"cpu": "4", "memory": "2Gi", "pods": "110", "hugepages-2Mi": "8Mi", "hugepages-1Gi": "0"},
+			map[v1.ResourceName]string{"cpu": "4", "memory": "1940Mi", "pods": "110", "hugepages-2Mi": "8Mi"},
+		},
+		{
+			"reserved", Options{
+				MaxPods: 110, PodsPerCore: 2, SystemReserved: map[string]string{"cpu": "500m", "memory": "1Gi"},
+				KubeReserved: map[string]string{"cpu": "250m"}, EvictionHard: map[string]string{"memory.available": "50%"},
+			},
+			map[v1.ResourceName]string{"pods": "8"},
+			map[v1.ResourceName]string{"cpu": "3250m", "memory": "0", "pods": "8"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.o.Machine = testMachine(t)
+			k, err := New(c.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := k.status(v1.NodeStatus{}, time.Now())
+			for name, want := range c.capacity {
+				if q := s.Capacity[name]; q.String() != want {
+					t.Errorf("capacity %s is %s, want %s", name, q.String(), want)
+				}
+			}
+			for name, want := range c.allowed {
+				if q := s.Allocatable[name]; q.String() != want {
+					t.Errorf("allocatable %s is %s, want %s", name, q.String(), want)
+				}
+			}
+			storage, left := s.Capacity[v1.ResourceEphemeralStorage], s.Allocatable[v1.ResourceEphemeralStorage]
+			if storage.Value() <= 0 || c.o.EvictionHard == nil && left.Value() != storage.Value()-storage.Value()/10 {
+				t.Errorf("storage %s, of which %s", storage.String(), left.String())
+			}
+		})
+	}
+	for name, o := range map[string]Options{
+		"reserved":     {KubeReserved: map[string]string{"cpu": "much"}},
+		"evictionHard": {EvictionHard: map[string]string{"memory.available": "x%"}},
+	} {
+		if _, err := New(o); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestMachine(t *testing.T) {
+	m := testMachine(t)
+	f, err := m.Facts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := v1.NodeSystemInfo{
+		MachineID: "abc", SystemUUID: "abc-def", BootID: "boot", KernelVersion: "6.1.0", OSImage: "Some Linux 12",
+		OperatingSystem: "linux", Architecture: f.Info.Architecture, Swap: f.Info.Swap,
+	}
+	if f.Info != want || *f.Info.Swap.Capacity != 1<<20 || f.Cores != 4 || f.Memory != 2<<30 {
+		t.Errorf("facts %+v", f)
+	}
+	t.Run("of this machine", func(t *testing.T) {
+		f, err := Machine{Dir: t.TempDir()}.Facts()
+		if err != nil || f.Cores < 1 || f.Memory < 1<<20 || f.Info.KernelVersion == "" {
+			t.Errorf("%+v, %v", f, err)
+		}
+	})
+	t.Run("what is missing is said", func(t *testing.T) {
+		_, err := Machine{Root: t.TempDir(), Dir: "/does/not/exist"}.Facts()
+		for _, part := range []string{"processors", "memory", "file system"} {
+			if err == nil || !strings.Contains(err.Error(), part) {
+				t.Errorf("no %s in %v", part, err)
+			}
+		}
+		c := ready(&Runtime{}, err)
+		if c.Status != v1.ConditionFalse || !strings.HasPrefix(c.Message, "missing node capacity for resources: ") {
+			t.Errorf("condition %+v", c)
+		}
+	})
+}
+
+func TestStatusPatch(t *testing.T) {
+	one := v1.NodeStatus{Conditions: []v1.NodeCondition{ready(&Runtime{}, nil)}}
+	beat := *one.DeepCopy()
+	beat.Conditions[0].LastHeartbeatTime = metav1.Now()
+	address := *one.DeepCopy()
+	address.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "::1"}}
+	for _, c := range []struct {
+		name string
+		next v1.NodeStatus
+		due  bool
+		want string
+	}{
+		{"nothing", one, false, ""},
+		{"a heartbeat that is not due", beat, false, ""},
+		{"a heartbeat that is", beat, true, `"conditions"`},
+		{"addresses replace each other", address, false, `{"status":{"addresses":[{"$patch":"replace"},{"type":"InternalIP","address":"::1"}]}}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := statusPatch(one, c.next, c.due)
+			if err != nil || (c.want == "") != (got == nil) || !strings.Contains(string(got), c.want) {
+				t.Errorf("%s, %v", got, err)
+			}
+		})
+	}
+}

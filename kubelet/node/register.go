@@ -1,0 +1,152 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+)
+
+// Labels of old that some still select by.
+const (
+	labelBetaOS   = "beta.kubernetes.io/os"
+	labelBetaArch = "beta.kubernetes.io/arch"
+)
+
+// attachAnnotation says that the attach-detach controller, not the node,
+// attaches volumes.
+const attachAnnotation = "volumes.kubernetes.io/controller-managed-attach-detach"
+
+// ensure sees to it that there is a Node object.
+func (k *Keeper) ensure(ctx context.Context, api corev1.NodeInterface) error {
+	k.mu.Lock()
+	known, doubted := k.current != nil, k.doubted
+	k.mu.Unlock()
+	if doubted {
+		return k.verify(ctx, api)
+	}
+	if known {
+		return nil
+	}
+	return k.register(ctx, api)
+}
+
+// verify asks whether the Node object is still there and registers if not.
+func (k *Keeper) verify(ctx context.Context, api corev1.NodeInterface) error {
+	n, err := api.Get(ctx, k.o.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		k.mu.Lock()
+		k.current, k.doubted = nil, false
+		k.mu.Unlock()
+		k.o.Log.Warn("node was deleted, registering again")
+		k.tell()
+		return k.register(ctx, api)
+	case err != nil:
+		return fmt.Errorf("get node: %w", err)
+	}
+	k.mu.Lock()
+	k.doubted = false
+	k.mu.Unlock()
+	k.seen(n)
+	return nil
+}
+
+// register creates the Node object, or takes over the one there is.
+func (k *Keeper) register(ctx context.Context, api corev1.NodeInterface) error {
+	now := time.Now()
+	n, err := api.Create(ctx, k.initial(now), metav1.CreateOptions{})
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return k.takeOver(ctx, api)
+	case err != nil:
+		return fmt.Errorf("register node: %w", err)
+	}
+	k.reported = now
+	k.o.Log.Info("registered node", slog.String("uid", string(n.UID)))
+	k.found(n)
+	return nil
+}
+
+// found starts what needs a Node object.
+func (k *Keeper) found(n *v1.Node) {
+	k.seen(n)
+	select {
+	case <-k.exists:
+	default:
+		close(k.exists)
+	}
+}
+
+// initial returns the Node object as it is registered, status and all.
+func (k *Keeper) initial(now time.Time) *v1.Node {
+	n := &v1.Node{ObjectMeta: metav1.ObjectMeta{
+		Name: k.o.Name, Labels: k.ownLabels(),
+		Annotations: map[string]string{attachAnnotation: "true"},
+	}}
+	maps.Copy(n.Labels, k.o.Labels)
+	n.Spec.Taints = slices.Clone(k.o.Taints)
+	n.Spec.ProviderID = k.o.ProviderID
+	n.Status = k.status(n.Status, now)
+	return n
+}
+
+// ownLabels are those that say what the machine is, and are put right at each
+// start.
+func (k *Keeper) ownLabels() map[string]string {
+	return map[string]string{
+		v1.LabelHostname:   k.o.Hostname,
+		v1.LabelOSStable:   runtime.GOOS,
+		v1.LabelArchStable: runtime.GOARCH,
+		labelBetaOS:        runtime.GOOS,
+		labelBetaArch:      runtime.GOARCH,
+	}
+}
+
+// takeOver goes on with the Node object of an earlier start. What users changed
+// in it since stays; taints and labels are given at registration alone.
+func (k *Keeper) takeOver(ctx context.Context, api corev1.NodeInterface) error {
+	n, err := api.Get(ctx, k.o.Name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("get node: %w", err)
+	}
+	if patch := k.metaPatch(n); patch != nil {
+		if n, err = api.Patch(ctx, k.o.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			return fmt.Errorf("put labels of node right: %w", err)
+		}
+	}
+	k.found(n)
+	return nil
+}
+
+// metaPatch returns what is missing in the metadata of an old Node object, nil
+// if nothing is.
+func (k *Keeper) metaPatch(n *v1.Node) []byte {
+	labels := k.ownLabels()
+	maps.DeleteFunc(labels, func(key, value string) bool { return n.Labels[key] == value })
+	meta := map[string]any{}
+	if len(labels) > 0 {
+		meta["labels"] = labels
+	}
+	if n.Annotations[attachAnnotation] != "true" {
+		meta["annotations"] = map[string]string{attachAnnotation: "true"}
+	}
+	if len(meta) == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": meta})
+	if err != nil { // strings alone cannot fail
+		return nil
+	}
+	return patch
+}
