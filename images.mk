@@ -1,6 +1,6 @@
 # The real components, built from pinned Go modules: see images/README.md.
 
-.PHONY: images images-upstream images-dir images-deps images-pin images-prune
+.PHONY: images images-upstream images-dir images-deps images-lint images-pin images-prune
 
 # What building needs beside Go: a file or command, and the package it is in.
 IMAGES_DEPS := gcc:gcc pkg-config:pkg-config /usr/lib/*/libc.a:libc6-dev /usr/lib/*/libseccomp.a:libseccomp-dev
@@ -25,6 +25,9 @@ images-deps: ## Install what building the images needs, if it is missing
 		test "$$(id -u)" = 0 || { echo "install as root:$$missing"; exit 1; }; \
 		echo "installing$$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+
+images-lint: ## Run the linters on images/, which is a module of its own
+	cd images && go vet ./... && go run $(GOLANGCI_LINT) run -c ../.golangci.yml ./...
 
 images-pin: ## Write the versions of images/versions.env into the modules that build the components
 	cd images && go run . pin -src .
