@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"boot.internal/kubelet/pod"
 )
 
@@ -22,11 +24,9 @@ const (
 // restart plans the next instance of a container that exited, now or when its
 // back-off has passed.
 func (r *run) restart(d pod.Declared, c pod.Container) {
-	if c.Hash == pod.ContainerHash(r.pod, d.Container) {
-		if wait := BackoffLeft(c, r.now); wait > 0 {
-			r.wakeAt(r.now.Add(wait))
-			return
-		}
+	if wait := BackoffLeft(r.pod, d, c, r.now); wait > 0 {
+		r.wakeAt(r.now.Add(wait))
+		return
 	}
 	why := fmt.Sprintf("exited with %d", c.ExitCode)
 	if c.Reason == "OOMKilled" {
@@ -37,9 +37,17 @@ func (r *run) restart(d pod.Declared, c pod.Container) {
 
 // BackoffLeft returns how long the successor of an exited instance has still to
 // wait. The wait begins when the instance ended, and is never longer than its
-// back-off, should the clock have been set back since.
-func BackoffLeft(c pod.Container, now time.Time) time.Duration {
-	return min(c.FinishedAt.Add(backoffAfter(c)).Sub(now), backoffAfter(c))
+// back-off, should the clock have been set back since. A new definition does not
+// wait for the crashes of the old one (IC-21).
+func BackoffLeft(p *v1.Pod, d pod.Declared, c pod.Container, now time.Time) time.Duration {
+	wait := backoffAfter(c)
+	if left := c.FinishedAt.Add(wait).Sub(now); left < wait {
+		wait = left
+	}
+	if wait <= 0 || c.Hash != pod.ContainerHash(p, d.Container) {
+		return 0
+	}
+	return wait
 }
 
 // backoffAfter returns how long to wait after an instance.

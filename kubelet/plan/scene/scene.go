@@ -2,7 +2,7 @@
 // a pod, what there is of it, and what is remembered, one thing a line. Only
 // tests import it.
 //
-//	pod policy=Never grace=30s uid=1      (without it nothing is wanted)
+//	pod policy=Never grace=30s uid=1      (without it nothing is wanted; static, host, gate=, given=)
 //	init i1                               containers, in the order of the spec
 //	sidecar s1 startup                    with a startup probe
 //	regular a image=a:2 policy=OnFailure rule=RestartAllContainers:42
@@ -15,6 +15,9 @@
 //	probe a-0 started ready               a verdict
 //	probe a-0 unhealthy=liveness grace=5s message=refused
 //	failure a retry=10s reason=ErrImagePull message=gone
+//	said phase=Running ago=1h ip=10.0.0.7 what the last status said
+//	said condition=Ready status=True ago=1h
+//	said a running id=a-0 started ready restarts=1 last=1
 //
 // What is left out is what is usual: the UID is 1, the sandbox the newest one,
 // the image the name with tag 1, the ID the name and the attempt. A name alone
@@ -38,6 +41,7 @@ type Scene struct {
 	Want *pod.Want
 	Have pod.Observed
 	Now  time.Time
+	Prev v1.PodStatus // what was said last
 	// Comments are the comment lines, without the #.
 	Comments []string
 }
@@ -122,6 +126,8 @@ func (p *parser) verb(verb string, a *args) error {
 		p.probe(a)
 	case "failure":
 		p.failure(a)
+	case "said":
+		p.said(a)
 	default:
 		return fmt.Errorf("unknown verb")
 	}
@@ -135,6 +141,12 @@ func (p *parser) pod(a *args) {
 	v.Generation = int64(a.number("generation", 0))
 	v.Spec.RestartPolicy = v1.RestartPolicy(a.text("policy", "Always"))
 	v.Spec.HostNetwork = a.flag("host")
+	if a.flag("static") {
+		v.Annotations = map[string]string{pod.ConfigSource: pod.SourceFile, pod.ConfigHash: string(v.UID)}
+	}
+	if kind := a.text("given", ""); kind != "" {
+		v.Status.Conditions = []v1.PodCondition{{Type: v1.PodConditionType(kind), Status: v1.ConditionTrue}}
+	}
 	v.Status.Phase = v1.PodPhase(a.text("phase", ""))
 	seconds := int64(a.duration("grace", 30*time.Second) / time.Second)
 	v.Spec.TerminationGracePeriodSeconds = &seconds

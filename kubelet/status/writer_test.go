@@ -1,0 +1,405 @@
+package status_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	ktesting "k8s.io/client-go/testing"
+
+	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/status"
+)
+
+var (
+	podsResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	statuses     = schema.GroupResource{Resource: "pods"}
+)
+
+// A server is an API server with mirrors in it, and what a Writer sends to it.
+type server struct {
+	t       *testing.T
+	clients *fake.Clientset
+	w       *status.Writer
+
+	mu    sync.Mutex
+	fault error // what every patch is answered with
+	sent  int
+}
+
+// serve starts a Writer against a server with the given mirrors.
+func serve(t *testing.T, o status.WriterOptions, mirrors ...*v1.Pod) *server {
+	t.Helper()
+	s := &server{t: t, clients: fake.NewClientset()}
+	s.clients.PrependReactor("patch", "pods", s.patch)
+	for _, m := range mirrors {
+		s.create(m)
+	}
+	o.Mirrors, o.Logger = s, slog.New(slog.DiscardHandler)
+	s.w = status.NewWriter(o)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		s.w.Run(ctx, status.Client(s.clients.CoreV1()))
+		close(done)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return s
+}
+
+// patch counts, fails, and refuses a patch of another UID as the API does.
+func (s *server) patch(a ktesting.Action) (bool, runtime.Object, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent++
+	if s.fault != nil {
+		return true, nil, s.fault
+	}
+	p := a.(ktesting.PatchAction)
+	if p.GetSubresource() != "status" || p.GetPatchType() != types.StrategicMergePatchType {
+		s.t.Errorf("%s patch of %q", p.GetPatchType(), p.GetSubresource())
+	}
+	var body v1.Pod
+	if err := json.Unmarshal(p.GetPatch(), &body); err != nil {
+		s.t.Error(err)
+	}
+	if m := s.get(p.GetNamespace(), p.GetName()); m != nil && m.UID != body.UID {
+		return true, nil, apierrors.NewConflict(statuses, p.GetName(), errors.New("the UID is another one"))
+	}
+	return false, nil, nil
+}
+
+func (s *server) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = err
+}
+
+// requests returns how many were sent since the last call.
+func (s *server) requests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.sent
+	s.sent = 0
+	return n
+}
+
+func (s *server) get(namespace, name string) *v1.Pod {
+	o, err := s.clients.Tracker().Get(podsResource, namespace, name)
+	if err != nil {
+		return nil
+	}
+	return o.(*v1.Pod)
+}
+
+func (s *server) create(m *v1.Pod) {
+	s.t.Helper()
+	if err := s.clients.Tracker().Create(podsResource, m.DeepCopy(), m.Namespace); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *server) remove(m *v1.Pod) {
+	s.t.Helper()
+	if err := s.clients.Tracker().Delete(podsResource, m.Namespace, m.Name); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// UIDFor and Pod make the server the Mirrors of its Writer: one that hears of
+// everything at once.
+func (s *server) UIDFor(p *v1.Pod) (types.UID, bool) {
+	if m := s.get(p.Namespace, p.Name); m != nil {
+		return m.UID, true
+	}
+	return "", false
+}
+
+func (s *server) Pod(key pod.Key) (*v1.Pod, bool) {
+	m := s.get(key.Namespace, key.Name)
+	return m, m != nil
+}
+
+// phase returns what the server holds of the pod.
+func (s *server) phase(p *v1.Pod) v1.PodPhase {
+	if m := s.get(p.Namespace, p.Name); m != nil {
+		return m.Status.Phase
+	}
+	return "no pod"
+}
+
+func (s *server) set(p *v1.Pod, phase v1.PodPhase) { s.w.Set(p, v1.PodStatus{Phase: phase}) }
+
+// settle lets everything happen that happens at once.
+func (s *server) settle() { synctest.Wait() }
+
+func (s *server) expect(p *v1.Pod, want v1.PodPhase) {
+	s.t.Helper()
+	synctest.Wait()
+	if got := s.phase(p); got != want {
+		s.t.Errorf("the server holds %q, want %q", got, want)
+	}
+}
+
+func staticPod(name string) *v1.Pod {
+	p := &v1.Pod{}
+	p.Namespace, p.Name, p.UID = "kube-system", name, types.UID("static-"+name)
+	p.Annotations = map[string]string{pod.ConfigSource: pod.SourceFile}
+	return p
+}
+
+func mirrorOf(p *v1.Pod, uid types.UID) *v1.Pod {
+	m := &v1.Pod{}
+	m.Namespace, m.Name, m.UID = p.Namespace, p.Name, uid
+	m.Status.Phase, m.Status.QOSClass = v1.PodPending, v1.PodQOSBurstable
+	return m
+}
+
+func TestWriterMirror(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd := staticPod("etcd")
+		s := serve(t, status.WriterOptions{})
+
+		s.set(etcd, v1.PodRunning)
+		s.settle()
+		time.Sleep(time.Hour)
+		if n := s.requests(); n > 0 {
+			t.Errorf("SP-55: %d requests without a mirror", n)
+		}
+
+		s.create(mirrorOf(etcd, "m1"))
+		s.w.Poke()
+		s.expect(etcd, v1.PodRunning) // the moment it appears
+		if n := s.requests(); n != 1 {
+			t.Errorf("%d requests", n)
+		}
+
+		s.set(etcd, v1.PodRunning)
+		s.w.Poke()
+		s.settle()
+		time.Sleep(time.Hour)
+		if n := s.requests(); n > 0 {
+			t.Errorf("%d requests for nothing new", n)
+		}
+
+		s.remove(etcd)
+		s.create(mirrorOf(etcd, "m2"))
+		s.w.Poke()
+		s.expect(etcd, v1.PodRunning) // SP-53: a new mirror gets all of it
+
+		s.w.Forget(etcd.UID)
+		if _, known := s.w.Get(etcd.UID); known {
+			t.Error("it is remembered")
+		}
+	})
+}
+
+func TestWriterForeignChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd := staticPod("etcd")
+		gate := v1.PodCondition{Type: "example.com/lb", Status: v1.ConditionTrue}
+		m := mirrorOf(etcd, "m1")
+		m.Status.Conditions = []v1.PodCondition{gate}
+		m.Status.NominatedNodeName = "elsewhere"
+		s := serve(t, status.WriterOptions{}, m)
+		s.w.Set(etcd, v1.PodStatus{
+			Phase:      v1.PodRunning,
+			Conditions: []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionTrue}},
+		})
+		s.expect(etcd, v1.PodRunning)
+
+		foreign := s.get(etcd.Namespace, etcd.Name).DeepCopy()
+		foreign.Status.Phase = v1.PodFailed
+		if err := s.clients.Tracker().Update(podsResource, foreign, foreign.Namespace); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(11 * time.Second)
+		s.expect(etcd, v1.PodRunning) // SP-55: overwritten
+
+		held := s.get(etcd.Namespace, etcd.Name).Status
+		if len(held.Conditions) != 2 || held.Conditions[0].Type != gate.Type || held.Conditions[1].Type != v1.PodReady {
+			t.Errorf("conditions of others are not kept: %v", held.Conditions)
+		}
+		if held.NominatedNodeName == "" || held.QOSClass != v1.PodQOSBurstable {
+			t.Errorf("fields of others are not kept: %+v", held)
+		}
+		s.requests()
+		time.Sleep(time.Hour)
+		if n := s.requests(); n > 0 {
+			t.Errorf("%d requests though nobody changed anything", n)
+		}
+	})
+}
+
+func TestWriterOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, other := staticPod("etcd"), staticPod("other")
+		s := serve(t, status.WriterOptions{}, mirrorOf(etcd, "m1"), mirrorOf(other, "m2"))
+		s.fail(errors.New("connection refused"))
+		s.set(etcd, v1.PodPending)
+		s.set(other, v1.PodRunning)
+		s.settle()
+		time.Sleep(30 * time.Minute)
+		s.set(etcd, v1.PodFailed)
+		time.Sleep(30 * time.Minute)
+		s.set(etcd, v1.PodRunning)
+		if n := s.requests(); n < 100 || n > 2000 {
+			t.Errorf("%d requests in an hour's outage", n)
+		}
+		s.fail(nil)
+		time.Sleep(5 * time.Second)
+		s.expect(etcd, v1.PodRunning)
+		s.expect(other, v1.PodRunning)
+		if n := s.requests(); n != 2 {
+			t.Errorf("%d requests, though only the latest status of two pods was to be sent", n)
+		}
+	})
+}
+
+// A hole is an API server that swallows requests.
+type hole struct{ requests chan struct{} }
+
+func (h hole) PatchStatus(ctx context.Context, _ pod.Key, _ []byte) (*v1.Pod, error) {
+	h.requests <- struct{}{}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestWriterNeverBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := status.NewWriter(status.WriterOptions{Logger: slog.New(slog.DiscardHandler)})
+		api := hole{requests: make(chan struct{}, 10_000)}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			w.Run(ctx, api)
+			close(done)
+		}()
+		start := time.Now()
+		for i := range 20 {
+			p := &v1.Pod{}
+			p.Name, p.UID = "p", types.UID(rune('a'+i))
+			w.Set(p, v1.PodStatus{Phase: v1.PodRunning})
+		}
+		if time.Since(start) > 0 {
+			t.Error("Set waited for the API")
+		}
+		synctest.Wait()
+		if n := len(api.requests); n != 4 {
+			t.Errorf("%d requests at a time", n)
+		}
+		time.Sleep(time.Minute)
+		if n := len(api.requests); n < 20 {
+			t.Errorf("%d requests in a minute: one pod holds up the others", n)
+		}
+		cancel()
+		<-done // what is under way is abandoned
+	})
+}
+
+func TestWriterRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd := staticPod("etcd")
+		s := serve(t, status.WriterOptions{}, mirrorOf(etcd, "m1"))
+		s.fail(apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "etcd", nil))
+		s.set(etcd, v1.PodFailed)
+		s.settle()
+		time.Sleep(time.Hour)
+		if n := s.requests(); n != 1 {
+			t.Errorf("%d requests with what was refused", n)
+		}
+		s.fail(nil)
+		s.set(etcd, v1.PodRunning)
+		s.expect(etcd, v1.PodRunning)
+	})
+}
+
+// The mirror was deleted and made again, and that is not known here yet: the UID
+// in the patch keeps the status of one pod from being written to another.
+func TestWriterOtherObject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "1"}}
+		s := serve(t, status.WriterOptions{}, mirrorOf(p, "2"))
+		s.set(p, v1.PodFailed)
+		time.Sleep(time.Minute)
+		s.expect(p, v1.PodPending)
+
+		s.remove(p)
+		s.w.Poke()
+		s.settle()
+		s.requests()
+		time.Sleep(time.Hour)
+		if n := s.requests(); n > 1 {
+			t.Errorf("%d requests about a pod that is not there", n)
+		}
+	})
+}
+
+func TestWriterAdopts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd := staticPod("etcd")
+		since := metav1.NewTime(time.Now().Add(-time.Hour).Truncate(time.Second))
+		m := mirrorOf(etcd, "m1")
+		m.Status.Phase = v1.PodRunning
+		m.Status.Conditions = []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionTrue, LastTransitionTime: since}}
+		m.Status.ContainerStatuses = []v1.ContainerStatus{{
+			Name: "etcd", ContainerID: "containerd://c1", Ready: true, Started: new(true),
+			State: v1.ContainerState{Running: &v1.ContainerStateRunning{}},
+		}}
+		told := make(chan v1.PodStatus, 10)
+		s := serve(t, status.WriterOptions{Adopt: func(_ *v1.Pod, held v1.PodStatus) { told <- held }}, m)
+
+		unready := v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionFalse}}}
+		s.w.Set(etcd, unready) // made before anybody knew
+		s.settle()
+		if n := s.requests(); n > 0 {
+			t.Errorf("IC-26: %d requests before what the API holds was adopted", n)
+		}
+		if seeds := status.Seeds(<-told); seeds["c1"] != (pod.Verdict{Started: true, Ready: true}) {
+			t.Errorf("seeds %v", seeds)
+		}
+		s.w.Set(etcd, unready) // was being made meanwhile
+		s.settle()
+		if n := s.requests(); n > 0 {
+			t.Errorf("IC-26: %d requests with a status made without knowledge", n)
+		}
+
+		prev, known := s.w.Get(etcd.UID)
+		if !known || prev.Conditions[0].LastTransitionTime != since {
+			t.Fatalf("it was not adopted: %v %v", known, prev)
+		}
+		prev.Phase = v1.PodFailed
+		s.w.Set(etcd, prev)
+		s.expect(etcd, v1.PodFailed)
+		if len(told) > 0 {
+			t.Error("it was told twice")
+		}
+	})
+}
+
+func TestWriterSpeaksOfAPIPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "1"}}
+		s := serve(t, status.WriterOptions{}, p)
+		s.set(p, v1.PodRunning)
+		s.expect(p, v1.PodRunning)
+		if got, _ := s.w.Get("1"); got.Phase != v1.PodRunning {
+			t.Errorf("got %v", got)
+		}
+	})
+}
