@@ -30,7 +30,8 @@ deps: ## Install the Debian packages that building and running need
 	fi
 
 engine/bundled/engine.tar.zst: images
-	@cmp -s "$$($(MAKE) -s images-dir)/engine.tar.zst" $@ || cp "$$($(MAKE) -s images-dir)/engine.tar.zst" $@
+	@dir="$$($(MAKE) -s images-dir)"; cmp -s "$$dir/engine.tar.zst.sha256" $@.sha256 || \
+		cp "$$dir/engine.tar.zst" "$$dir/engine.tar.zst.sha256" engine/bundled/
 
 build: engine/bundled/engine.tar.zst ## Build bin/boot with its container engine inside
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/boot ./cmd/boot
@@ -54,7 +55,7 @@ down: ## Take the cluster down again; the host is as before
 test: deps images unit e2e lint ## Run everything: unit tests, real components, end to end, linters
 
 unit: engine/bundled/engine.tar.zst
-	cd images && go test ./...
+	cd images && go test -race ./...
 	go test -race $$(go list ./... | grep -v /e2e)
 
 e2e: build race
@@ -63,6 +64,7 @@ e2e: build race
 lint: ## Run the linters, which also hold the import arrows
 	go vet ./...
 	go run $(GOLANGCI_LINT) run ./...
+	$(MAKE) -s images-lint
 
 generate: ## Rewrite the golden files with what the code says now; read the diff
 	go test ./templates ./kubelet/plan ./kubelet/status ./kubelet/spec -update
@@ -71,4 +73,4 @@ bench: build ## Measure boot beside the bare CRI calls
 	BOOT_BIN=$(CURDIR)/bin/boot go test -run '^$$' -bench . -benchtime 1x -count=1 -timeout 40m ./e2e/...
 
 clean: ## Remove what was built here; the cache of components stays
-	rm -rf bin engine/bundled/*.zst
+	rm -rf bin engine/bundled/*.zst*
