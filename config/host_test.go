@@ -2,8 +2,15 @@ package config
 
 import (
 	"net/netip"
+	"os"
+	"runtime"
 	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Whatever host the test is on: it has a loopback address, and what its
@@ -23,5 +30,90 @@ func TestReadHost(t *testing.T) {
 		if !h.has(a) || a.IsLoopback() {
 			t.Errorf("default address %s is not among %v", a, h.Prefixes)
 		}
+	}
+}
+
+// In a network of the test's own: of two default routes the cheaper one
+// counts, and a source address that the route names wins over the first.
+func TestReadHostPicksTheDefaultRoute(t *testing.T) {
+	enterNetwork(t)
+	if h, err := ReadHost(); err != nil || len(h.Default) > 0 {
+		t.Fatalf("an empty network has default addresses %v, %v", h.Default, err)
+	}
+	dear, cheap := addLink(t, "dear0"), addLink(t, "cheap0")
+	addAddress(t, dear, "192.0.2.10/24")
+	addAddress(t, cheap, "198.51.100.7/24")
+	addAddress(t, cheap, "198.51.100.8/24")
+	addAddress(t, cheap, "2001:db8::10/64")
+	addDefault(t, &netlink.Route{LinkIndex: dear, Priority: 200}, "192.0.2.1")
+	addDefault(t, &netlink.Route{LinkIndex: cheap, Priority: 100, Src: netip.MustParseAddr("198.51.100.8").AsSlice()}, "198.51.100.1")
+	addDefault(t, &netlink.Route{LinkIndex: cheap, Priority: 100}, "2001:db8::1")
+
+	h, err := ReadHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []netip.Addr{netip.MustParseAddr("198.51.100.8"), netip.MustParseAddr("2001:db8::10")}
+	if diff := cmp.Diff(want, h.Default, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Error(diff)
+	}
+	for _, p := range []string{"192.0.2.10/24", "198.51.100.7/24", "2001:db8::10/64"} {
+		if !slices.Contains(h.Prefixes, netip.MustParsePrefix(p)) {
+			t.Errorf("%s is not among %v", p, h.Prefixes)
+		}
+	}
+}
+
+// enterNetwork moves the test to a network namespace of its own. The thread is
+// not given back, so it ends with the test, and the namespace with it.
+func enterNetwork(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("making a network namespace takes root")
+	}
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("this host makes no network namespaces: %v", err)
+	}
+}
+
+func addLink(t *testing.T, name string) (index int) {
+	t.Helper()
+	link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: name + "p"}
+	if err := netlink.LinkAdd(link); err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []string{name, name + "p"} {
+		l, err := netlink.LinkByName(end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.LinkSetUp(l); err != nil {
+			t.Fatal(err)
+		}
+		if end == name {
+			index = l.Attrs().Index
+		}
+	}
+	return index
+}
+
+func addAddress(t *testing.T, index int, address string) {
+	t.Helper()
+	a, err := netlink.ParseAddr(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Flags = unix.IFA_F_NODAD
+	if err := netlink.AddrAdd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}, a); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func addDefault(t *testing.T, r *netlink.Route, gateway string) {
+	t.Helper()
+	r.Gw = netip.MustParseAddr(gateway).AsSlice()
+	if err := netlink.RouteAdd(r); err != nil {
+		t.Fatal(err)
 	}
 }

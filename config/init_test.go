@@ -193,6 +193,9 @@ func TestSecretsDoNotShow(t *testing.T) {
 	if got := i.Init.BootstrapTokens[0].Token.String(); got != "[redacted]" {
 		t.Errorf("String() = %q", got)
 	}
+	if got := i.Init.CertificateKey.LogValue().String(); got != "[redacted]" {
+		t.Errorf("LogValue() = %q", got)
+	}
 	if got := Secret("").String(); got != "" {
 		t.Errorf("an empty secret prints as %q", got)
 	}

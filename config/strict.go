@@ -11,9 +11,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// maxNodes bounds the work for one document: aliases of aliases can make a
-// small file large.
-const maxNodes = 100_000
+// Bounds of the work for one document: aliases of aliases can make a small
+// file large, and an alias of what it is part of makes it endless.
+const (
+	maxNodes = 20_000
+	maxPath  = 1024
+)
+
+// maxFindings bounds how much is said about one document.
+const maxFindings = 50
 
 // positions says where in the file a setting was written, by kind and path.
 type positions map[string]position
@@ -50,7 +56,8 @@ type strict struct {
 // decode fills into, a pointer to a struct, from n.
 func (s *strict) decode(n *yaml.Node, into any) {
 	v := s.value(n, reflect.TypeOf(into).Elem(), "")
-	if s.budget < 0 {
+	if s.budget < 0 { // then what else was found is an effect of that
+		s.findings = nil
 		s.report(n, "", "the document is too large once its aliases are expanded", "")
 	}
 	if len(s.findings) > 0 {
@@ -68,7 +75,7 @@ func (s *strict) decode(n *yaml.Node, into any) {
 // value returns what n stands for in the form encoding/json uses, after
 // checking that it fits t.
 func (s *strict) value(n *yaml.Node, t reflect.Type, path string) any {
-	if s.budget--; s.budget < 0 {
+	if !s.afford(path) {
 		return nil
 	}
 	if n.Kind == yaml.AliasNode {
@@ -95,6 +102,16 @@ func (s *strict) value(n *yaml.Node, t reflect.Type, path string) any {
 	default:
 		return s.scalar(n, t, path)
 	}
+}
+
+// afford takes one node from the budget, and all that is left of it for a path
+// that no type has.
+func (s *strict) afford(path string) bool {
+	s.budget--
+	if len(path) > maxPath {
+		s.budget = -1
+	}
+	return s.budget >= 0
 }
 
 // decodesItself tells whether only the type knows what it can be decoded from.
@@ -144,12 +161,20 @@ func (s *strict) object(n *yaml.Node, t reflect.Type, path string) any {
 			elem, ok = t.Elem(), true
 		}
 		if !ok {
-			s.report(e.key, at, "unknown field", unknownHint(s.kind, e.key.Value, known))
+			s.unknown(e.key, at, known)
 			continue
 		}
 		out[e.key.Value] = s.value(e.value, elem, at)
 	}
 	return out
+}
+
+// unknown reports a field there is not. Hints are dear, and there may be no
+// room for more.
+func (s *strict) unknown(key *yaml.Node, path string, known map[string]reflect.Type) {
+	if len(s.findings) < maxFindings {
+		s.report(key, path, "unknown field", unknownHint(s.kind, key.Value, known))
+	}
 }
 
 type entry struct{ key, value *yaml.Node }
@@ -161,7 +186,7 @@ func (s *strict) entries(n *yaml.Node, path string) []entry {
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		if s.budget--; s.budget < 0 {
+		if !s.afford(path) {
 			return nil
 		}
 		switch {
@@ -187,7 +212,7 @@ func (s *strict) entries(n *yaml.Node, path string) []entry {
 
 // merge returns the entries that a merge key brings in.
 func (s *strict) merge(n *yaml.Node, path string) []entry {
-	if s.budget--; s.budget < 0 {
+	if !s.afford(path) {
 		return nil
 	}
 	switch n.Kind {
@@ -227,7 +252,7 @@ func listName(t reflect.Type) string {
 
 // untyped returns what n stands for without a type to go by.
 func (s *strict) untyped(n *yaml.Node, path string) any {
-	if s.budget--; s.budget < 0 {
+	if !s.afford(path) {
 		return nil
 	}
 	switch n.Kind {
@@ -251,6 +276,9 @@ func (s *strict) mismatch(n *yaml.Node, path, want string) any {
 }
 
 func (s *strict) report(n *yaml.Node, path, message, hint string) {
+	if len(s.findings) == maxFindings {
+		return
+	}
 	s.findings = append(s.findings, Finding{
 		Doc: s.doc, Kind: s.kind, Line: n.Line, Column: n.Column, Field: path, Message: message, Hint: hint,
 	})

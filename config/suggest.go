@@ -89,6 +89,9 @@ func find(t reflect.Type, name string, depth int) string {
 // nearest returns the candidate that name is most probably a typing mistake
 // of, or "".
 func nearest(name string, candidates []string) string {
+	if len(name) > 64 { // longer than any field
+		return ""
+	}
 	best, limit := "", max(1, len(name)/4)+1
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < limit {
