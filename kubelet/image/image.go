@@ -1,0 +1,80 @@
+// Package image makes sure that the images of containers are on the node: by
+// pull policy, once per image at a time, not before local bundles had their
+// chance, and after failures ever more slowly. It decides whether and when to
+// pull; the pulling itself, and everything about registries, is the runtime's.
+package image
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	v1 "k8s.io/api/core/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// A Service is the part of CRI's image service that pulling takes.
+type Service interface {
+	ImageStatus(context.Context, *cri.ImageStatusRequest, ...grpc.CallOption) (*cri.ImageStatusResponse, error)
+	PullImage(context.Context, *cri.PullImageRequest, ...grpc.CallOption) (*cri.PullImageResponse, error)
+}
+
+// Options are what a Puller is made of.
+type Options struct {
+	CRI Service
+	// Serial pulls one image after the other; else MaxParallel at a time, where
+	// 0 means no limit.
+	Serial      bool
+	MaxParallel int
+	// Importing waits while a local bundle may still bring the image. It
+	// returns once the image is there or cannot come that way any more. Nil
+	// where there are no bundles.
+	Importing func(ctx context.Context, image string) error
+	// Credentials returns what to try at the registry of an image, the best
+	// first. Nil means that every registry is asked without.
+	Credentials func(p *v1.Pod, image string) []*cri.AuthConfig
+	// Event records what happened to a pod. It must not block.
+	Event func(p *v1.Pod, eventType, reason, message string)
+	Log   *slog.Logger
+}
+
+// A Puller makes sure that images are there. It is safe for concurrent use.
+type Puller struct {
+	o     Options
+	slots chan struct{} // one element per pull under way; nil where there is no limit
+
+	mu       sync.Mutex // guards what follows
+	flights  map[flightKey]*flight
+	failures map[string]failure // by image
+}
+
+// New returns a Puller that has pulled nothing yet.
+func New(o Options) *Puller {
+	p := &Puller{o: o, flights: map[flightKey]*flight{}, failures: map[string]failure{}}
+	limit := o.MaxParallel
+	if o.Serial {
+		limit = 1
+	}
+	if limit > 0 {
+		p.slots = make(chan struct{}, limit)
+	}
+	return p
+}
+
+// importTimeout bounds the wait for local bundles. An import that takes longer
+// has lost its disk; then the network is the better hope.
+const importTimeout = 5 * time.Minute
+
+// lookTimeout bounds a look at an image.
+const lookTimeout = 2 * time.Minute
+
+// Reasons of failures, as upstream spells them in the waiting state.
+const (
+	reasonInvalid = "InvalidImageName"
+	reasonInspect = "ImageInspectError"
+	reasonNever   = "ErrImageNeverPull"
+	reasonPull    = "ErrImagePull"
+	reasonBackOff = "ImagePullBackOff"
+)
