@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,32 +19,14 @@ contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 `
 
-// A heard log sends the reason of each line.
-type heard struct {
-	slog.Handler
-	reasons chan error
-}
-
-func (h heard) Enabled(context.Context, slog.Level) bool { return true }
-
-func (h heard) Handle(_ context.Context, r slog.Record) error {
-	r.Attrs(func(a slog.Attr) bool {
-		if err, ok := a.Value.Any().(error); ok {
-			h.reasons <- err
-		}
-		return true
-	})
-	return nil
-}
-
-func TestConnectWaits(t *testing.T) {
+func TestClientWaits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "etc", "kubernetes", "kubelet.conf")
 	reasons := make(chan error, 10)
 	done := make(chan error, 1)
 	go func() {
-		client, err := Connect(t.Context(), path, slog.New(heard{slog.DiscardHandler, reasons}))
-		if err == nil && client.CoreV1().RESTClient().Get().URL().Host != "192.0.2.1:6443" {
-			err = errors.New("a client of something else")
+		config, client, err := Client(t.Context(), ClientOptions{Kubeconfig: path, Waiting: func(err error) { reasons <- err }})
+		if err == nil && (config.Host != "https://192.0.2.1:6443" || config.QPS != 50 || config.ContentType != protobuf || client == nil) {
+			err = errors.New("configuration " + config.String())
 		}
 		done <- err
 	}()
@@ -66,15 +47,12 @@ func TestConnectWaits(t *testing.T) {
 	}
 }
 
-func TestConnectGivesUp(t *testing.T) {
+func TestClientGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	reasons := make(chan error, 1)
 	why := errors.New("the end")
-	go func() {
-		<-reasons
-		cancel(why)
-	}()
-	_, err := Connect(ctx, filepath.Join(t.TempDir(), "none"), slog.New(heard{slog.DiscardHandler, reasons}))
+	_, _, err := Client(ctx, ClientOptions{
+		Kubeconfig: filepath.Join(t.TempDir(), "none"), Waiting: func(error) { cancel(why) },
+	})
 	if !errors.Is(err, why) {
 		t.Errorf("error %v", err)
 	}
