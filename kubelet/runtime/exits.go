@@ -66,7 +66,7 @@ func (r *Runtime) awaitExit(ctx context.Context, id string) {
 	tick := time.NewTicker(relook)
 	defer tick.Stop()
 	for {
-		c, err := r.containerStatus(ctx, id)
+		c, err := r.ContainerStatus(ctx, id)
 		if isNotFound(err) || err == nil && !mayRun(c.State) {
 			return
 		}

@@ -28,7 +28,7 @@ func (r *Runtime) killContainer(ctx context.Context, p *v1.Pod, a pod.KillContai
 	deadline := time.Now().Add(a.Grace)
 	ctx, cancel := r.bounded(ctx, a.Grace+minStop)
 	defer cancel()
-	c, err := r.containerStatus(ctx, a.ID)
+	c, err := r.ContainerStatus(ctx, a.ID)
 	if isNotFound(err) || err == nil && !mayRun(c.State) {
 		return nil
 	}
@@ -50,7 +50,10 @@ func mayRun(s cri.ContainerState) bool {
 	return s == cri.ContainerState_CONTAINER_RUNNING || s == cri.ContainerState_CONTAINER_UNKNOWN
 }
 
-func (r *Runtime) containerStatus(ctx context.Context, id string) (*cri.ContainerStatus, error) {
+// ContainerStatus returns all that the runtime says of one container.
+func (r *Runtime) ContainerStatus(ctx context.Context, id string) (*cri.ContainerStatus, error) {
+	ctx, cancel := r.bounded(ctx, 0)
+	defer cancel()
 	resp, err := r.o.CRI.ContainerStatus(ctx, &cri.ContainerStatusRequest{ContainerId: id})
 	return resp.GetStatus(), err
 }

@@ -19,7 +19,7 @@ import (
 func (r *Runtime) removeContainer(ctx context.Context, a pod.RemoveContainer) error {
 	ctx, cancel := r.bounded(ctx, 0)
 	defer cancel()
-	c, err := r.containerStatus(ctx, a.ID)
+	c, err := r.ContainerStatus(ctx, a.ID)
 	if isNotFound(err) {
 		return nil
 	}
