@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"errors"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -44,7 +45,7 @@ func patchObject(o *unstructured.Unstructured, p Patches) error {
 	if raw, err = p.Apply(targetCoreDNS, raw, appsv1.Deployment{}); err != nil {
 		return err
 	}
-	if err := o.UnmarshalJSON(raw); err != nil {
+	if err := errors.Join(decode(raw, &appsv1.Deployment{}), o.UnmarshalJSON(raw)); err != nil {
 		return fmt.Errorf("decode patched %s: %w", targetCoreDNS, err)
 	}
 	return nil

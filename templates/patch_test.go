@@ -144,6 +144,14 @@ func TestKubeletIsPatched(t *testing.T) {
 	}
 }
 
+func TestCoreDNSPatchMustFit(t *testing.T) {
+	bad := Patches{patches: []patch{{target: targetCoreDNS, kind: mergePatch, data: []byte(`{"spec": {"replica": 1}}`)}}}
+	_, err := CoreDNS(load(t, "default"), bad)
+	if err == nil || !strings.Contains(err.Error(), `unknown field "spec.replica"`) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestApplyLeavesOthersAlone(t *testing.T) {
 	p := Patches{patches: []patch{{target: "etcd", kind: mergePatch, data: []byte(`{}`)}}}
 	got, err := p.Apply("kube-scheduler", []byte("not even YAML: ["), corev1.Pod{})
