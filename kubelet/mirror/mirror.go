@@ -54,9 +54,9 @@ type Reconciler struct {
 
 // A try is what is remembered of requests for one key that failed.
 type try struct {
-	failures int
-	next     time.Time
-	last     string // so that each distinct error is logged once
+	since time.Time // the first failure
+	next  time.Time
+	last  string // so that each distinct error is logged once
 }
 
 // New returns a Reconciler that does nothing before Run.

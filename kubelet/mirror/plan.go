@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -93,7 +94,8 @@ func picture(s *v1.Pod, node types.UID) *v1.Pod {
 	return m
 }
 
-// Waits between tries double from the first to the last.
+// The wait between tries grows with how long it has failed: whatever the API
+// was missing, a mirror comes at most a third later than it could.
 const (
 	firstWait = 50 * time.Millisecond
 	lastWait  = 10 * time.Second
@@ -113,15 +115,15 @@ func (r *Reconciler) finish(key pod.Key, err error) {
 }
 
 func (r *Reconciler) failed(key pod.Key, err error) {
+	now := time.Now()
 	t := r.tries[key]
 	if t == nil {
-		t = &try{}
+		t = &try{since: now}
 		r.tries[key] = t
 	}
-	wait := min(firstWait<<min(t.failures, 16), lastWait)
-	t.failures++
-	t.next = time.Now().Add(wait/2 + rand.N(wait)) // so that nodes do not fall into step
-	if t.last != err.Error() {
+	wait := min(firstWait+now.Sub(t.since)/3, lastWait)
+	t.next = now.Add(wait - rand.N(wait/4)) // so that nodes do not fall into step
+	if t.last != err.Error() && !errors.Is(err, errMoved) {
 		t.last = err.Error()
 		r.o.Log.Warn("cannot mirror pod", slog.String("pod", key.String()), slog.Any("err", err))
 	}

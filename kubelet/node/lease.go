@@ -31,18 +31,21 @@ func (k *Keeper) renew(ctx context.Context, client API) {
 	}
 	r := &renewal{k: k, api: client.CoordinationV1().Leases(v1.NamespaceNodeLease)}
 	every := k.o.LeaseFor / 4
-	failures, said := 0, ""
+	var failing time.Time
+	said := ""
 	for {
 		wait := every
 		if err := r.once(ctx); err != nil && ctx.Err() == nil {
-			wait = min(firstWait<<min(failures, 16), every)
-			failures++
+			if failing.IsZero() {
+				failing = time.Now()
+			}
+			wait = min(firstWait+time.Since(failing)/3, every)
 			if said != err.Error() {
 				said = err.Error()
 				k.o.Log.Warn("cannot renew lease of node", slog.Any("err", err))
 			}
 		} else {
-			failures, said = 0, ""
+			failing, said = time.Time{}, ""
 		}
 		select {
 		case <-ctx.Done():

@@ -90,7 +90,7 @@ type Keeper struct {
 	told     *v1.Node // what OnNode was called with last
 	cidrs    []string // what OnPodCIDRs was called with last
 	reported time.Time
-	failures int
+	failing  time.Time // since when; zero if all is well
 	lastErr  string
 	exists   chan struct{} // closed at the first registration
 }
@@ -177,7 +177,7 @@ func (k *Keeper) Run(ctx context.Context, client API) {
 	}
 }
 
-// Waits between tries double from the first to the last.
+// The wait between tries grows with how long it has failed.
 const (
 	firstWait = 50 * time.Millisecond
 	lastWait  = 2 * time.Second
@@ -196,16 +196,17 @@ func (k *Keeper) step(ctx context.Context, client API) time.Duration {
 		k.tell()
 	}
 	if err == nil {
-		k.failures, k.lastErr = 0, ""
+		k.failing, k.lastErr = time.Time{}, ""
 		return k.o.StatusEvery
 	}
 	if err.Error() != k.lastErr && ctx.Err() == nil {
 		k.lastErr = err.Error()
 		k.o.Log.Warn("cannot keep node up to date", slog.Any("err", err))
 	}
-	wait := min(firstWait<<min(k.failures, 16), lastWait)
-	k.failures++
-	return wait
+	if k.failing.IsZero() {
+		k.failing = time.Now()
+	}
+	return min(firstWait+time.Since(k.failing)/3, lastWait)
 }
 
 // tell passes the Node object on if it is another one.
