@@ -209,6 +209,17 @@ func TestExternalCA(t *testing.T) {
 		}
 		fits(t, p)
 	})
+	t.Run("the kubelet makes do without a certificate of its own", func(t *testing.T) {
+		p := external(t)
+		remove(t, KubeletTree(p.o.KubeletDir).Serving.Cert)
+		if wrote := apply(t, p.All()); len(wrote) > 0 {
+			t.Fatalf("wrote %v", wrote)
+		}
+		p.o.NodeName = "node-2"
+		write(t, KubeletTree(p.o.KubeletDir).Serving.Cert, "garbage")
+		_, err := find(t, p.All(), "certs/kubelet").Plan()
+		wantError(t, err, "kubelet.crt does not hold a certificate", "CN=system:node:node-2")
+	})
 	for _, tt := range []struct {
 		name   string
 		item   string

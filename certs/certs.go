@@ -87,7 +87,7 @@ type Write struct {
 // Status is how an item on disk stands to the table.
 type Status struct {
 	State  State
-	Reason string // in words, to follow the name of the file; empty if it Fits
+	Reason string // in words, to follow the name of the file
 }
 
 // State is the short form of a Status.
@@ -127,6 +127,13 @@ func (p *PKI) All() []Item {
 		etcd = p.EtcdCerts()
 	}
 	return slices.Concat(etcd, p.ClusterCerts(), p.Kubeconfigs())
+}
+
+// External says whether the key of the cluster's CA is kept somewhere else, so
+// that nothing can be signed on this machine.
+func (p *PKI) External() (bool, error) {
+	ca, err := authority{p.o, clusterCA(p.o)}.load()
+	return ca.external(), err
 }
 
 func (p *PKI) certs(table []row) []Item {

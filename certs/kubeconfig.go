@@ -40,7 +40,7 @@ func (k kubeconfig) Look() (Status, error) {
 		return Status{}, err
 	}
 	status, err := k.status(ca)
-	if err == nil && ca.external() && (status.State == Missing || status.State == Unfit) {
+	if err == nil && ca.external() && status.wants() {
 		return status, k.external(k.path, status, k.ca)
 	}
 	return status, err
@@ -128,7 +128,7 @@ func dataOrFile(data []byte, path string) ([]byte, error) {
 // kubeconfig that refers to it.
 func (k kubeconfig) Plan() ([]Write, error) {
 	status, err := k.Look()
-	if err != nil || status.State == Fits || status.State == Expiring {
+	if err != nil || !status.wants() {
 		return nil, err
 	}
 	write := Write{k.path, status.why(), k.embed}
@@ -148,7 +148,7 @@ func (k kubeconfig) planReferring(conf Write) ([]Write, error) {
 	var writes []Write
 	user := readPair(Pair{Cert: k.pem, Key: k.pem})
 	status := k.row.status(user, ca.certs, time.Now())
-	if status.State == Missing || status.State == Unfit {
+	if status.wants() {
 		writes = append(writes, Write{k.pem, status.why(), k.writeUser})
 	}
 	if want, err := k.referring(); err == nil && k.holds(want) {

@@ -21,6 +21,7 @@ func (l leaf) Look() (Status, error) {
 	return status, err
 }
 
+// look also returns what it read.
 func (l leaf) look() (Status, pair, error) {
 	p := readPair(l.files)
 	if err := p.unreadable(); err != nil {
@@ -31,10 +32,13 @@ func (l leaf) look() (Status, pair, error) {
 		return Status{}, p, err
 	}
 	status := l.status(p, ca.certs, time.Now())
-	if ca.external() && (status.State == Missing || status.State == Unfit) {
-		return status, p, l.external(l.files.Cert, status, l.authority)
+	if !ca.external() || !status.wants() {
+		return status, p, nil
 	}
-	return status, p, nil
+	if l.optional && status.State == Missing {
+		return Status{Fits, "is missing, but need not be there"}, p, nil
+	}
+	return status, p, l.external(l.files.Cert, status, l.authority)
 }
 
 // external is the error for what only the holder of the CA's key can mend.
@@ -53,7 +57,7 @@ func (r row) external(path string, status Status, a authority) error {
 // trace of a run that ended in between, and is used.
 func (l leaf) Plan() ([]Write, error) {
 	status, p, err := l.look()
-	if err != nil || status.State == Fits || status.State == Expiring {
+	if err != nil || !status.wants() {
 		return nil, err
 	}
 	var writes []Write
@@ -65,6 +69,9 @@ func (l leaf) Plan() ([]Write, error) {
 	}
 	return append(writes, Write{l.files.Cert, status.why(), l.sign}), nil
 }
+
+// wants says whether a write is due.
+func (s Status) wants() bool { return s.State == Missing || s.State == Unfit }
 
 // why is the status as the reason of a write.
 func (s Status) why() string {

@@ -16,6 +16,9 @@ type row struct {
 	org    string
 	usages []string
 	hosts  []string // names and addresses it must be good for
+	// optional says that its user makes do without: where the CA is external,
+	// it may be missing.
+	optional bool
 }
 
 // clusterCA is the row of the authority all of Kubernetes trusts.
@@ -45,6 +48,7 @@ func clusterTable(o Options) []row {
 			name: "kubelet", desc: "Generate the kubelet's serving certificate",
 			files: KubeletTree(o.KubeletDir).Serving, ca: &ca, cn: nodeUser(o), org: "system:nodes",
 			usages: []string{server}, hosts: []string{o.NodeName, o.AdvertiseAddress},
+			optional: true, // kubelets can make up one of their own
 		},
 		proxyCA,
 		{

@@ -5,18 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
-	tokenutil "k8s.io/cluster-bootstrap/token/util"
 	"k8s.io/cluster-bootstrap/util/secrets"
 
 	"boot.internal/config"
+	"boot.internal/templates"
 )
+
+// joiningNodes is the group that bearers of a token need to become nodes.
+const joiningNodes = "system:bootstrappers:kubeadm:default-node-token"
 
 // A bootstrapToken lets nodes join: the tokens, the rules for their bearers and
 // the public word on which CA to trust.
@@ -36,7 +41,7 @@ func (p bootstrapToken) Plan(ctx context.Context) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := p.api.planObjects(ctx, append(joinRules(), clusterInfoRules()...)...)
+	rules, err := stored(p.api, templates.BootstrapTokenRBAC).Plan(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +70,7 @@ func (p bootstrapToken) planTokens(ctx context.Context) ([]Change, error) {
 // planToken leaves a token alone that is there with the same secret: when it
 // ends was decided when it was made.
 func (p bootstrapToken) planToken(ctx context.Context, token config.BootstrapToken) ([]Change, error) {
-	want, err := toUnstructured(tokenSecret(token, time.Time{}))
+	want, err := templates.BootstrapToken(token, time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +90,7 @@ func (p bootstrapToken) planToken(ctx context.Context, token config.BootstrapTok
 		verb = "renew "
 	}
 	return []Change{{verb + describe(want), func(ctx context.Context) error {
-		obj, err := toUnstructured(tokenSecret(token, time.Now()))
+		obj, err := templates.BootstrapToken(token, time.Now())
 		if err != nil {
 			return err
 		}
@@ -103,49 +108,39 @@ func sameToken(have *corev1.Secret, token config.BootstrapToken) error {
 		fmt.Sprintf("choose another token, or remove that one: kubectl -n %s delete secret %s", have.Namespace, have.Name))
 }
 
-// tokenSecret is the token as the API server and the controllers expect it. Its
-// life begins now.
-func tokenSecret(token config.BootstrapToken, now time.Time) *corev1.Secret {
-	id, secret, _ := strings.Cut(token.Token.Reveal(), ".")
-	data := map[string][]byte{
-		bootstrapapi.BootstrapTokenIDKey:     []byte(id),
-		bootstrapapi.BootstrapTokenSecretKey: []byte(secret),
-	}
-	if token.Description != "" {
-		data[bootstrapapi.BootstrapTokenDescriptionKey] = []byte(token.Description)
-	}
-	switch {
-	case token.Expires != nil:
-		data[bootstrapapi.BootstrapTokenExpirationKey] = []byte(token.Expires.UTC().Format(time.RFC3339))
-	case token.TTL != nil && token.TTL.Duration > 0:
-		data[bootstrapapi.BootstrapTokenExpirationKey] = []byte(now.Add(token.TTL.Duration).UTC().Format(time.RFC3339))
-	}
-	for _, usage := range token.Usages {
-		data[bootstrapapi.BootstrapTokenUsagePrefix+usage] = []byte("true")
-	}
-	if len(token.Groups) > 0 {
-		data[bootstrapapi.BootstrapTokenExtraGroupsKey] = []byte(strings.Join(token.Groups, ","))
-	}
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: tokenutil.BootstrapTokenSecretName(id)},
-		Type:       bootstrapapi.SecretTypeBootstrapToken,
-		Data:       data,
-	}
-}
-
 // planClusterInfo knows that in a dry run there may be no CA yet to tell of.
 func (p bootstrapToken) planClusterInfo(ctx context.Context) ([]Change, error) {
-	info, err := clusterInfo(p.caPath, p.server)
-	if errors.Is(err, fs.ErrNotExist) {
-		return []Change{{
-			Desc:  "create ConfigMap " + metav1.NamespacePublic + "/" + bootstrapapi.ConfigMapClusterInfo,
-			Apply: func(context.Context) error { return err },
-		}}, nil
+	kubeconfig, missing := p.clusterInfo()
+	if missing != nil && !errors.Is(missing, fs.ErrNotExist) {
+		return nil, missing
 	}
+	objects, err := templates.ClusterInfo(kubeconfig)
 	if err != nil {
 		return nil, err
 	}
-	return p.api.planObjects(ctx, info)
+	changes, err := p.api.planObjects(ctx, objects...)
+	if missing != nil {
+		for i := range changes {
+			changes[i].Apply = func(context.Context) error { return missing }
+		}
+	}
+	return changes, err
+}
+
+// clusterInfo is the kubeconfig of nobody: where the cluster is and which CA to
+// trust.
+func (p bootstrapToken) clusterInfo() ([]byte, error) {
+	ca, err := os.ReadFile(p.caPath)
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig, err := clientcmd.Write(clientcmdapi.Config{
+		Clusters: map[string]*clientcmdapi.Cluster{"": {Server: p.server, CertificateAuthorityData: ca}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode the ConfigMap %s: %w", bootstrapapi.ConfigMapClusterInfo, err)
+	}
+	return kubeconfig, nil
 }
 
 // usableToken returns a token of the cluster that a node can join with, empty

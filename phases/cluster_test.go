@@ -1,12 +1,8 @@
 package phases
 
 import (
-	"encoding/base64"
-	"flag"
-	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,13 +13,16 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"boot.internal/config"
+	"boot.internal/templates"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // clusterSteps are the phases that store something in the cluster.
 func (w *world) clusterSteps() []Step {
@@ -33,64 +32,61 @@ func (w *world) clusterSteps() []Step {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	names := []string{"cluster-admins", "upload-config/kubeadm", "upload-config/kubelet", "bootstrap-token"}
-	return slices.DeleteFunc(steps, func(s Step) bool { return !slices.Contains(names, s.Name) })
+	first := slices.IndexFunc(steps, func(s Step) bool { return s.Name == "cluster-admins" })
+	return slices.DeleteFunc(steps[first:], func(s Step) bool { return s.Name == "mark-control-plane" })
 }
 
-// TestWhatIsStoredInTheCluster writes down every object, as it is after the
-// phases ran.
-func TestWhatIsStoredInTheCluster(t *testing.T) {
-	w := running(t, withToken)
+// What anyone may read of the cluster is where it is and which CA to trust.
+func TestClusterInfo(t *testing.T) {
+	w := running(t, "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrolPlaneEndpoint: api.example:443")
 	w.run(w.clusterSteps()...)
+	var c corev1.ConfigMap
+	w.object("/api/v1/namespaces/kube-public/configmaps/cluster-info", &c)
+	kubeconfig, err := clientcmd.Load([]byte(c.Data["kubeconfig"]))
+	if err != nil {
+		t.Fatal(err)
+	}
 	ca, err := os.ReadFile(w.tree().CA.Cert)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b strings.Builder
-	for _, write := range w.wrote() {
-		path := strings.TrimPrefix(write, "PATCH ")
-		target := parse(path)
-		obj, err := w.tracker.Get(target.gvr, target.namespace, target.name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		u := encodeObject(t, obj)
-		u.SetManagedFields(nil)
-		unstructuredDelete(u.Object, "metadata", "creationTimestamp")
-		data, err := yaml.Marshal(u.Object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(&b, "--- # %s\n%s", path, data)
+	cluster := kubeconfig.Clusters[""]
+	if len(kubeconfig.AuthInfos) > 0 || cluster.Server != "https://api.example:443" || string(cluster.CertificateAuthorityData) != string(ca) {
+		t.Errorf("cluster-info is %s", c.Data["kubeconfig"])
 	}
-	got := strings.ReplaceAll(b.String(), base64.StdEncoding.EncodeToString(ca), "CA")
-	golden(t, "testdata/cluster.yaml", w.mask([]byte(got)))
 }
 
-func unstructuredDelete(content map[string]any, path ...string) {
-	for _, p := range path[:len(path)-1] {
-		content, _ = content[p].(map[string]any)
+// People edit the configuration of CoreDNS; nobody takes that from them.
+func TestCoreDNSConfigurationIsThePeoples(t *testing.T) {
+	const path = "/api/v1/namespaces/kube-system/configmaps/coredns"
+	w := running(t, "")
+	w.runAll()
+	w.change(path, func(c *corev1.ConfigMap) { c.Data["Corefile"] = "edited" })
+	if changes := w.runAll(); len(changes) > 0 {
+		t.Errorf("changed %q", changes)
 	}
-	delete(content, path[len(path)-1])
 }
 
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
+// objects is the phase that stores typed objects.
+func objects(api apiServer, typed ...runtime.Object) Phase {
+	return stored(api, func() ([]*unstructured.Unstructured, error) {
+		var all []*unstructured.Unstructured
+		for _, o := range typed {
+			kinds, _, err := scheme.Scheme.ObjectKinds(o)
+			if err != nil {
+				return nil, err
+			}
+			content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+			if err != nil {
+				return nil, err
+			}
+			delete(content, "status")
+			u := &unstructured.Unstructured{Object: content}
+			u.SetGroupVersionKind(kinds[0])
+			all = append(all, u)
 		}
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs; -update writes it:\n%s", path, diff)
-	}
+		return all, nil
+	})
 }
 
 func TestStoringAgainChangesNothing(t *testing.T) {
@@ -173,7 +169,7 @@ func TestDrift(t *testing.T) {
 		{"more subjects than boot's", func(w *world) {
 			var b rbacv1.ClusterRoleBinding
 			w.object("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kubeadm:cluster-admins", &b)
-			b.Subjects = append(b.Subjects, group("intruders"))
+			b.Subjects = append(b.Subjects, rbacv1.Subject{Kind: "Group", APIGroup: rbacv1.GroupName, Name: "intruders"})
 			if err := w.tracker.Update(binding.gvr, &b, ""); err != nil {
 				w.t.Fatal(err)
 			}
@@ -296,7 +292,7 @@ func TestPatienceEndsWithTheCause(t *testing.T) {
 	}
 	api := w.api()
 	api.timeout = time.Second
-	_, err := runSteps(t.Context(), Runner{}, Step{Name: "p", Phase: objects(api, clusterAdmins())})
+	_, err := runSteps(t.Context(), Runner{}, Step{Name: "p", Phase: stored(api, templates.ClusterAdmins)})
 	wantError(t, err, "read ClusterRoleBinding kubeadm:cluster-admins: gave up after 1s: etcdserver: no leader", "")
 }
 
@@ -306,7 +302,7 @@ func TestAnotherClustersAPIServer(t *testing.T) {
 	api := w.api()
 	api.url = localURL(other.cfg)
 	begin := time.Now()
-	_, err := objects(api, clusterAdmins()).Plan(t.Context())
+	_, err := stored(api, templates.ClusterAdmins).Plan(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "certificate signed by unknown authority") || time.Since(begin) > api.timeout {
 		t.Errorf("after %s: %v", time.Since(begin), err)
 	}
@@ -328,7 +324,7 @@ func TestStoredConfigurationIsComplete(t *testing.T) {
 }
 
 func TestCoversAndExceeds(t *testing.T) {
-	type object = map[string]any
+
 	type list = []any
 	for _, tt := range []struct {
 		name       string

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
@@ -169,6 +170,13 @@ func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request, t target) {
 	f.write(w, http.StatusOK, list)
 }
 
+// missed says whether anything happened since the version a watch begins at.
+func (f *fakeAPI) missed(r *http.Request) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return r.URL.Query().Get("resourceVersion") != fmt.Sprint(f.version)
+}
+
 // selected knows the two selectors phases use.
 func selected(u *unstructured.Unstructured, selector string) bool {
 	field, value, _ := strings.Cut(selector, "=")
@@ -185,23 +193,30 @@ func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request, t target) {
 	defer events.Stop()
 	w.Header().Set("Content-Type", "application/json")
 	w.(http.Flusher).Flush()
+	if f.missed(r) {
+		return // the client lists again
+	}
 	for {
 		select {
 		case <-r.Context().Done():
 			return
 		case e := <-events.ResultChan():
-			u := encodeObject(f.t, e.Object)
-			if !selected(u, r.URL.Query().Get("fieldSelector")) {
-				continue
-			}
-			data, err := json.Marshal(map[string]any{"type": e.Type, "object": u})
-			if err != nil {
-				f.t.Error(err)
-			}
-			_, _ = fmt.Fprintf(w, "%s\n", data)
-			w.(http.Flusher).Flush()
+			f.event(w, r, e)
 		}
 	}
+}
+
+func (f *fakeAPI) event(w http.ResponseWriter, r *http.Request, e watch.Event) {
+	u := encodeObject(f.t, e.Object)
+	if !selected(u, r.URL.Query().Get("fieldSelector")) {
+		return
+	}
+	data, err := json.Marshal(map[string]any{"type": e.Type, "object": u})
+	if err != nil {
+		f.t.Error(err)
+	}
+	_, _ = fmt.Fprintf(w, "%s\n", data)
+	w.(http.Flusher).Flush()
 }
 
 func (f *fakeAPI) patch(w http.ResponseWriter, r *http.Request, t target) {
@@ -291,8 +306,11 @@ func kindOf(obj runtime.Object) *schema.GroupVersionKind {
 // put stores an object as somebody else than boot would.
 func (f *fakeAPI) put(obj runtime.Object) {
 	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.version++
 	if err := f.tracker.Add(obj); err != nil {
-		f.t.Fatal(err)
+		f.t.Error(err)
 	}
 }
 

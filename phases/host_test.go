@@ -11,9 +11,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"boot.internal/config"
+	"boot.internal/templates"
 )
 
-func (w *world) kubelet(s Service) Phase { return kubeletStart{w.cfg, w.dirs.Kubelet, s} }
+func (w *world) kubelet(s Service) Phase {
+	return kubeletStart{w.cfg, templates.Patches{}, w.dirs.Kubelet, s}
+}
 
 func TestKubeletStart(t *testing.T) {
 	w := newWorld(t, `
@@ -49,12 +52,25 @@ network: none
 	}
 }
 
-func TestKubeletStartedAgainAfterItDied(t *testing.T) {
+func TestKubeletStartedAgain(t *testing.T) {
 	w, service := newWorld(t, ""), &fakeService{}
 	w.runPhase(w.kubelet(service))
 	service.running = false
 	if diff := cmp.Diff([]string{"start the kubelet loop"}, w.runPhase(w.kubelet(service))); diff != "" {
 		t.Error(diff)
+	}
+	w.cfg.Kubelet.MaxPods = 7
+	want := []string{
+		"stop the kubelet loop, whose configuration changes",
+		"rewrite " + filepath.Join(w.dirs.Kubelet, "config.yaml"),
+		"start the kubelet loop",
+	}
+	for n := range want {
+		w.cfg.Kubelet.MaxPods++
+		w.killAfter(n, Step{Name: "kubelet-start", Phase: w.kubelet(service)})
+		if diff := cmp.Diff(want[n:], w.runPhase(w.kubelet(service))); diff != "" {
+			t.Errorf("after %d changes: %s", n, diff)
+		}
 	}
 	service.err = errors.New("no such service manager")
 	_, err := w.kubelet(service).Plan(t.Context())

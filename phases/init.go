@@ -6,26 +6,34 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
 
 	"boot.internal/certs"
 	"boot.internal/config"
+	"boot.internal/templates"
 )
 
-// Dirs are the directories whose place no document of kubeadm decides.
+// Dirs are the places no document of kubeadm decides.
 type Dirs struct {
-	Kubernetes string // /etc/kubernetes
-	Kubelet    string // /var/lib/kubelet
+	Kubernetes  string // directory of the kubeconfigs: /etc/kubernetes
+	Kubelet     string // directory of the kubelet: /var/lib/kubelet
+	ProxyConfig string // file kube-proxy reads: templates.ProxyConfigPath
 }
 
-// DefaultDirs are where kubeadm and the kubelet keep their files.
-func DefaultDirs() Dirs { return Dirs{Kubernetes: "/etc/kubernetes", Kubelet: "/var/lib/kubelet"} }
+// DefaultDirs are where everything is outside of tests.
+func DefaultDirs() Dirs {
+	return Dirs{Kubernetes: "/etc/kubernetes", Kubelet: "/var/lib/kubelet", ProxyConfig: templates.ProxyConfigPath}
+}
 
 // InitOptions are the values the phases of "boot init" are built with.
 type InitOptions struct {
-	Config     *config.Init
-	Dirs       Dirs
-	Preflight  Phase      // checks and readies the host
+	Config *config.Init
+	Dirs   Dirs
+	// Inputs are the facts of this host and the patches that static pods depend
+	// on. What depends on certificates is left out: the phases know.
+	Inputs     templates.Inputs
+	Preflight  Phase      // checks the host and makes it ready
 	Service    Service    // runs the kubelet loop
 	Components Components // looks at the control plane's containers
 }
@@ -49,40 +57,59 @@ func InitPhases() []Entry {
 // loop can already start is handed over before later files are made.
 func initSteps(o InitOptions, pki *certs.PKI) []Step {
 	cfg, tree, api := o.Config, certs.Tree(o.Config.Cluster.CertificatesDir), o.api()
+	pods, externalEtcd := manifests{cfg, o.Inputs, pki}, cfg.Cluster.Etcd.External != nil
+	timeouts, node := cfg.Init.Timeouts, cfg.Init.NodeRegistration
 	return slices.Concat(
 		[]Step{
 			{"preflight", "Check this host and make it ready", o.Preflight},
 
 			// The loop brings up the container engine and imports images while
 			// the files below are made.
-			{"kubelet-start", "Write the kubelet's configuration and start the kubelet loop", kubeletStart{cfg, o.Dirs.Kubelet, o.Service}},
+			{"kubelet-start", "Write the kubelet's configuration and start the kubelet loop", kubeletStart{cfg, o.Inputs.Patches, o.Dirs.Kubelet, o.Service}},
 		},
 
-		// etcd needs the longest until something else can use it.
-		unless(cfg.Cluster.Etcd.External != nil, itemSteps(pki.EtcdCerts())),
+		// etcd comes up first, and needs nothing else: its files come first.
+		unless(externalEtcd, itemSteps(pki.EtcdCerts())),
+		unless(externalEtcd, []Step{{"etcd/local", "Generate the static Pod manifest of etcd", pods.etcd()}}),
+
+		// The API server takes longest. What others need from here on is made
+		// while it starts.
 		itemSteps(pki.ClusterCerts()),
+		[]Step{{"control-plane/apiserver", "Generate the static Pod manifest of kube-apiserver", pods.of(templates.APIServer)}},
 		itemSteps(pki.Kubeconfigs()),
+		[]Step{
+			{"control-plane/controller-manager", "Generate the static Pod manifest of kube-controller-manager", pods.of(templates.ControllerManager)},
+			{"control-plane/scheduler", "Generate the static Pod manifest of kube-scheduler", pods.of(templates.Scheduler)},
+		},
+		// kube-proxy identifies as the node and waits for the API server by
+		// itself, so its pod need not come after it; its rights do.
+		unless(cfg.Cluster.Proxy.Disabled, []Step{{"addon/kube-proxy", "Install kube-proxy", pods.proxy(o.Dirs.ProxyConfig)}}),
 
 		[]Step{
 			{"wait-control-plane", "Wait until the control plane is healthy", waitControlPlane{
-				probes(cfg, api, tree), o.Components, o.Service, limit(cfg.Init.Timeouts.ControlPlaneComponentHealthCheck),
+				probes(cfg, api, tree), o.Components, o.Service, limit(timeouts.ControlPlaneComponentHealthCheck),
 			}},
 
-			// From here on the API server is the one to talk to. The first
-			// phase gives the administrator the right to.
-			{"cluster-admins", "Give admin.conf the rights of an administrator", objects(api, clusterAdmins())},
-			{"upload-config/kubeadm", "Store the ClusterConfiguration in a ConfigMap", uploadKubeadm(api, &cfg.Cluster)},
-			{"upload-config/kubelet", "Store the KubeletConfiguration in a ConfigMap", uploadKubelet(api, cfg)},
+			// From here on the work is done in the cluster. Things that other
+			// things wait for come first: nodes for their rights, people for
+			// theirs, DNS to be scheduled and started.
+			{"cluster-admins", "Give admin.conf the rights of an administrator", stored(api, templates.ClusterAdmins)},
+		},
+		unless(cfg.Cluster.Proxy.Disabled, []Step{{"addon/kube-proxy", "Install kube-proxy", stored(api, templates.ProxyRBAC)}}),
+		[]Step{
+			{"addon/coredns", "Install CoreDNS", coreDNS(api, cfg, o.Inputs.Patches)},
+			{"upload-config/kubeadm", "Store the ClusterConfiguration in a ConfigMap", stored(api, func() ([]*unstructured.Unstructured, error) { return templates.KubeadmConfig(cfg) })},
+			{"upload-config/kubelet", "Store the KubeletConfiguration in a ConfigMap", stored(api, func() ([]*unstructured.Unstructured, error) { return templates.KubeletConfig(cfg) })},
 		},
 		unless(!cfg.UploadCerts, []Step{
 			{"upload-certs", "Store the shared certificates, encrypted, in a Secret", uploadCerts{api, cfg.Init.CertificateKey, sharedFiles(tree, cfg.Cluster.Etcd.External)}},
 		}),
 		[]Step{
-			{"mark-control-plane", "Label and taint the node as a control plane", markControlPlane{
-				api, cfg.Init.NodeRegistration.Name, cfg.Init.NodeRegistration.Taints, limit(cfg.Init.Timeouts.KubeletHealthCheck),
-			}},
 			{"bootstrap-token", "Create the tokens and rules that let nodes join", bootstrapToken{
 				api, cfg.Init.BootstrapTokens, cfg.TokenGenerated, tree.CA.Cert, sharedURL(cfg),
+			}},
+			{"mark-control-plane", "Label and taint the node as a control plane", markControlPlane{
+				api, node.Name, node.Taints, limit(timeouts.KubeletHealthCheck),
 			}},
 		},
 	)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"boot.internal/config"
+	"boot.internal/templates"
 )
 
 // A kubeletStart hands the loop its configuration and starts it, as a service
@@ -14,49 +15,53 @@ import (
 // phases after this one put it there.
 type kubeletStart struct {
 	cfg     *config.Init
+	patches templates.Patches
 	dir     string // /var/lib/kubelet
 	service Service
 }
 
-// Plan implements Phase.
+// Plan implements Phase. The loop reads its configuration when it starts, so
+// one that runs is stopped before the file changes: whenever this is
+// interrupted, a loop that runs has read the file that is there.
 func (p kubeletStart) Plan(ctx context.Context) ([]Change, error) {
 	data, err := p.configuration()
 	if err != nil {
 		return nil, err
 	}
-	files, err := planFile(filepath.Join(p.dir, "config.yaml"), data, 0o644)
+	write, err := planFile(filepath.Join(p.dir, "config.yaml"), data, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	start, err := p.planStart(ctx)
-	return append(files, start...), err
-}
-
-// configuration is what the whole cluster shares and this node's own: the
-// engine's socket, if there is one to use, and boot's own document.
-func (p kubeletStart) configuration() ([]byte, error) {
-	kubelet := p.cfg.Kubelet.DeepCopy()
-	if socket := p.cfg.Init.NodeRegistration.CRISocket; socket != "" {
-		kubelet.ContainerRuntimeEndpoint = socket
-	}
-	data, err := config.MarshalKubelet(kubelet)
-	if err != nil {
-		return nil, err
-	}
-	own, err := p.cfg.Boot.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	return slices.Concat(data, []byte("---\n"), own), nil
-}
-
-func (p kubeletStart) planStart(ctx context.Context) ([]Change, error) {
 	running, err := p.service.Running(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for the kubelet loop: %w", err)
 	}
-	if running {
+	if running && len(write) == 0 {
 		return nil, nil
 	}
-	return []Change{{"start the kubelet loop", p.service.Start}}, nil
+	var stop []Change
+	if running {
+		stop = []Change{{"stop the kubelet loop, whose configuration changes", p.service.Stop}}
+	}
+	return slices.Concat(stop, write, []Change{{"start the kubelet loop", p.service.Start}}), nil
+}
+
+// configuration is what the whole cluster shares and this node's own: the
+// engine's socket, if there is one to use, the user's patches, and boot's own
+// document.
+func (p kubeletStart) configuration() ([]byte, error) {
+	cfg := *p.cfg
+	cfg.Kubelet = *cfg.Kubelet.DeepCopy()
+	if socket := cfg.Init.NodeRegistration.CRISocket; socket != "" {
+		cfg.Kubelet.ContainerRuntimeEndpoint = socket
+	}
+	kubelet, err := templates.Kubelet(&cfg, p.patches)
+	if err != nil {
+		return nil, err
+	}
+	own, err := cfg.Boot.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(kubelet, []byte("---\n"), own), nil
 }

@@ -91,11 +91,7 @@ func TestMarkWaitsForTheNode(t *testing.T) {
 	w := running(t, "")
 	r := Runner{Report: func(e Event) {
 		if e.State == Waiting {
-			go func() {
-				if err := w.tracker.Add(node(nil)); err != nil {
-					t.Error(err)
-				}
-			}()
+			go w.put(node(nil))
 		}
 	}}
 	var changes []string

@@ -98,7 +98,7 @@ func (p markControlPlane) mark(ctx context.Context) error {
 }
 
 func (p markControlPlane) patch(node *corev1.Node) ([]byte, error) {
-	type object = map[string]any
+
 	return json.Marshal(object{
 		"metadata": object{
 			"resourceVersion": node.ResourceVersion,

@@ -10,23 +10,12 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// objects is the phase that makes the cluster hold the objects.
-func objects(api apiServer, all ...runtime.Object) Phase {
-	return PlanFunc(func(ctx context.Context) ([]Change, error) { return api.planObjects(ctx, all...) })
-}
-
 // planObjects returns the changes that make the cluster hold the objects.
-func (a apiServer) planObjects(ctx context.Context, objects ...runtime.Object) ([]Change, error) {
+func (a apiServer) planObjects(ctx context.Context, objects ...*unstructured.Unstructured) ([]Change, error) {
 	var changes []Change
-	for _, o := range objects {
-		obj, err := toUnstructured(o)
-		if err != nil {
-			return nil, err
-		}
+	for _, obj := range objects {
 		verb, err := a.verbFor(ctx, obj)
 		if err != nil {
 			return nil, err
@@ -66,24 +55,6 @@ func (a apiServer) verbFor(ctx context.Context, obj *unstructured.Unstructured) 
 		return "", nil
 	}
 	return "update", nil
-}
-
-// toUnstructured turns a typed object into what is sent: without what only the
-// server has to say.
-func toUnstructured(o runtime.Object) (*unstructured.Unstructured, error) {
-	kinds, _, err := scheme.Scheme.ObjectKinds(o)
-	if err != nil {
-		return nil, fmt.Errorf("encode an object: %w", err)
-	}
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-	if err != nil {
-		return nil, fmt.Errorf("encode a %s: %w", kinds[0].Kind, err)
-	}
-	obj := &unstructured.Unstructured{Object: content}
-	obj.SetGroupVersionKind(kinds[0])
-	unstructured.RemoveNestedField(content, "status")
-	unstructured.RemoveNestedField(content, "metadata", "creationTimestamp")
-	return obj, nil
 }
 
 // essence is an object without what changes by itself.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ type probe struct {
 func probes(cfg *config.Init, api apiServer, tree certs.Paths) []probe {
 	var all []probe
 	if cfg.Cluster.Etcd.Local != nil {
-		all = append(all, probe{config.ComponentEtcd, func(ctx context.Context) error { return askEtcd(ctx, etcdHealth, tree) }})
+		all = append(all, probe{config.ComponentEtcd, func(ctx context.Context) error { return askEtcd(ctx, etcdHealth(cfg), tree) }})
 	}
 	return append(all,
 		probe{config.ComponentAPIServer, func(ctx context.Context) error { return askAPIServer(ctx, api) }},
@@ -43,8 +44,19 @@ func probes(cfg *config.Init, api apiServer, tree certs.Paths) []probe {
 	)
 }
 
-// etcdHealth includes that there is a leader to write through.
-const etcdHealth = "https://127.0.0.1:2379/health"
+// etcdHealth is where this node's member answers whether there is a leader to
+// write through: at the first address it listens on for clients.
+func etcdHealth(cfg *config.Init) string {
+	if urls, ok := config.ArgValue(cfg.Cluster.Etcd.Local.ExtraArgs, "listen-client-urls"); ok {
+		first, _, _ := strings.Cut(urls, ",")
+		return strings.TrimSuffix(first, "/") + "/health"
+	}
+	host := "127.0.0.1"
+	if a, err := netip.ParseAddr(cfg.Init.LocalAPIEndpoint.AdvertiseAddress); err == nil && a.Is6() {
+		host = "::1"
+	}
+	return "https://" + net.JoinHostPort(host, "2379") + "/health"
+}
 
 // askEtcd asks as etcd's own clients do.
 func askEtcd(ctx context.Context, url string, tree certs.Paths) error {

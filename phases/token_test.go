@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"boot.internal/config"
+	"boot.internal/templates"
 )
 
 // tokens is the phase, without the rules every run makes.
@@ -23,15 +24,27 @@ func (w *world) tokens() Phase {
 	return PlanFunc(p.planTokens)
 }
 
-func stored(id, secret string, edit func(*corev1.Secret)) *corev1.Secret {
-	s := tokenSecret(config.BootstrapToken{
+func aToken(id, secret string, edit func(*corev1.Secret)) *corev1.Secret {
+	s := asSecret(config.BootstrapToken{
 		Token:  config.Secret(id + "." + secret),
 		TTL:    &metav1.Duration{Duration: 24 * time.Hour},
 		Usages: []string{"signing", "authentication"},
 		Groups: []string{joiningNodes},
-	}, time.Now())
+	})
 	if edit != nil {
 		edit(s)
+	}
+	return s
+}
+
+func asSecret(token config.BootstrapToken) *corev1.Secret {
+	obj, err := templates.BootstrapToken(token, time.Now())
+	if err != nil {
+		panic(err)
+	}
+	s, err := toSecret(obj)
+	if err != nil {
+		panic(err)
 	}
 	return s
 }
@@ -46,15 +59,15 @@ func TestTokens(t *testing.T) {
 		want   []string // changes; a generated token's name is masked
 	}{
 		{"asked for", withToken, nil, []string{"create Secret kube-system/bootstrap-token-abcdef"}},
-		{"asked for and there", withToken, stored(sameID, sameSecret, nil), nil},
-		{"asked for and there for less time", withToken, stored(sameID, sameSecret, func(s *corev1.Secret) { delete(s.Data, "auth-extra-groups") }), nil},
-		{"asked for and ended", withToken, stored(sameID, sameSecret, expired), []string{"renew Secret kube-system/bootstrap-token-abcdef"}},
-		{"another's that ended", withToken, stored(sameID, otherSecret, expired), []string{"renew Secret kube-system/bootstrap-token-abcdef"}},
+		{"asked for and there", withToken, aToken(sameID, sameSecret, nil), nil},
+		{"asked for and there for less time", withToken, aToken(sameID, sameSecret, func(s *corev1.Secret) { delete(s.Data, "auth-extra-groups") }), nil},
+		{"asked for and ended", withToken, aToken(sameID, sameSecret, expired), []string{"renew Secret kube-system/bootstrap-token-abcdef"}},
+		{"another's that ended", withToken, aToken(sameID, otherSecret, expired), []string{"renew Secret kube-system/bootstrap-token-abcdef"}},
 		{"generated", "", nil, []string{"create Secret kube-system/bootstrap-token-######"}},
-		{"generated, one is usable", "", stored("zzzzzz", otherSecret, nil), nil},
-		{"generated, one ended", "", stored("zzzzzz", otherSecret, expired), []string{"create Secret kube-system/bootstrap-token-######"}},
-		{"generated, one for other uses", "", stored("zzzzzz", otherSecret, func(s *corev1.Secret) { delete(s.Data, "usage-bootstrap-signing") }), []string{"create Secret kube-system/bootstrap-token-######"}},
-		{"generated, one for others", "", stored("zzzzzz", otherSecret, func(s *corev1.Secret) { delete(s.Data, "auth-extra-groups") }), []string{"create Secret kube-system/bootstrap-token-######"}},
+		{"generated, one is usable", "", aToken("zzzzzz", otherSecret, nil), nil},
+		{"generated, one ended", "", aToken("zzzzzz", otherSecret, expired), []string{"create Secret kube-system/bootstrap-token-######"}},
+		{"generated, one for other uses", "", aToken("zzzzzz", otherSecret, func(s *corev1.Secret) { delete(s.Data, "usage-bootstrap-signing") }), []string{"create Secret kube-system/bootstrap-token-######"}},
+		{"generated, one for others", "", aToken("zzzzzz", otherSecret, func(s *corev1.Secret) { delete(s.Data, "auth-extra-groups") }), []string{"create Secret kube-system/bootstrap-token-######"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := running(t, tt.config)
@@ -84,7 +97,7 @@ func TestTokens(t *testing.T) {
 
 func TestTokenOfSomebodyElse(t *testing.T) {
 	w := running(t, withToken)
-	w.put(stored("abcdef", "fedcba9876543210", nil))
+	w.put(aToken("abcdef", "fedcba9876543210", nil))
 	_, err := w.tokens().Plan(t.Context())
 	wantError(t, err, "the cluster has a bootstrap token abcdef with another secret", "kubectl -n kube-system delete secret bootstrap-token-abcdef")
 	if strings.Contains(err.Error(), "0123456789abcdef") || strings.Contains(err.Error(), "fedcba9876543210") {
@@ -94,12 +107,12 @@ func TestTokenOfSomebodyElse(t *testing.T) {
 
 // A generated token lives from when it is made, and not from when it is planned.
 func TestTokenLife(t *testing.T) {
-	s := stored("abcdef", "0123456789abcdef", nil)
+	s := aToken("abcdef", "0123456789abcdef", nil)
 	ends, err := time.Parse(time.RFC3339, string(s.Data["expiration"]))
 	if err != nil || time.Until(ends) < 23*time.Hour || time.Until(ends) > 24*time.Hour {
 		t.Errorf("ends %s, %v", ends, err)
 	}
-	forever := tokenSecret(config.BootstrapToken{Token: "abcdef.0123456789abcdef", TTL: &metav1.Duration{}}, time.Now())
+	forever := asSecret(config.BootstrapToken{Token: "abcdef.0123456789abcdef", TTL: &metav1.Duration{}})
 	if _, ok := forever.Data["expiration"]; ok {
 		t.Errorf("ends %s", forever.Data["expiration"])
 	}

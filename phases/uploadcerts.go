@@ -14,12 +14,12 @@ import (
 	"os"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	tokenutil "k8s.io/cluster-bootstrap/token/util"
 
 	"boot.internal/certs"
 	"boot.internal/config"
+	"boot.internal/templates"
 )
 
 // An uploadCerts stores what a joining control plane needs of the PKI in the
@@ -32,11 +32,8 @@ type uploadCerts struct {
 	files map[string]string
 }
 
-const (
-	certsSecret = "kubeadm-certs"
-	certsRole   = "kubeadm:kubeadm-certs"
-	certsLife   = 2 * time.Hour
-)
+// certsLife is how long the Secret stays.
+const certsLife = 2 * time.Hour
 
 // sharedFiles are the parts of the PKI that all control planes share.
 func sharedFiles(tree certs.Paths, external *config.ExternalEtcd) map[string]string {
@@ -73,12 +70,12 @@ func (p uploadCerts) Plan(ctx context.Context) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := p.api.planObjects(ctx, readable(metav1.NamespaceSystem, certsRole, "secrets", certsSecret, group(joiningNodes))...)
+	rules, err := p.api.planObjects(ctx, certsRules()...)
 	if err != nil || stored {
 		return rules, err
 	}
 	upload := Change{
-		Desc:  "create Secret " + metav1.NamespaceSystem + "/" + certsSecret + " and the bootstrap token it expires with",
+		Desc:  "create Secret " + metav1.NamespaceSystem + "/" + certsName + " and the bootstrap token it expires with",
 		Apply: func(ctx context.Context) error { return p.upload(ctx, sealer) },
 	}
 	return append([]Change{upload}, rules...), nil
@@ -101,11 +98,7 @@ func (p uploadCerts) read() (map[string][]byte, error) {
 // stored says whether the Secret opens with the key, holds want and is there
 // to stay for a while.
 func (p uploadCerts) stored(ctx context.Context, sealer cipher.AEAD, want map[string][]byte) (bool, error) {
-	obj, err := toUnstructured(p.secret(nil, nil))
-	if err != nil {
-		return false, err
-	}
-	live, err := p.api.get(ctx, obj)
+	live, err := p.api.get(ctx, certsSecret(nil, nil))
 	if live == nil || err != nil {
 		return false, err
 	}
@@ -138,18 +131,7 @@ func (p uploadCerts) upload(ctx context.Context, sealer cipher.AEAD) error {
 	if err != nil {
 		return fmt.Errorf("create the bootstrap token: %w", err)
 	}
-	obj, err := toUnstructured(p.secret(sealed, []metav1.OwnerReference{*owner}))
-	if err != nil {
-		return err
-	}
-	return p.api.apply(ctx, obj)
-}
-
-func (p uploadCerts) secret(data map[string][]byte, owners []metav1.OwnerReference) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: certsSecret, OwnerReferences: owners},
-		Data:       data,
-	}
+	return p.api.apply(ctx, certsSecret(sealed, owner))
 }
 
 // createOwner makes a token that is good for nothing but to end in time: no
@@ -159,12 +141,11 @@ func (p uploadCerts) createOwner(ctx context.Context) (*metav1.OwnerReference, e
 	if err != nil {
 		return nil, err
 	}
-	owner := tokenSecret(config.BootstrapToken{
+	obj, err := templates.BootstrapToken(config.BootstrapToken{
 		Token:       config.Secret(token),
 		Description: "Proxy for managing TTL for the kubeadm-certs secret",
 		TTL:         &metav1.Duration{Duration: certsLife},
 	}, time.Now())
-	obj, err := toUnstructured(owner)
 	if err != nil {
 		return nil, err
 	}

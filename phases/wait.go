@@ -14,6 +14,8 @@ type Service interface {
 	Running(ctx context.Context) (bool, error)
 	// Start starts the loop, and returns once it is started.
 	Start(ctx context.Context) error
+	// Stop ends the loop. Its pods go on running.
+	Stop(ctx context.Context) error
 }
 
 const (

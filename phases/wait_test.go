@@ -31,6 +31,11 @@ type fakeService struct {
 
 func (s *fakeService) Running(context.Context) (bool, error) { return s.running, s.err }
 
+func (s *fakeService) Stop(context.Context) error {
+	s.running = false
+	return nil
+}
+
 func (s *fakeService) Start(context.Context) error {
 	s.starts++
 	s.running = true
@@ -340,6 +345,23 @@ func TestProbeAnswers(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestWhereEtcdIsAsked(t *testing.T) {
+	for _, tt := range []struct{ address, urls, want string }{
+		{"192.0.2.10", "", "https://127.0.0.1:2379/health"},
+		{"2001:db8::10", "", "https://[::1]:2379/health"},
+		{"192.0.2.10", "https://192.0.2.10:12379/,https://127.0.0.1:2379", "https://192.0.2.10:12379/health"},
+	} {
+		cfg := &config.Init{Cluster: config.ClusterConfiguration{Etcd: config.Etcd{Local: &config.LocalEtcd{}}}}
+		cfg.Init.LocalAPIEndpoint.AdvertiseAddress = tt.address
+		if tt.urls != "" {
+			cfg.Cluster.Etcd.Local.ExtraArgs = []config.Arg{{Name: "listen-client-urls", Value: tt.urls}}
+		}
+		if got := etcdHealth(cfg); got != tt.want {
+			t.Errorf("%s, %s: %s", tt.address, tt.urls, got)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package phases
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -58,7 +57,7 @@ func newWorld(t *testing.T, yaml string) *world {
 		cfg.Cluster.Etcd.Local.DataDir = filepath.Join(dir, "etcd")
 	}
 	w := &world{fakeAPI: newFakeAPI(t), t: t, cfg: cfg, server: httptest.NewUnstartedServer(nil)}
-	w.dirs = Dirs{Kubernetes: filepath.Join(dir, "etc"), Kubelet: filepath.Join(dir, "kubelet")}
+	w.dirs = Dirs{Kubernetes: filepath.Join(dir, "etc"), Kubelet: filepath.Join(dir, "kubelet"), ProxyConfig: filepath.Join(dir, "kube-proxy/config.yaml")}
 	local := w.server.Listener.Addr().(*net.TCPAddr)
 	cfg.Init.LocalAPIEndpoint = config.APIEndpoint{AdvertiseAddress: local.IP.String(), BindPort: int32(local.Port)}
 	t.Cleanup(w.server.Close)
@@ -185,7 +184,7 @@ func wantError(t *testing.T, err error, text, advice string) {
 }
 
 // mask replaces what differs from run to run.
-func (w *world) mask(data []byte) []byte {
-	data = bytes.ReplaceAll(data, []byte(filepath.Dir(w.dirs.Kubernetes)), []byte("/ROOT"))
-	return bytes.ReplaceAll(data, []byte(localURL(w.cfg)), []byte("https://NODE"))
+func (w *world) mask(text string) string {
+	text = strings.ReplaceAll(text, filepath.Dir(w.dirs.Kubernetes), "")
+	return strings.ReplaceAll(text, localURL(w.cfg), "https://NODE")
 }
