@@ -25,13 +25,14 @@ import (
 // Errors are of type *pod.ActionError. After a failed pull the image is not
 // tried again for a while, which is told as ImagePullBackOff.
 func (u *Puller) Ensure(ctx context.Context, p *v1.Pod, c *v1.Container) (*cri.Image, error) {
-	policy, err := policyOf(c)
+	name, err := reference.ParseNormalizedNamed(c.Image)
 	if err != nil {
 		return nil, u.failed(ctx, p, reasonInvalid, "InspectFailed", fmt.Errorf("read image name %q: %w", c.Image, err))
 	}
+	policy := policyOf(c, name)
 	image, err := u.look(ctx, c.Image)
 	if err == nil && image == nil && policy != v1.PullNever {
-		image, err = u.imported(ctx, c.Image)
+		image, err = u.imported(ctx, c.Image, reference.TagNameOnly(name).String())
 	}
 	if err != nil {
 		return nil, u.failed(ctx, p, reasonInspect, "InspectFailed", err)
@@ -49,19 +50,15 @@ func (u *Puller) Ensure(ctx context.Context, p *v1.Pod, c *v1.Container) (*cri.I
 
 // policyOf returns the pull policy of c: by default an image is pulled whose
 // name may mean something else tomorrow.
-func policyOf(c *v1.Container) (v1.PullPolicy, error) {
-	name, err := reference.ParseNormalizedNamed(c.Image)
-	if err != nil {
-		return "", err
-	}
+func policyOf(c *v1.Container, name reference.Named) v1.PullPolicy {
 	if c.ImagePullPolicy != "" {
-		return c.ImagePullPolicy, nil
+		return c.ImagePullPolicy
 	}
 	tagged, ok := reference.TagNameOnly(name).(reference.Tagged)
 	if ok && tagged.Tag() == "latest" {
-		return v1.PullAlways, nil
+		return v1.PullAlways
 	}
-	return v1.PullIfNotPresent, nil
+	return v1.PullIfNotPresent
 }
 
 // look returns the runtime's record of an image, nil where it has none.
@@ -77,13 +74,13 @@ func (u *Puller) look(ctx context.Context, image string) (*cri.Image, error) {
 
 // imported waits for local bundles and returns the image if one brought it.
 // That they cannot be waited for is no reason not to pull.
-func (u *Puller) imported(ctx context.Context, image string) (*cri.Image, error) {
+func (u *Puller) imported(ctx context.Context, image, fullName string) (*cri.Image, error) {
 	if u.o.Importing == nil {
 		return nil, nil
 	}
 	waitCtx, cancel := context.WithTimeout(ctx, importTimeout)
 	defer cancel()
-	if err := u.o.Importing(waitCtx, image); err != nil {
+	if err := u.o.Importing(waitCtx, fullName); err != nil {
 		if ctx.Err() != nil {
 			return nil, err
 		}

@@ -28,9 +28,9 @@ type Options struct {
 	// 0 means no limit.
 	Serial      bool
 	MaxParallel int
-	// Importing waits while a local bundle may still bring the image. It
-	// returns once the image is there or cannot come that way any more. Nil
-	// where there are no bundles.
+	// Importing waits while a local bundle may still bring the image, which it
+	// is given by its full name with domain and tag. It returns once the image
+	// is there or cannot come that way any more. Nil where there are no bundles.
 	Importing func(ctx context.Context, image string) error
 	// Credentials returns what to try at the registry of an image, the best
 	// first. Nil means that every registry is asked without.

@@ -23,33 +23,50 @@ func oomScoreAdj(p *v1.Pod, d pod.Declared, memory int64) int64 {
 	if p.Spec.PriorityClassName == nodeCritical {
 		return guaranteedScore
 	}
-	switch QOS(p) {
+	switch qosClass(p) {
 	case v1.PodQOSGuaranteed:
 		return guaranteedScore
 	case v1.PodQOSBestEffort:
 		return bestEffortScore
 	}
-	score := burstableScore(d.Container, memory)
+	extra := unallocated(p)
+	score := burstableScore(d.Container, extra, memory)
 	if d.Kind == pod.Sidecar {
 		for i := range p.Spec.Containers {
-			score = min(score, burstableScore(&p.Spec.Containers[i], memory))
+			score = min(score, burstableScore(&p.Spec.Containers[i], extra, memory))
 		}
 	}
 	return score
 }
 
 // burstableScore keeps between the scores of the other two classes.
-func burstableScore(c *v1.Container, memory int64) int64 {
+func burstableScore(c *v1.Container, extra, memory int64) int64 {
 	if memory <= 0 {
 		return bestEffortScore - 1
 	}
-	score := bestEffortScore - bestEffortScore*c.Resources.Requests.Memory().Value()/memory
+	score := bestEffortScore - bestEffortScore*(c.Resources.Requests.Memory().Value()+extra)/memory
 	return min(max(score, bestEffortScore+guaranteedScore), bestEffortScore-1)
 }
 
-// QOS returns the quality-of-service class of p: from its status if there, for
+// unallocated returns each container's share of the memory that the pod as a
+// whole requests beyond what its containers do.
+func unallocated(p *v1.Pod) int64 {
+	if p.Spec.Resources == nil {
+		return 0
+	}
+	left, count := p.Spec.Resources.Requests.Memory().Value(), int64(0)
+	for _, d := range pod.Containers(p) {
+		if d.Kind == pod.Regular || d.Kind == pod.Sidecar {
+			left -= d.Resources.Requests.Memory().Value()
+			count++
+		}
+	}
+	return max(left, 0) / max(count, 1)
+}
+
+// qosClass returns the quality-of-service class of p: from its status if there, for
 // the class of a pod never changes, else from what it asks for.
-func QOS(p *v1.Pod) v1.PodQOSClass {
+func qosClass(p *v1.Pod) v1.PodQOSClass {
 	if p.Status.QOSClass != "" {
 		return p.Status.QOSClass
 	}

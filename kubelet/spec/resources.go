@@ -35,6 +35,14 @@ func containerResources(p *v1.Pod, d pod.Declared, n Node) *cri.LinuxContainerRe
 	return out
 }
 
+// overhead tells the runtime what a pod costs beside its containers.
+func overhead(p *v1.Pod, n Node) *cri.LinuxContainerResources {
+	if len(p.Spec.Overhead) == 0 {
+		return &cri.LinuxContainerResources{}
+	}
+	return resourceSum(p.Spec.Overhead, p.Spec.Overhead, n)
+}
+
 // podResources tells the runtime what all containers together may use, without
 // the overhead. It is for runtimes that run a pod in a virtual machine.
 func podResources(p *v1.Pod, n Node) *cri.LinuxContainerResources {

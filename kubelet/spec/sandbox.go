@@ -43,7 +43,7 @@ func Sandbox(p *v1.Pod, n Node, in SandboxInput) (*cri.PodSandboxConfig, error) 
 			CgroupParent:    in.CgroupParent,
 			SecurityContext: sandboxSecurity(p),
 			Sysctls:         sysctls(p),
-			Overhead:        resourceSum(p.Spec.Overhead, p.Spec.Overhead, n),
+			Overhead:        overhead(p, n),
 			Resources:       podResources(p, n),
 		},
 	}, nil
@@ -77,7 +77,7 @@ func Hostname(p *v1.Pod, n Node) (host, domain string, err error) {
 // sandboxHostname returns the name processes see: none of its own on the
 // network of the node.
 func sandboxHostname(p *v1.Pod, n Node) (string, error) {
-	if pod.IsHostNetwork(p) && p.Spec.HostnameOverride == nil {
+	if pod.IsHostNetwork(p) {
 		return "", nil
 	}
 	host, domain, err := Hostname(p, n)

@@ -1,0 +1,147 @@
+package spec_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+	v1 "k8s.io/api/core/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/spec"
+)
+
+const limited = `spec: {containers: [{name: a, resources: {limits: {cpu: 1, memory: 1Gi, hugepages-2Mi: 8Mi}}}]}`
+
+// TestNode shows what differs from node to node.
+func TestNode(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  func(*spec.Node)
+		want func(*cri.LinuxContainerResources)
+	}{
+		{"CPU limits are not enforced", func(n *spec.Node) { n.CPUPeriod = 0 },
+			func(r *cri.LinuxContainerResources) { r.CpuPeriod, r.CpuQuota = 0, 0 }},
+		{"all of a container is killed at once", func(n *spec.Node) { n.OOMGroup = true },
+			func(r *cri.LinuxContainerResources) { r.Unified = map[string]string{"memory.oom.group": "1"} }},
+		{"SP-32 no swap", func(n *spec.Node) { n.NoSwap = true },
+			func(r *cri.LinuxContainerResources) { r.MemorySwapLimitInBytes = 1 << 30 }},
+		{"sizes of huge pages", func(n *spec.Node) { n.HugePageSizes = []string{"2MB", "1GB", "64KB"} },
+			func(r *cri.LinuxContainerResources) {
+				r.HugepageLimits = []*cri.HugepageLimit{{PageSize: "1GB"}, {PageSize: "2MB", Limit: 8 << 20}, {PageSize: "64KB"}}
+			}},
+		{"memory is not known", func(n *spec.Node) { n.Memory = 0 },
+			func(r *cri.LinuxContainerResources) { r.OomScoreAdj = -997 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := made(t, node(), limited).Linux.Resources
+			c.want(want)
+			n := node()
+			c.set(&n)
+			if diff := cmp.Diff(want, made(t, n, limited).Linux.Resources, protocmp.Transform()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestSeccompDefault(t *testing.T) {
+	n := node()
+	n.SeccompDefault = true
+	got := made(t, n, limited).Linux.SecurityContext.Seccomp
+	if got.ProfileType != cri.SecurityProfile_RuntimeDefault {
+		t.Errorf("profile %v", got)
+	}
+}
+
+func made(t *testing.T, n spec.Node, text string) *cri.ContainerConfig {
+	t.Helper()
+	p := parse(t, text)
+	d, _ := pod.Find(p, "a")
+	m, err := spec.Container(p, d, n, containerInput())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestImageUser shows what the user of the image does where the pod names none.
+func TestImageUser(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		image *cri.Image
+		want  string // of the error with runAsNonRoot
+	}{
+		{"root by number", &cri.Image{Uid: &cri.Int64Value{}}, "image will run as root"},
+		{"root by default", &cri.Image{}, "image will run as root"},
+		{"a name", &cri.Image{Username: "www"}, "image has non-numeric user (www), cannot verify user is non-root"},
+		{"a number", &cri.Image{Uid: &cri.Int64Value{Value: 7}}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := parse(t, `spec: {securityContext: {runAsNonRoot: true}, containers: [{name: a}]}`)
+			d, _ := pod.Find(p, "a")
+			in := containerInput()
+			in.Image = c.image
+			m, err := spec.Container(p, d, node(), in)
+			if c.want == "" {
+				if err != nil || m.Linux.SecurityContext.RunAsUser.GetValue() != 7 || m.Linux.SecurityContext.RunAsUsername != "" {
+					t.Errorf("%v, %v", m.GetLinux().GetSecurityContext(), err)
+				}
+				return
+			}
+			if want := "container has runAsNonRoot and " + c.want + ` (pod: "web_shop(u)", container: a)`; err == nil || err.Error() != want {
+				t.Errorf("error %v, want %s", err, want)
+			}
+		})
+	}
+}
+
+func TestTargetOfEphemeral(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want cri.NamespaceMode
+	}{
+		{`spec: {ephemeralContainers: [{name: a, targetContainerName: b}]}`, cri.NamespaceMode_TARGET},
+		{`spec: {shareProcessNamespace: true, ephemeralContainers: [{name: a, targetContainerName: b}]}`, cri.NamespaceMode_POD},
+	} {
+		p := parse(t, c.text)
+		d, _ := pod.Find(p, "a")
+		in := containerInput()
+		in.TargetID = "b-1"
+		m, err := spec.Container(p, d, node(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Linux.SecurityContext.NamespaceOptions; got.Pid != c.want || (got.TargetId != "") != (c.want == cri.NamespaceMode_TARGET) {
+			t.Errorf("%s: %v", c.text, got)
+		}
+	}
+}
+
+func TestDNSLimits(t *testing.T) {
+	p := parse(t, `spec: {dnsPolicy: None}`)
+	p.Spec.DNSConfig = &v1.PodDNSConfig{}
+	for i := range 40 {
+		p.Spec.DNSConfig.Searches = append(p.Spec.DNSConfig.Searches, strings.Repeat("a", i+1)+".test")
+	}
+	got, err := spec.DNS(p, node(), nil)
+	if err != nil || len(got.Searches) != 32 {
+		t.Errorf("%d searches, %v", len(got.GetSearches()), err)
+	}
+	p.Spec.DNSConfig.Searches = nil
+	for i := range 20 {
+		p.Spec.DNSConfig.Searches = append(p.Spec.DNSConfig.Searches, strings.Repeat("a", 200)+string(rune('a'+i)))
+	}
+	if got, err = spec.DNS(p, node(), nil); err != nil || len(strings.Join(got.Searches, " ")) > 2048 || len(got.Searches) != 10 {
+		t.Errorf("%d long searches, %v", len(got.GetSearches()), err)
+	}
+	n := node()
+	n.ClusterDNS = nil
+	p = parse(t, "")
+	if got, err = spec.DNS(p, n, []byte("nameserver 192.0.2.1\nsearch .\nsearch last. wins\n\n; x\n")); err != nil ||
+		cmp.Diff([]string{"last", "wins"}, got.Searches) != "" || cmp.Diff([]string{"192.0.2.1"}, got.Servers) != "" {
+		t.Errorf("a node without cluster DNS: %v, %v", got, err)
+	}
+}
