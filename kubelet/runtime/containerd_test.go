@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"text/template"
@@ -30,17 +27,19 @@ func TestSuiteOnContainerd(t *testing.T) {
 	if !nstest.Enter(t) {
 		return
 	}
-	world := newContainerd(t)
+	d, world := newContainerd(t)
 	for _, c := range suite.Cases() {
 		t.Run(c.Name, func(t *testing.T) {
 			c.Run(t, world)
 		})
 	}
+	t.Run("what a container finds", func(t *testing.T) { testInside(t, world) })
+	t.Run("containerd restarts", func(t *testing.T) { testRestart(t, d, world) })
 }
 
 // newContainerd returns a world on a containerd of its own, with the pause and
 // the test image.
-func newContainerd(t *testing.T) *suite.World {
+func newContainerd(t *testing.T) (*daemon, *suite.World) {
 	t.Helper()
 	d := startContainerd(t)
 	conn, err := runtime.Dial(d.socket, "")
@@ -57,7 +56,7 @@ func newContainerd(t *testing.T) *suite.World {
 	o.CRI, o.Images, o.Cgroups = conn.Runtime, image{conn.Images}, cgroups{}
 	world.Runtime = runtime.New(o)
 	world.LoseSandbox = func(t *testing.T, k pod.Key) { killPause(t, conn.Runtime, k) }
-	return world
+	return d, world
 }
 
 // cgroups puts all pods into the cgroup of the test's node.
@@ -94,37 +93,56 @@ func killPause(t *testing.T, client cri.RuntimeServiceClient, k pod.Key) {
 }
 
 // A daemon is a containerd that runs.
-type daemon struct{ bin, dir, socket string }
+type daemon struct {
+	bin, dir, socket string
+	log              *os.File
+	cmd              *exec.Cmd
+}
 
-// startContainerd starts the built containerd with a configuration of its own.
-// What it starts ends with the test's PID namespace.
-func startContainerd(t *testing.T) daemon {
+// startContainerd starts the built containerd with a configuration of its own
+// and gives it its images. Its containers end with the test's PID namespace.
+func startContainerd(t *testing.T) *daemon {
 	t.Helper()
 	components := filepath.Dir(nstest.Engine(t))
-	d := daemon{bin: filepath.Join(components, "engine/bin"), dir: "/var/lib/containerd-test", socket: "/run/containerd-test.sock"}
+	d := &daemon{
+		bin: filepath.Join(components, "engine/bin"), dir: "/var/lib/containerd-test", socket: "/run/containerd-test.sock",
+	}
 	write(t, filepath.Join(d.dir, "config.toml"), render(t, containerdConfig, d))
 	write(t, filepath.Join(d.dir, "net.d/10-test.conflist"), cniConfig)
-	log, err := os.Create(filepath.Join(d.dir, "log"))
-	if err != nil {
+	var err error
+	if d.log, err = os.Create(filepath.Join(d.dir, "log")); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(d.bin, "containerd"), "--config", filepath.Join(d.dir, "config.toml"))
-	cmd.Env = append(os.Environ(), "PATH="+d.bin+":"+os.Getenv("PATH"))
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	d.start(t)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("log of containerd: %s", tail(t, log.Name()))
+			t.Logf("log of containerd: %s", tail(t, d.log.Name()))
 		}
-		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), log.Close()); err != nil {
+		d.stop(t)
+		if err := d.log.Close(); err != nil {
 			t.Error(err)
 		}
-		_ = cmd.Wait() // it says "signal: terminated"
 	})
 	d.importImages(t, filepath.Join(components, "images/pause.tar"), filepath.Join(components, "images/testbox.tar"))
 	return d
+}
+
+func (d *daemon) start(t *testing.T) {
+	t.Helper()
+	d.cmd = exec.Command(filepath.Join(d.bin, "containerd"), "--config", filepath.Join(d.dir, "config.toml"))
+	d.cmd.Env = append(os.Environ(), "PATH="+d.bin+":"+os.Getenv("PATH"))
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (d *daemon) stop(t *testing.T) {
+	t.Helper()
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	_ = d.cmd.Wait() // it says "signal: terminated"
 }
 
 func tail(t *testing.T, path string) []byte {
@@ -136,7 +154,7 @@ func tail(t *testing.T, path string) []byte {
 }
 
 // importImages waits until containerd answers, which ctr does not.
-func (d daemon) importImages(t *testing.T, archives ...string) {
+func (d *daemon) importImages(t *testing.T, archives ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -164,7 +182,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func render(t *testing.T, text string, d daemon) string {
+func render(t *testing.T, text string, d *daemon) string {
 	t.Helper()
 	var out bytes.Buffer
 	data := map[string]any{"Bin": d.bin, "Dir": d.dir, "Socket": d.socket}
@@ -209,20 +227,3 @@ const cniConfig = `{
   ]
 }
 `
-
-// logOf returns what a container wrote, without the dressing of the log.
-func logOf(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	var out strings.Builder
-	for line := range strings.Lines(string(data)) {
-		parts := strings.SplitN(line, " ", 4)
-		if len(parts) < 4 {
-			return "", fmt.Errorf("not a log line: %q", line)
-		}
-		out.WriteString(parts[3])
-	}
-	return out.String(), nil
-}
