@@ -11,7 +11,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 
 	"boot.internal/kubelet/pod"
 )
@@ -88,7 +87,7 @@ func picture(s *v1.Pod, node types.UID) *v1.Pod {
 	m.UID, m.ResourceVersion = "", ""
 	m.Annotations[pod.ConfigMirror] = hash(s)
 	m.OwnerReferences = []metav1.OwnerReference{{
-		APIVersion: "v1", Kind: "Node", Name: s.Spec.NodeName, UID: node, Controller: ptr.To(true),
+		APIVersion: "v1", Kind: "Node", Name: s.Spec.NodeName, UID: node, Controller: new(true),
 	}}
 	m.Status = v1.PodStatus{Phase: v1.PodPending}
 	return m

@@ -90,7 +90,7 @@ func await(ctx context.Context, path string, try func() bool) error {
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }() // it only watched
 	for {
 		if err := follow(w, filepath.Dir(path)); err != nil {
 			return err

@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
-	"k8s.io/utils/ptr"
 )
 
 // A renewal is the heartbeat of the node. Of its goroutine alone.
@@ -95,7 +94,7 @@ func (r *renewal) get(ctx context.Context) (*coordination.Lease, error) {
 // fill writes holder, duration, time and owner.
 func (r *renewal) fill(lease *coordination.Lease) {
 	lease.Spec.HolderIdentity = &r.k.o.Name
-	lease.Spec.LeaseDurationSeconds = ptr.To(int32(r.k.o.LeaseFor / time.Second))
+	lease.Spec.LeaseDurationSeconds = new(int32(r.k.o.LeaseFor / time.Second))
 	lease.Spec.RenewTime = &metav1.MicroTime{Time: time.Now()}
 	if n := r.k.Node(); n != nil { // else it belongs to whom it belonged
 		lease.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: n.Name, UID: n.UID}}

@@ -86,7 +86,7 @@ func (m Machine) meminfo() (map[string]int64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("measure memory: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	sizes := map[string]int64{}
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		name, rest, _ := strings.Cut(lines.Text(), ":")

@@ -349,12 +349,14 @@ func TestCapacity(t *testing.T) {
 		capacity, allowed map[v1.ResourceName]string
 	}{
 		{
-			"defaults", Options{MaxPods: 110},
+			"defaults",
+			Options{MaxPods: 110},
 			map[v1.ResourceName]string{"cpu": "4", "memory": "2Gi", "pods": "110", "hugepages-2Mi": "8Mi", "hugepages-1Gi": "0"},
 			map[v1.ResourceName]string{"cpu": "4", "memory": "1940Mi", "pods": "110", "hugepages-2Mi": "8Mi"},
 		},
 		{
-			"reserved", Options{
+			"reserved",
+			Options{
 				MaxPods: 110, PodsPerCore: 2, SystemReserved: map[string]string{"cpu": "500m", "memory": "1Gi"},
 				KubeReserved: map[string]string{"cpu": "250m"}, EvictionHard: map[string]string{"memory.available": "50%"},
 			},

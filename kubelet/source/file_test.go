@@ -77,8 +77,8 @@ func (r *rig) next() Snapshot {
 }
 
 // nothingBut says that all that was done before caused no snapshot: the next one
-// is that of a marker, which it returns.
-func (r *rig) nothingBut(last Snapshot) Snapshot {
+// is that of a marker.
+func (r *rig) nothingBut(last Snapshot) {
 	r.Helper()
 	marker := filepath.Join(r.dir, fmt.Sprintf("zz-%d.yaml", time.Now().UnixNano()))
 	r.write(marker, manifestOf("marker", ""))
@@ -91,7 +91,6 @@ func (r *rig) nothingBut(last Snapshot) Snapshot {
 	}
 	r.check(os.Remove(marker))
 	r.next()
-	return s
 }
 
 func (r *rig) check(err error) {
@@ -180,7 +179,7 @@ func TestFileLists(t *testing.T) {
 	r.start(time.Hour)
 	s := r.next()
 
-	r.run("SP-1 reads at once; SP-3 dot files, lexical order; SP-10 JSON; SP-13 a bad file harms no other", func(t *testing.T) {
+	r.run("SP-1 reads at once; SP-3 dot files, lexical order; SP-10 JSON; SP-13 a bad file harms no other", func(*testing.T) {
 		r.want(s, "a-node1", "b-node1", "linked-node1")
 		r.problem(s, "bad.yaml", Refused, "YAML")
 	})
@@ -192,7 +191,7 @@ func TestFileLists(t *testing.T) {
 			t.Error("a dot file, which upstream ignores too, is reported")
 		}
 	})
-	r.run("SP-5 directories, links, FIFOs", func(t *testing.T) {
+	r.run("SP-5 directories, links, FIFOs", func(*testing.T) {
 		r.problem(s, "sub.d", Ignored, "directory")
 		r.problem(s, "dirlink.yaml", Unreadable, "no regular file")
 		r.problem(s, "broken.yaml", Unreadable, "leads nowhere")
@@ -215,7 +214,7 @@ func TestFileFollowsEvents(t *testing.T) {
 		t.Error("SP-21 other content has the same UID")
 	}
 
-	r.run("SP-15 rename into place is one change", func(t *testing.T) {
+	r.run("SP-15 rename into place is one change", func(*testing.T) {
 		r.check(atomicfile.Write(r.path("b.yaml"), []byte(manifestOf("b", "")), 0o600))
 		r.want(r.next(), "a-node1", "b-node1")
 	})
@@ -354,7 +353,7 @@ func TestFileHalfWritten(t *testing.T) {
 	r.run("SP-15 but not for ever", func(t *testing.T) {
 		f, err := os.Create(r.path("b.yaml"))
 		r.check(err)
-		defer f.Close()
+		defer func() { r.check(f.Close()) }()
 		_, err = f.WriteString(manifestOf("b", ""))
 		r.check(err)
 		r.want(r.next(), "a-node1", "b-node1")

@@ -115,7 +115,7 @@ func (s *HTTPSource) get(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask for pods: %w", err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // it was only read
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("ask for pods: the answer is %s", resp.Status)
 	}

@@ -146,7 +146,7 @@ func load(path string) ([]byte, error) {
 		}
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	fi, err := f.Stat()
 	if err != nil {
 		return nil, err

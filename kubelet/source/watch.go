@@ -64,8 +64,9 @@ func newWatch(path string) (*watch, error) {
 
 // close ends the watch and its reader.
 func (w *watch) close() {
-	_ = w.file.Close() // wakes the reader; nothing was written that could be lost
-	for range w.events {
+	_ = w.file.Close()   // wakes the reader; nothing was written that could be lost
+	for range w.events { // it may be in the middle of passing one on
+		continue
 	}
 }
 

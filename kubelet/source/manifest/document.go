@@ -124,7 +124,6 @@ func shift(n *yaml3.Node, lines int) {
 	}
 }
 
-//nolint:gochecknoglobals // compiled once
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
 // errorLine returns the line an error of the YAML library names, 0 if it names none.

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"boot.internal/kubelet/pod"
 )
@@ -21,7 +20,7 @@ func identify(p *v1.Pod, doc []byte, o Origin) error {
 		return err
 	}
 	if p.UID == "" {
-		p.UID = types.UID(hash)
+		p.UID = hash
 	}
 	p.Name += "-" + strings.ToLower(o.Node)
 	if p.Namespace == "" {

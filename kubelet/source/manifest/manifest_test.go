@@ -44,7 +44,7 @@ func TestDocuments(t *testing.T) {
 			describe = written
 		}
 		var out []string
-		for _, block := range strings.Split(string(data), "\n====\n") {
+		for block := range strings.SplitSeq(string(data), "\n====\n") {
 			title, rest, _ := strings.Cut(block, "\n")
 			doc, want, _ := strings.Cut(rest+"\n", "\n----\n")
 			got := describe(doc)

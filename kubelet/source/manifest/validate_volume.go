@@ -32,9 +32,8 @@ func (c *checker) volumes(path *field.Path) {
 // of a struct of pointers, and there are thirty of them.
 func sources(v *v1.VolumeSource) int {
 	n := 0
-	value := reflect.ValueOf(v).Elem()
-	for i := range value.NumField() {
-		n += count(!value.Field(i).IsNil())
+	for _, source := range reflect.ValueOf(v).Elem().Fields() {
+		n += count(!source.IsNil())
 	}
 	return n
 }
