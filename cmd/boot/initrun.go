@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"boot.internal/config"
+	"boot.internal/phases"
+	"boot.internal/service"
+)
+
+// runInit runs all phases of init.
+func runInit(ctx context.Context, ui *ui, f initFlags) error {
+	cfg, err := f.load(ui)
+	if err != nil {
+		return err
+	}
+	s, err := newInitSetup(ui, f, cfg)
+	if err != nil {
+		return err
+	}
+	steps, err := phases.Init(s.options)
+	if err != nil {
+		return withCode(exitValidation, err)
+	}
+	skip, err := phases.Skipping(steps, cfg.Init.SkipPhases)
+	if err != nil {
+		return withCode(exitValidation, err)
+	}
+	runner := phases.Runner{DryRun: f.DryRun, Skip: skip, Report: ui.progress(f.DryRun)}
+	if err := runner.Run(ctx, steps); err != nil {
+		return exitOf(err)
+	}
+	if f.DryRun {
+		return nil
+	}
+	ui.initDone(cfg)
+	return s.stay(ctx)
+}
+
+// runInitPhase runs one phase, or a group of them.
+func runInitPhase(ctx context.Context, ui *ui, f initFlags, name string) error {
+	cfg, err := f.load(ui)
+	if err != nil {
+		return err
+	}
+	s, err := newInitSetup(ui, f, cfg)
+	if err != nil {
+		return err
+	}
+	steps, err := phases.Init(s.options)
+	if err != nil {
+		return withCode(exitValidation, err)
+	}
+	if steps, err = phases.Only(steps, name); err != nil {
+		return withCode(exitValidation, err)
+	}
+	runner := phases.Runner{DryRun: f.DryRun, Report: ui.progress(f.DryRun)}
+	return exitOf(runner.Run(ctx, steps))
+}
+
+// exitOf gives what a run of phases ended with its exit code.
+func exitOf(err error) error {
+	return err
+}
+
+// An initSetup is everything the phases of init are built with.
+type initSetup struct {
+	options phases.InitOptions
+	stay    func(context.Context) error // until the loop ends, where it runs in the foreground
+}
+
+func newInitSetup(ui *ui, f initFlags, cfg *config.Init) (*initSetup, error) {
+	args := loopArgs(cfg)
+	s := &initSetup{stay: func(context.Context) error { return nil }}
+	var loop phases.Service
+	if f.foreground {
+		fg := newForeground(ui, args)
+		loop, s.stay = fg, fg.wait
+	} else {
+		manager, err := service.New(serviceOptions(cfg.Boot, args, ui.logger()))
+		if err != nil {
+			return nil, err
+		}
+		loop = manager
+	}
+	s.options = phases.InitOptions{
+		Config: cfg, Dirs: phases.DefaultDirs(), Service: loop,
+		Components: components{boot: cfg.Boot, socket: cfg.Init.NodeRegistration.CRISocket, node: cfg.Init.NodeRegistration.Name, log: ui.logger()},
+		Preflight:  phases.PlanFunc(func(context.Context) ([]phases.Change, error) { return nil, nil }),
+	}
+	return s, nil
+}
+
+// loopArgs are the arguments with which the loop lives on.
+func loopArgs(cfg *config.Init) []string {
+	dirs := phases.DefaultDirs()
+	args := []string{
+		"kubelet",
+		"--config", filepath.Join(dirs.Kubelet, "config.yaml"),
+		"--kubeconfig", filepath.Join(dirs.Kubernetes, "kubelet.conf"),
+		"--hostname-override", cfg.Init.NodeRegistration.Name,
+		"--node-ip", cfg.Init.LocalAPIEndpoint.AdvertiseAddress,
+	}
+	for _, a := range cfg.Init.NodeRegistration.KubeletExtraArgs {
+		args = append(args, fmt.Sprintf("--%s=%s", a.Name, a.Value))
+	}
+	return args
+}
+
+// initDone says what there is now and what to do with it.
+func (u *ui) initDone(cfg *config.Init) {
+	admin := filepath.Join(phases.DefaultDirs().Kubernetes, "admin.conf")
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nThe control plane of cluster %q is up on node %q.\n\n", cfg.Cluster.ClusterName, cfg.Init.NodeRegistration.Name)
+	b.WriteString("To use it:\n\n")
+	if os.Geteuid() == 0 {
+		fmt.Fprintf(&b, "  export KUBECONFIG=%s\n", admin)
+	} else {
+		fmt.Fprintf(&b, "  sudo install -o $(id -u) -g $(id -g) -m 600 -D %s $HOME/.kube/config\n", admin)
+	}
+	b.WriteString("  kubectl get nodes\n\nTo take it down again:\n\n  boot reset\n")
+	u.printf("%s", b.String())
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+// kubeletFlags are the flags of "boot kubelet", named as the kubelet's.
+type kubeletFlags struct {
+	config     string
+	kubeconfig string
+	nodeName   string
+	nodeIP     string
+	nodeLabels map[string]string
+	rootDir    string
+	socket     string
+	podPath    string
+	supervise  bool
+}
+
+func newKubelet(ui *ui) *cobra.Command {
+	var f kubeletFlags
+	c := &cobra.Command{
+		Use:   "kubelet",
+		Short: "Run the node agent: pods from manifests, with or without a cluster",
+		Long: `Run the node agent in the foreground: it runs the pods of the manifest directory
+on the container engine, bringing its own engine where there is none, and keeps
+them running. With a kubeconfig it registers the node and the mirror pods.
+
+"boot init" runs it as a service. On its own, with a folder of manifests, it
+needs neither a cluster nor an API server.`,
+		Example: `  # A folder of manifests, no cluster
+  boot kubelet --pod-manifest-path /etc/manifests
+
+  # With a KubeletConfiguration
+  boot kubelet --config kubelet.yaml
+
+  # A node of a cluster
+  boot kubelet --config /var/lib/kubelet/config.yaml --kubeconfig /etc/kubernetes/kubelet.conf`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runKubelet(c.Context(), ui, f) },
+	}
+	p := c.Flags()
+	p.StringVar(&f.config, "config", "", "`file` with a KubeletConfiguration, and a BootConfiguration if need be")
+	p.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` that leads to the API server; it may come into being later. Without it there is no API server")
+	p.StringVar(&f.nodeName, "hostname-override", "", "`name` of the node; the hostname if not set")
+	p.StringVar(&f.nodeIP, "node-ip", "", "`IP` of the node; the one of the default route if not set")
+	p.StringToStringVar(&f.nodeLabels, "node-labels", nil, "`labels` to register the node with, key=value")
+	p.StringVar(&f.rootDir, "root-dir", "/var/lib/kubelet", "`directory` for pods and certificates")
+	p.StringVar(&f.socket, "container-runtime-endpoint", "", "`socket` of the container engine; found, or boot's own, if not set")
+	p.StringVar(&f.podPath, "pod-manifest-path", "", "manifest `directory` or file; overrides staticPodPath")
+	p.BoolVar(&f.supervise, "supervise", false, "run the agent as a child and restart it when it dies")
+	_ = p.MarkHidden("supervise")
+	_ = c.MarkFlagFilename("config", "yaml", "yml", "json")
+	_ = c.MarkFlagFilename("kubeconfig")
+	for _, dir := range []string{"root-dir", "pod-manifest-path"} {
+		_ = c.MarkFlagDirname(dir)
+	}
+	return c
+}

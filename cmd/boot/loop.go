@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"boot.internal/config"
+	"boot.internal/engine"
+	"boot.internal/kubelet"
+	"boot.internal/network"
+	"boot.internal/service"
+)
+
+// Where boot keeps its things, unless a flag says otherwise.
+const (
+	stateDir         = "/var/lib/boot"
+	runDir           = "/run/boot"
+	podLogsDir       = "/var/log/pods"
+	containerLogsDir = "/var/log/containers"
+)
+
+// A loop is what "boot kubelet" runs: the engine, where it is boot's own, the
+// import of image archives, and the kubelet on top.
+type loop struct {
+	config   *config.Loop
+	flags    kubeletFlags
+	host     config.Host
+	engine   *engine.Engine
+	importer *engine.Importer
+	log      *slog.Logger
+}
+
+// runKubelet runs the loop in the foreground, or its supervisor.
+func runKubelet(ctx context.Context, ui *ui, f kubeletFlags) error {
+	cfg, err := config.LoadKubelet(f.config, nil)
+	if err != nil {
+		return withCode(exitValidation, err)
+	}
+	for _, w := range cfg.Warnings {
+		ui.warn(w)
+	}
+	if f.supervise {
+		args := withoutSupervise(os.Args[1:])
+		return service.Supervise(ctx, serviceOptions(cfg.Boot, args, ui.serviceLogger()))
+	}
+	lock, err := service.Claim(runDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	l, err := newLoop(ctx, ui, f, cfg)
+	if err != nil {
+		return err
+	}
+	return l.run(ctx)
+}
+
+func withoutSupervise(args []string) []string {
+	var rest []string
+	for _, a := range args {
+		if a != service.SuperviseFlag {
+			rest = append(rest, a)
+		}
+	}
+	return rest
+}
+
+// serviceOptions say how the loop lives on.
+func serviceOptions(b config.BootConfiguration, args []string, log *slog.Logger) service.Options {
+	return service.Options{Args: args, RunDir: runDir, MaxSizeMB: b.Log.MaxSizeMB, MaxFiles: b.Log.MaxFiles, Log: log}
+}
+
+func newLoop(ctx context.Context, ui *ui, f kubeletFlags, cfg *config.Loop) (*loop, error) {
+	host, err := config.ReadHost()
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{config: cfg, flags: f, host: host, log: ui.serviceLogger()}
+	if f.podPath != "" {
+		cfg.Kubelet.StaticPodPath = f.podPath
+	}
+	if f.socket != "" {
+		cfg.Kubelet.ContainerRuntimeEndpoint = f.socket
+	}
+	l.engine, err = findEngine(ctx, cfg.Boot, cfg.Kubelet.ContainerRuntimeEndpoint, l.log)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Kubelet.ContainerRuntimeEndpoint = l.engine.Endpoint()
+	l.importer = l.engine.NewImporter(cfg.Boot.ImagesDir, func(im engine.Imported) {
+		l.log.LogAttrs(ctx, slog.LevelInfo, "imported image", slog.String("image", im.Image), slog.Duration("took", im.Took))
+	})
+	return l, nil
+}
+
+// findEngine finds the container engine that the configuration asks for.
+func findEngine(ctx context.Context, b config.BootConfiguration, socket string, log *slog.Logger) (*engine.Engine, error) {
+	return engine.Find(ctx, engine.Options{
+		Socket: socket, Mode: engine.Mode(b.Engine), Dir: stateDir, RunDir: runDir, Log: log,
+	})
+}
+
+// run runs engine, import and kubelet until ctx ends. Pods run on, and so does
+// the engine.
+func (l *loop) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.runEngine(ctx) })
+	g.Go(func() error { return kubelet.Run(ctx, l.options()) })
+	return g.Wait()
+}
+
+// runEngine starts the engine, if it is boot's own, gives it the images that lie
+// about as archives, and keeps it running. What is wrong with an archive keeps no
+// pod from running: its images are pulled.
+func (l *loop) runEngine(ctx context.Context) error {
+	if err := l.engine.Start(ctx); err != nil {
+		return err
+	}
+	var g errgroup.Group
+	g.Go(func() error { l.engine.Run(ctx); return nil })
+	g.Go(func() error {
+		if err := l.importer.Run(ctx); err != nil && ctx.Err() == nil {
+			l.log.LogAttrs(ctx, slog.LevelError, "import images", slog.Any("err", err))
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// options are what the kubelet is to do and with what.
+func (l *loop) options() kubelet.Options {
+	o := kubelet.Options{
+		Config: &l.config.Kubelet, Node: l.nodeName(), NodeIPs: l.nodeIPs(), Labels: l.flags.nodeLabels,
+		Kubeconfig: l.flags.kubeconfig, RootDir: l.flags.rootDir, StateDir: stateDir,
+		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion,
+		Importing: l.importer.Await, Logger: l.log,
+		Ready: func() {
+			if err := service.Ready(); err != nil {
+				l.log.LogAttrs(context.Background(), slog.LevelWarn, "tell the supervisor", slog.Any("err", err))
+			}
+		},
+	}
+	if l.config.Boot.Network == config.NetworkBridge {
+		o.Network = configureNetwork
+	}
+	return o
+}
+
+func (l *loop) nodeName() string {
+	if l.flags.nodeName != "" {
+		return l.flags.nodeName
+	}
+	return strings.ToLower(l.host.Name)
+}
+
+func (l *loop) nodeIPs() []string {
+	if l.flags.nodeIP != "" {
+		return strings.Split(l.flags.nodeIP, ",")
+	}
+	var ips []string
+	for _, ip := range l.host.Default {
+		ips = append(ips, ip.String())
+	}
+	return ips
+}
+
+// configureNetwork makes boot's own pod network.
+func configureNetwork(ctx context.Context, cidrs []string) error {
+	o := network.Options{Backend: network.Detect()}
+	for _, c := range cidrs {
+		p, err := netip.ParsePrefix(c)
+		if err != nil {
+			return fmt.Errorf("read pod CIDR: %w", err)
+		}
+		o.PodCIDRs = append(o.PodCIDRs, p)
+	}
+	return network.Configure(ctx, o)
+}
+
+// serviceLogger returns the log of a process without a user: text, with what is
+// done.
+func (u *ui) serviceLogger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(u.err, &slog.HandlerOptions{Level: min(u.level(), slog.LevelInfo)}))
+}

@@ -1,0 +1,62 @@
+package kubelet
+
+import (
+	"context"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"boot.internal/kubelet/node"
+	"boot.internal/kubelet/server"
+	"boot.internal/kubelet/status"
+)
+
+// followAPI waits until there is an API server, and then keeps the node, the
+// mirrors and the statuses there, until ctx ends.
+func (k *kubelet) followAPI(ctx context.Context) error {
+	if k.o.Kubeconfig == "" {
+		k.configureNetwork(ctx, standaloneCIDRs(k.o.Config.PodCIDR))
+		return nil
+	}
+	_, client, err := node.Client(ctx, node.ClientOptions{
+		Kubeconfig: k.o.Kubeconfig, QPS: float32(ptr.Deref(k.o.Config.KubeAPIQPS, 0)), Burst: int(k.o.Config.KubeAPIBurst),
+		UserAgent: "boot/" + k.o.Version,
+		Waiting: func(err error) {
+			k.o.Logger.LogAttrs(ctx, slog.LevelInfo, "no API server yet", slog.Any("err", err))
+		},
+	})
+	if err != nil {
+		return nil //nolint:nilerr // ctx ended
+	}
+	reviews := server.ReviewsOf(client)
+	k.reviews.Store(&reviews)
+	k.events.connect(ctx, client)
+	var g errgroup.Group
+	if r := k.o.Config.RegisterNode; r == nil || *r {
+		g.Go(func() error { k.node.Run(ctx, client); return nil })
+	}
+	g.Go(func() error { k.mirrors.Run(ctx, client.CoreV1()); return nil })
+	g.Go(func() error { k.writer.Run(ctx, status.Client(client.CoreV1())); return nil })
+	return g.Wait()
+}
+
+// configureNetwork makes the pod network for the ranges of this node.
+func (k *kubelet) configureNetwork(ctx context.Context, cidrs []string) {
+	if k.o.Network == nil || len(cidrs) == 0 {
+		return
+	}
+	if err := k.o.Network(ctx, cidrs); err != nil {
+		k.events.ofNode(v1.EventTypeWarning, "PodNetwork", err.Error())
+		return
+	}
+	k.o.Logger.LogAttrs(ctx, slog.LevelInfo, "pod network is configured", slog.Any("cidrs", cidrs))
+}
+
+func standaloneCIDRs(cidr string) []string {
+	if cidr == "" {
+		return nil
+	}
+	return []string{cidr}
+}

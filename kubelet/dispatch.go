@@ -1,0 +1,204 @@
+package kubelet
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/worker"
+)
+
+// A dispatcher turns what is desired and what runs into workers, one a key.
+// Its goroutine alone touches its fields; everyone else sends.
+type dispatcher struct {
+	newWorker func(pod.Key) *worker.Worker
+	// desiredChanged is told all desired pods and those still going, whenever
+	// either changes. It must not block.
+	desiredChanged func(desired, going []*v1.Pod)
+	logger         *slog.Logger
+
+	desired chan desired // the latest wish of all sources
+	listed  chan []found // what the runtime has under every key
+	pokes   chan pod.Key
+	retries chan struct{}
+
+	workers map[pod.Key]*worker.Worker
+	wants   map[pod.Key]*pod.Want
+	going   map[pod.Key]*v1.Pod // no longer wanted, not gone yet; nil where never known
+	running map[pod.Key]string  // as listed last: where what runs under a key is from
+	synced  map[string]bool     // origins that have said what they want
+	ended   chan pod.Key
+	life    sync.WaitGroup
+}
+
+// Desired is what all sources want now.
+type desired struct {
+	pods   []*v1.Pod
+	synced map[string]bool // origins that have had their say (SP-45)
+}
+
+// Found is a key that the runtime has something of.
+type found struct {
+	key     pod.Key
+	origin  string // where its newest sandbox is from, "" if that is not known
+	changed bool   // since the last list
+}
+
+func newDispatcher(logger *slog.Logger) *dispatcher {
+	return &dispatcher{
+		logger:  logger,
+		desired: make(chan desired), listed: make(chan []found),
+		pokes: make(chan pod.Key), retries: make(chan struct{}), ended: make(chan pod.Key),
+		workers: map[pod.Key]*worker.Worker{}, wants: map[pod.Key]*pod.Want{}, going: map[pod.Key]*v1.Pod{},
+		running: map[pod.Key]string{},
+	}
+}
+
+// run works until ctx ends and all workers have returned.
+func (d *dispatcher) run(ctx context.Context) {
+	defer d.life.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case all := <-d.desired:
+			d.synced = all.synced
+			d.want(ctx, all.pods)
+			d.adopt(ctx)
+		case all := <-d.listed:
+			d.see(all)
+			d.adopt(ctx)
+		case key := <-d.pokes:
+			if w, ok := d.workers[key]; ok {
+				w.Poke()
+			}
+		case <-d.retries:
+			for _, w := range d.workers {
+				w.Retry()
+			}
+		case key := <-d.ended:
+			d.end(ctx, key)
+		}
+	}
+}
+
+// want makes the workers' wants match the desired pods.
+func (d *dispatcher) want(ctx context.Context, pods []*v1.Pod) {
+	wanted := make(map[pod.Key]bool, len(pods))
+	for _, p := range pods {
+		key := pod.KeyOf(p)
+		wanted[key] = true
+		if old, ok := d.wants[key]; ok && same(old.Pod, p) {
+			continue
+		}
+		d.wants[key] = &pod.Want{Pod: p}
+		delete(d.going, key)
+		d.tellWorker(ctx, key, d.wants[key])
+	}
+	for key, old := range d.wants {
+		if !wanted[key] {
+			delete(d.wants, key)
+			d.going[key] = old.Pod
+			d.tellWorker(ctx, key, nil)
+		}
+	}
+	d.tell()
+}
+
+// same reports whether two versions of a desired pod are one to a worker.
+func same(a, b *v1.Pod) bool {
+	return a == b || a.UID == b.UID && equality.Semantic.DeepEqual(a.Spec, b.Spec) &&
+		equality.Semantic.DeepEqual(a.Labels, b.Labels) && equality.Semantic.DeepEqual(a.Annotations, b.Annotations)
+}
+
+// see notes what runs, and pokes the workers whose pods changed.
+func (d *dispatcher) see(all []found) {
+	clear(d.running)
+	for _, f := range all {
+		d.running[f.key] = f.origin
+		if w, ok := d.workers[f.key]; ok && f.changed {
+			w.Poke()
+		}
+	}
+}
+
+// adopt gives a worker to every key of which the runtime has something that its
+// source does not want, so that it ends (SP-46). What is of a source that has
+// not had its say yet is left alone.
+func (d *dispatcher) adopt(ctx context.Context) {
+	for key, origin := range d.running {
+		if _, ok := d.workers[key]; ok || !d.synced[origin] {
+			continue
+		}
+		d.logger.LogAttrs(ctx, slog.LevelInfo, "end a pod that nothing wants", slog.String("pod", key.String()))
+		d.going[key] = nil
+		d.tellWorker(ctx, key, nil)
+		delete(d.running, key)
+	}
+}
+
+// tellWorker tells the key's worker what is wanted, and starts one if need be.
+func (d *dispatcher) tellWorker(ctx context.Context, key pod.Key, want *pod.Want) {
+	w, ok := d.workers[key]
+	if !ok {
+		w = d.newWorker(key)
+		d.workers[key] = w
+	}
+	w.Want(want) // before it runs: without a want it would end at once
+	if ok {
+		return
+	}
+	d.life.Go(func() {
+		w.Run(ctx)
+		select {
+		case d.ended <- key:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// end forgets a worker that returned. A pod that was wanted again in the moment
+// of its end gets a new one.
+func (d *dispatcher) end(ctx context.Context, key pod.Key) {
+	delete(d.workers, key)
+	delete(d.going, key)
+	if want, ok := d.wants[key]; ok {
+		d.tellWorker(ctx, key, want)
+	}
+	d.tell()
+}
+
+// tell passes on who is desired and who is still going.
+func (d *dispatcher) tell() {
+	desired := make([]*v1.Pod, 0, len(d.wants))
+	for _, want := range d.wants {
+		desired = append(desired, want.Pod)
+	}
+	var going []*v1.Pod
+	for _, p := range d.going {
+		if p != nil {
+			going = append(going, p)
+		}
+	}
+	d.desiredChanged(desired, going)
+}
+
+// retry makes all failed actions due.
+func (d *dispatcher) retry(ctx context.Context) {
+	select {
+	case d.retries <- struct{}{}:
+	case <-ctx.Done():
+	}
+}
+
+// poke passes a poke on, unless ctx ends first.
+func (d *dispatcher) poke(ctx context.Context, key pod.Key) {
+	select {
+	case d.pokes <- key:
+	case <-ctx.Done():
+	}
+}

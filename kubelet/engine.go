@@ -1,0 +1,207 @@
+package kubelet
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"boot.internal/kubelet/node"
+	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/runtime"
+)
+
+// relistInterval is how often everything that runs is listed in case an event
+// was lost: the event stream is the mechanism, this the net beneath it. Where
+// the engine has no event stream, pollInterval takes its place.
+const (
+	relistInterval = 30 * time.Second
+	pollInterval   = time.Second
+)
+
+// hearEngine pokes the pod of every event of the engine. It returns when ctx
+// ends, or at once if the engine has no events.
+func (k *kubelet) hearEngine(ctx context.Context) error {
+	err := k.runtime.Events(ctx, func(key pod.Key) { k.dispatch.poke(ctx, key) })
+	if errors.Is(err, runtime.ErrNoEvents) {
+		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "container engine has no event stream: list every second instead")
+		k.relist(ctx, pollInterval)
+		return nil
+	}
+	return err
+}
+
+// relist lists what runs, at once and then at the interval, until ctx ends.
+func (k *kubelet) relist(ctx context.Context, interval time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	prints, old := map[pod.Key]uint64{}, attic{}
+	for {
+		if all, err := k.runtime.Keys(ctx); err == nil {
+			prints = k.tellRunning(ctx, all, prints)
+			k.tidy(ctx, all, old)
+		} else if ctx.Err() == nil {
+			k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "list what runs", slog.Any("err", err))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tellRunning hands a list of what runs to the dispatcher.
+func (k *kubelet) tellRunning(ctx context.Context, all map[pod.Key]runtime.Summary, before map[pod.Key]uint64) map[pod.Key]uint64 {
+	now := make(map[pod.Key]uint64, len(all))
+	list := make([]found, 0, len(all))
+	for key, sum := range all {
+		now[key] = sum.Fingerprint
+		list = append(list, found{key: key, origin: origin(sum), changed: before[key] != sum.Fingerprint})
+	}
+	for key := range before {
+		if _, ok := all[key]; !ok {
+			list = append(list, found{key: key, changed: true})
+		}
+	}
+	select {
+	case k.dispatch.listed <- list:
+	case <-ctx.Done():
+	}
+	return now
+}
+
+// origin returns where the newest sandbox of a key is from.
+func origin(sum runtime.Summary) string {
+	if len(sum.Sandboxes) == 0 {
+		return ""
+	}
+	return sum.Sandboxes[0].Source
+}
+
+// tidy removes what pods left on disk and in cgroups of which neither the
+// engine nor a source knows anything: boot may have been away when they went.
+func (k *kubelet) tidy(ctx context.Context, all map[pod.Key]runtime.Summary, old attic) {
+	keep, known := k.knownUIDs()
+	if !known {
+		return
+	}
+	for _, sum := range all {
+		for _, s := range sum.Sandboxes {
+			keep[s.UID] = true
+		}
+	}
+	if err := errors.Join(k.volumes.Reap(keep), k.cgroups.Reap(keep)); err != nil {
+		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "clean up after pods of the past", slog.Any("err", err))
+	}
+	old.sweep(ctx, k, keep, time.Now())
+}
+
+// knownUIDs returns the UIDs that are wanted or on their way out. It is not
+// known before the sources have had their say.
+func (k *kubelet) knownUIDs() (uids map[types.UID]bool, known bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	uids = map[types.UID]bool{}
+	for _, list := range [][]*v1.Pod{k.now, k.going} {
+		for _, p := range list {
+			uids[p.UID] = true
+		}
+	}
+	return uids, k.said
+}
+
+// networkInterval is how often the engine is asked whether the pod network is
+// up; it has no event for that. While it is down it is asked more often.
+const (
+	networkInterval     = 10 * time.Second
+	networkDownInterval = 250 * time.Millisecond
+)
+
+// watchEngine keeps the engine's state for the gate below and for the node's
+// conditions. When the network comes up, pods that wait for it are told.
+func (k *kubelet) watchEngine(ctx context.Context) {
+	for {
+		s, err := k.runtime.Status(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		was := k.engine.Load()
+		k.engine.Store(&engineState{s, was.version, err})
+		if !was.NetworkReady && s.NetworkReady {
+			k.dispatch.retry(ctx)
+		}
+		k.tellNode()
+		wait := networkDownInterval
+		if s.NetworkReady {
+			wait = networkInterval
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// An engineState is the last that was heard of the engine.
+type engineState struct {
+	runtime.Status
+	version string // "containerd://2.4.2"
+	err     error  // why it did not answer
+}
+
+// tellNode says on the Node how the engine is.
+func (k *kubelet) tellNode() {
+	s := k.engine.Load()
+	said := node.Runtime{Version: s.version, Err: s.err}
+	switch {
+	case s.err != nil:
+	case !s.Ready:
+		said.Err = errors.New(s.Message)
+	case !s.NetworkReady:
+		said.Network = errors.New(s.Message)
+	}
+	k.node.SetRuntime(said)
+}
+
+// health says what is wrong with the loop, if anything.
+func (k *kubelet) health() error {
+	s := k.engine.Load()
+	if s == nil {
+		return errors.New("container engine does not answer yet")
+	}
+	return s.err
+}
+
+func (k *kubelet) networkReady() bool {
+	s := k.engine.Load()
+	return s != nil && s.NetworkReady
+}
+
+// runtimeName returns the name of the engine, the scheme of container IDs.
+func (k *kubelet) runtimeName() string {
+	name, _, _ := strings.Cut(k.engine.Load().version, "://")
+	return name
+}
+
+// A gate is the runtime for workers: pods that need the pod network get no
+// sandbox before it is up (SP-36).
+type gate struct {
+	*runtime.Runtime
+	networkReady func() bool
+}
+
+var errNoNetwork = errors.New("network is not ready: container runtime network not ready")
+
+// Do executes an action.
+func (g gate) Do(ctx context.Context, p *v1.Pod, a pod.Action) error {
+	if _, ok := a.(pod.CreateSandbox); ok && !pod.IsHostNetwork(p) && !g.networkReady() {
+		return &pod.ActionError{Reason: "NetworkNotReady", Retry: networkInterval, Err: errNoNetwork}
+	}
+	return g.Runtime.Do(ctx, p, a)
+}

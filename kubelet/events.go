@@ -1,0 +1,103 @@
+package kubelet
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
+
+	"boot.internal/kubelet/pod"
+)
+
+// maxPending bounds the events kept for an API that is not there yet.
+const maxPending = 256
+
+// Events are told to the log at once and to the API once there is one. Telling
+// never blocks.
+type events struct {
+	node   string
+	logger *slog.Logger
+
+	mu       sync.Mutex // guards the fields below
+	recorder record.EventRecorder
+	pending  []event // oldest first, at most maxPending
+}
+
+type event struct {
+	object                runtime.Object
+	kind, reason, message string
+}
+
+func newEvents(node string, logger *slog.Logger) *events {
+	return &events{node: node, logger: logger}
+}
+
+// ofPod records an event of a pod.
+func (e *events) ofPod(p *v1.Pod, kind, reason, message string) {
+	if p == nil {
+		return
+	}
+	e.log(kind, reason, message, slog.String("pod", pod.KeyOf(p).String()))
+	e.record(event{podRef(p), kind, reason, message})
+}
+
+// ofNode records an event of this node.
+func (e *events) ofNode(kind, reason, message string) {
+	e.log(kind, reason, message, slog.String("node", e.node))
+	ref := &v1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: e.node, UID: types.UID(e.node)}
+	e.record(event{ref, kind, reason, message})
+}
+
+// podRef refers to a pod as clients look for it: a static pod by the hash that
+// its mirror carries.
+func podRef(p *v1.Pod) *v1.ObjectReference {
+	uid := p.UID
+	if pod.IsStatic(p) {
+		uid = types.UID(p.Annotations[pod.ConfigHash])
+	}
+	return &v1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: uid}
+}
+
+func (e *events) log(kind, reason, message string, of slog.Attr) {
+	level := slog.LevelInfo
+	if kind == v1.EventTypeWarning {
+		level = slog.LevelWarn
+	}
+	e.logger.LogAttrs(context.Background(), level, "event", of, slog.String("reason", reason), slog.String("message", message))
+}
+
+func (e *events) record(ev event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.recorder != nil {
+		e.recorder.Event(ev.object, ev.kind, ev.reason, ev.message)
+		return
+	}
+	if len(e.pending) == maxPending {
+		e.pending = e.pending[1:]
+	}
+	e.pending = append(e.pending, ev)
+}
+
+// connect sends what is pending, and from now on everything, to the API, until
+// ctx ends.
+func (e *events) connect(ctx context.Context, client kubernetes.Interface) {
+	b := record.NewBroadcaster(record.WithContext(ctx))
+	b.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	context.AfterFunc(ctx, b.Shutdown)
+	r := b.NewRecorder(scheme.Scheme, v1.EventSource{Component: "kubelet", Host: e.node})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.recorder = r
+	for _, ev := range e.pending {
+		r.Event(ev.object, ev.kind, ev.reason, ev.message)
+	}
+	e.pending = nil
+}

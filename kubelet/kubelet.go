@@ -1,0 +1,107 @@
+// Package kubelet is the embedded node agent: it wires sources, workers,
+// probes, status, mirror pods, the node and the node's own API together. One
+// goroutine turns what is desired into workers; everything that is decided is
+// decided in the packages below.
+//
+// Nothing on the way from a manifest to a running container needs an API
+// server: what talks to one runs beside it, and starts once there is one.
+package kubelet
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
+)
+
+// Options say what the loop is to do and with what.
+type Options struct {
+	// Config is defaulted and validated.
+	Config *kubeletv1beta1.KubeletConfiguration
+	// Node is the name of this node.
+	Node string
+	// NodeIPs are the addresses of this node, the primary first.
+	NodeIPs []string
+	// Labels are put on the Node when it is registered.
+	Labels map[string]string
+	// Kubeconfig leads to the API server; the file may come into being later.
+	// Empty: there is no API server.
+	Kubeconfig string
+	// RootDir holds pods and certificates: /var/lib/kubelet.
+	RootDir string
+	// StateDir holds what boot remembers: /var/lib/boot.
+	StateDir string
+	// PodLogsDir and ContainerLogsDir are /var/log/pods and /var/log/containers.
+	PodLogsDir, ContainerLogsDir string
+	// Version is the version of Kubernetes that the node reports.
+	Version string
+
+	// Network configures the pod network for the node's pod CIDRs; nil leaves
+	// that to others.
+	Network func(ctx context.Context, podCIDRs []string) error
+	// Importing waits while an image may still come as a file; nil if none
+	// can come.
+	Importing func(ctx context.Context, image string) error
+	// Ready is called once the loop watches its manifests and the container
+	// engine answers.
+	Ready  func()
+	Logger *slog.Logger
+}
+
+// Run runs pods until ctx ends. Then it returns, and the pods run on.
+func Run(ctx context.Context, o Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	k, err := newKubelet(ctx, o)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { k.readSources(ctx); return nil })
+	g.Go(func() error { return k.runPods(ctx) })
+	g.Go(func() error { return k.server.Run(ctx) })
+	g.Go(func() error { return k.followAPI(ctx) })
+	return errors.Join(g.Wait(), k.close())
+}
+
+// runPods waits for the container engine and runs what is desired on it.
+func (k *kubelet) runPods(ctx context.Context) error {
+	if err := k.awaitEngine(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	if err := k.newCgroups(ctx); err != nil {
+		return err
+	}
+	var g errgroup.Group
+	g.Go(func() error { k.dispatch.run(ctx); return nil })
+	g.Go(func() error { return k.hearEngine(ctx) })
+	g.Go(func() error { k.relist(ctx, relistInterval); return nil })
+	g.Go(func() error { k.watchEngine(ctx); return nil })
+	if k.o.Ready != nil {
+		k.o.Ready()
+	}
+	return g.Wait()
+}
+
+// awaitEngine returns once the container engine answers. It waits as long as it
+// takes, until ctx ends: there is nothing else to do, and the engine may be
+// installed later.
+func (k *kubelet) awaitEngine(ctx context.Context) error {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		version, err := k.runtime.Version(ctx)
+		if err == nil {
+			k.o.Logger.LogAttrs(ctx, slog.LevelInfo, "container engine answers", slog.String("version", version))
+			k.engine.Store(&engineState{version: version})
+			return nil
+		}
+		k.o.Logger.LogAttrs(ctx, slog.LevelDebug, "wait for container engine", slog.Any("err", err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package kubelet
+
+import (
+	"context"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/status"
+)
+
+// say makes the status of a pod from a look at it and hands it to the writer.
+// It is called on the pod's worker and never waits.
+func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
+	in := status.Input{Have: have, Now: time.Now(), HostIPs: k.o.NodeIPs, Runtime: k.runtimeName()}
+	if want != nil {
+		in.Pod, in.Stop = want.Pod, want.Stop
+	} else {
+		if in.Pod = k.goingPod(key); in.Pod == nil {
+			return // nobody remembers it, so there is nobody to tell
+		}
+		in.Removed = true
+	}
+	in.Prev, _ = k.writer.Get(in.Pod.UID)
+	now := status.Of(in)
+	k.metrics.said(in.Prev, now)
+	k.writer.Set(in.Pod, now)
+}
+
+// adopt goes on from what an earlier process told the API: a container that had
+// started has, and one that was ready is (IC-26).
+func (k *kubelet) adopt(ctx context.Context, p *v1.Pod, held v1.PodStatus) {
+	for id, v := range status.Seeds(held) {
+		k.prober.Seed(id, v)
+	}
+	go k.dispatch.poke(ctx, pod.KeyOf(p))
+}
+
+// setDesired keeps who is desired for those who ask, and tells the mirrors.
+func (k *kubelet) setDesired(desired, going []*v1.Pod) {
+	k.mu.Lock()
+	k.now, k.going, k.said = desired, going, true
+	k.mu.Unlock()
+	k.mirrors.SetStatic(append(desired[:len(desired):len(desired)], going...))
+}
+
+func (k *kubelet) goingPod(key pod.Key) *v1.Pod {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range k.going {
+		if pod.KeyOf(p) == key {
+			return p
+		}
+	}
+	return nil
+}
+
+// desired returns the pods that are wanted now. They are shared.
+func (k *kubelet) desired() []*v1.Pod {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.now
+}
+
+// Pods returns the desired pods with their latest status.
+func (k *kubelet) Pods() []v1.Pod {
+	all := make([]v1.Pod, 0)
+	for _, p := range k.desired() {
+		p := p.DeepCopy()
+		if s, ok := k.writer.Get(p.UID); ok {
+			p.Status = s
+		}
+		all = append(all, *p)
+	}
+	return all
+}

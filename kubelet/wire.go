@@ -1,0 +1,235 @@
+package kubelet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
+
+	"boot.internal/kubelet/cgroup"
+	"boot.internal/kubelet/image"
+	"boot.internal/kubelet/mirror"
+	"boot.internal/kubelet/node"
+	"boot.internal/kubelet/plan"
+	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/probe"
+	"boot.internal/kubelet/runtime"
+	"boot.internal/kubelet/server"
+	"boot.internal/kubelet/source"
+	"boot.internal/kubelet/spec"
+	"boot.internal/kubelet/status"
+	"boot.internal/kubelet/volume"
+	"boot.internal/kubelet/worker"
+)
+
+// A kubelet is the parts of the loop, put together.
+type kubelet struct {
+	o        Options
+	conn     *runtime.Conn
+	runtime  *runtime.Runtime
+	volumes  *volume.Volumes
+	cgroups  *cgroup.Cgroups // made once the engine has said how
+	prober   *probe.Prober
+	node     *node.Keeper
+	mirrors  *mirror.Reconciler
+	writer   *status.Writer
+	server   *server.Server
+	events   *events
+	metrics  *metrics
+	dispatch *dispatcher
+	facts    spec.Node // what pods get to see of the node
+
+	engine  atomic.Pointer[engineState]    // nil before the engine answered
+	reviews atomic.Pointer[server.Reviews] // nil before there is an API server
+
+	problems map[source.Problem]bool // told already; owned by merge
+
+	mu    sync.Mutex // guards what follows
+	now   []*v1.Pod  // desired
+	going []*v1.Pod  // no longer desired, not gone
+	said  bool       // the two above are known
+}
+
+// newKubelet puts the parts together. What pokes a worker does so until ctx
+// ends.
+func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
+	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics()}
+	k.dispatch.newWorker, k.dispatch.desiredChanged = k.newWorker, k.setDesired
+	k.mirrors = mirror.New(mirror.Options{Node: o.Node, OnChange: func(pod.Key) { k.writer.Poke() }, Log: o.Logger})
+	k.writer = status.NewWriter(status.WriterOptions{
+		Mirrors: k.mirrors, Logger: o.Logger,
+		Adopt: func(p *v1.Pod, held v1.PodStatus) { k.adopt(ctx, p, held) },
+	})
+	if err := k.newNode(ctx); err != nil {
+		return nil, err
+	}
+	if err := k.newPods(ctx); err != nil {
+		return nil, err
+	}
+	if err := k.newServer(); err != nil {
+		return nil, errors.Join(err, k.close())
+	}
+	return k, nil
+}
+
+// close ends what lives beside the goroutines of Run. Pods run on.
+func (k *kubelet) close() error {
+	k.prober.Stop()
+	return k.conn.Close()
+}
+
+// newNode makes what keeps the Node, and finds out what the machine has.
+func (k *kubelet) newNode(ctx context.Context) error {
+	c := k.o.Config
+	ips, err := addresses(k.o.NodeIPs)
+	if err != nil {
+		return err
+	}
+	k.node, err = node.New(node.Options{
+		Name: k.o.Node, IPs: ips, Labels: k.o.Labels, Taints: c.RegisterWithTaints, ProviderID: c.ProviderID,
+		Port: c.Port, Version: k.o.Version, MaxPods: c.MaxPods, PodsPerCore: c.PodsPerCore,
+		SystemReserved: c.SystemReserved, KubeReserved: c.KubeReserved, EvictionHard: c.EvictionHard,
+		StatusEvery: c.NodeStatusUpdateFrequency.Duration, ReportEvery: c.NodeStatusReportFrequency.Duration,
+		LeaseFor: leaseFor(c), Machine: node.Machine{Dir: k.o.RootDir},
+		OnNode:     k.mirrors.SetNode,
+		OnPodCIDRs: func(cidrs []string) { k.configureNetwork(ctx, cidrs) },
+		Log:        k.o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	capacity, allocatable, err := k.node.Resources()
+	if err != nil {
+		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "look at the machine", slog.Any("err", err))
+	}
+	k.facts = spec.Node{
+		Name: k.o.Node, IPs: k.o.NodeIPs, ClusterDNS: c.ClusterDNS, ClusterDomain: c.ClusterDomain,
+		Allocatable: allocatable, Memory: capacity.Memory().Value(), CPUPeriod: cpuPeriod(c),
+		SeccompDir: filepath.Join(k.o.RootDir, "seccomp"), SeccompDefault: c.SeccompDefault != nil && *c.SeccompDefault,
+	}
+	return nil
+}
+
+// newPods makes what runs pods.
+func (k *kubelet) newPods(ctx context.Context) (err error) {
+	c := k.o.Config
+	k.volumes = volume.New(volume.Options{
+		PodsDir: k.podsDir(), Allocatable: func() v1.ResourceList { return k.facts.Allocatable }, Logger: k.o.Logger,
+	})
+	if k.conn, err = runtime.Dial(c.ContainerRuntimeEndpoint, c.ImageServiceEndpoint); err != nil {
+		return err
+	}
+	k.runtime = k.newRuntime()
+	k.prober = probe.New(probe.Options{
+		Exec: k.runtime.Exec, Poke: func(key pod.Key) { k.dispatch.poke(ctx, key) },
+		Event: k.events.ofPod, HostIPs: func() []string { return k.o.NodeIPs }, Logger: k.o.Logger,
+	})
+	return nil
+}
+
+func (k *kubelet) podsDir() string { return filepath.Join(k.o.RootDir, "pods") }
+
+func (k *kubelet) newRuntime() *runtime.Runtime {
+	c := k.o.Config
+	resolvConf := ""
+	if c.ResolverConfig != nil {
+		resolvConf = *c.ResolverConfig
+	}
+	return runtime.New(runtime.Options{
+		CRI: k.conn.Runtime,
+		Images: image.New(image.Options{
+			CRI: k.conn.Images, Serial: c.SerializeImagePulls != nil && *c.SerializeImagePulls,
+			Importing: k.o.Importing, Event: k.events.ofPod, Log: k.o.Logger,
+		}),
+		Volumes: k.volumes, Cgroups: k, Node: func() spec.Node { return k.facts },
+		ResolvConf: resolvConf, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
+		KillMessage: plan.Message, Event: k.events.ofPod, Log: k.o.Logger,
+	})
+}
+
+func (k *kubelet) newServer() (err error) {
+	c := k.o.Config
+	cert, key := c.TLSCertFile, c.TLSPrivateKeyFile
+	if cert == "" {
+		cert, key = filepath.Join(k.o.RootDir, "pki", "kubelet.crt"), filepath.Join(k.o.RootDir, "pki", "kubelet.key")
+	}
+	k.server, err = server.New(server.Options{
+		Config: c, Node: k.o.Node, CertFile: cert, KeyFile: key, IPs: k.o.NodeIPs,
+		Pods: k, PodLogsDir: k.o.PodLogsDir, ContainerStatus: k.runtime.ContainerStatus,
+		Metrics: k.metrics.registry(k), Health: k.health, Log: k.o.Logger,
+		Reviews: func() server.Reviews {
+			if r := k.reviews.Load(); r != nil {
+				return *r
+			}
+			return nil
+		},
+	})
+	return err
+}
+
+func (k *kubelet) newWorker(key pod.Key) *worker.Worker {
+	planner := plan.Planner{}
+	if longest := k.o.Config.CrashLoopBackOff.MaxContainerRestartPeriod; longest != nil {
+		planner.MaxBackoff = longest.Duration
+	}
+	return worker.New(key, worker.Options{
+		Runtime: gate{k.runtime, k.networkReady},
+		Prober:  k.prober, Plan: planner.For, Say: k.say, Clean: k.clean, Logger: k.o.Logger,
+	})
+}
+
+// clean removes what a pod left behind, but for its logs: those are read after
+// the end, and tell how often a container was started (SP-43).
+func (k *kubelet) clean(_ context.Context, _ pod.Key, uid types.UID) error {
+	k.writer.Forget(uid)
+	return errors.Join(k.volumes.Teardown(uid), k.cgroups.Remove(uid))
+}
+
+// addresses reads IPs.
+func addresses(ips []string) ([]netip.Addr, error) {
+	var all []netip.Addr
+	for _, ip := range ips {
+		a, err := netip.ParseAddr(ip)
+		if err != nil {
+			return nil, fmt.Errorf("read node IP: %w", err)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// newCgroups makes what keeps the control groups, by the driver that the engine
+// uses too: two that disagree fight over every container.
+func (k *kubelet) newCgroups(ctx context.Context) error {
+	c := k.o.Config
+	driver, err := k.runtime.CgroupDriver(ctx)
+	if err != nil {
+		return err
+	}
+	if c.CgroupDriver != "" && c.CgroupDriver != driver {
+		return fmt.Errorf("cgroupDriver is %q in the configuration and %q in the container engine", c.CgroupDriver, driver)
+	}
+	k.cgroups, err = cgroup.New(cgroup.Options{
+		Driver: cgroup.Driver(driver), Root: c.CgroupRoot, Allocatable: k.facts.Allocatable,
+		PodPids: podPids(c), QuotaPeriod: cpuPeriod(c), NoQuota: cpuPeriod(c) == 0, QOS: status.QOSClass, Logger: k.o.Logger,
+	})
+	return err
+}
+
+// Create makes the control group of a pod.
+func (k *kubelet) Create(p *v1.Pod) (parent string, err error) { return k.cgroups.Create(p) }
+
+func podPids(c *kubeletv1beta1.KubeletConfiguration) int64 {
+	if c.PodPidsLimit == nil {
+		return 0
+	}
+	return max(*c.PodPidsLimit, 0)
+}
