@@ -79,7 +79,7 @@ func TestSentences(t *testing.T) {
 		}
 		all.Write(raw)
 	}
-	for _, sentence := range strings.Fields(`IC-4 IC-5 IC-6 IC-7 IC-8 IC-9 IC-10 IC-11 IC-12 IC-13 IC-14 IC-15 IC-16 IC-17
+	for sentence := range strings.FieldsSeq(`IC-4 IC-5 IC-6 IC-7 IC-8 IC-9 IC-10 IC-11 IC-12 IC-13 IC-14 IC-15 IC-16 IC-17
 		IC-18 IC-19 IC-20 IC-21 IC-22 IC-23 IC-24 IC-25 IC-32 IC-33 IC-34 IC-35 IC-37
 		SP-37 SP-38 SP-39 SP-40 SP-41 SP-42 SP-43 SP-44 SP-46 SP-47`) {
 		if !strings.Contains(all.String(), sentence+":") && !strings.Contains(all.String(), sentence+",") {

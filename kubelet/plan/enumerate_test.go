@@ -16,16 +16,17 @@ import (
 // maxSteps is more than any pod of these tests needs to come to rest.
 const maxSteps = 60
 
-// The states a container can be found in, as lines of a scene.
+// The states a container can be found in, as lines of a scene; the usual ones
+// come first.
 var states = []string{
 	"",
-	"is %s created",
 	"is %s running",
 	"is %s exited code=0 ago=2s",
 	"is %s exited code=1 ago=2s backoff=10s attempt=1",
-	"is %s unknown",
-	"is %s running image=old",
 	"is %s running\nprobe %[1]s-0 unhealthy=liveness",
+	"is %s unknown",
+	"is %s created",
+	"is %s running image=old",
 	"is %s running in=s attempt=2",
 	"is %s running attempt=1\nis %[1]s running attempt=0\nis z-%[1]s unknown",
 }
@@ -58,7 +59,11 @@ func TestEveryWorld(t *testing.T) {
 			t.Run(strings.Join(shape, ", ")+" "+policy, func(t *testing.T) {
 				t.Parallel()
 				spec := "pod policy=" + policy + "\n" + strings.Join(shape, "\n")
-				everyState(shape, func(containers string) {
+				some := states
+				if len(shape) > 2 {
+					some = states[:6] // three in all states would take a minute
+				}
+				everyState(shape, some, func(containers string) {
 					for _, sandbox := range sandboxes {
 						for _, desire := range desires {
 							enter(t, spec, sandbox, containers, desire)
@@ -70,14 +75,14 @@ func TestEveryWorld(t *testing.T) {
 	}
 }
 
-// everyState calls f with every combination of states of the containers.
-func everyState(shape []string, f func(lines string)) {
+// everyState calls f with every combination of the states of the containers.
+func everyState(shape, states []string, f func(lines string)) {
 	if len(shape) == 0 {
 		f("")
 		return
 	}
 	name := strings.Fields(shape[0])[1]
-	everyState(shape[1:], func(rest string) {
+	everyState(shape[1:], states, func(rest string) {
 		for _, s := range states {
 			line := s
 			if s != "" {
@@ -107,7 +112,7 @@ func enter(t *testing.T, spec, sandbox, containers, desire string) {
 	if one, two := plan.For(w.want, w.have, w.now), plan.For(w.want, w.have, w.now); !reflect.DeepEqual(one, two) {
 		t.Fatalf("two plans of one world:\n%v\n%v\n%s", one, two, text)
 	}
-	if _, err := w.settle(maxSteps); err != nil {
+	if err := w.settle(maxSteps); err != nil {
 		t.Fatalf("%v\nin the world\n%s", err, text)
 	}
 	if nobody && len(w.have.Sandboxes)+len(w.have.Containers) > 0 {
@@ -135,7 +140,7 @@ func TestRandomLives(t *testing.T) {
 				w.have.Stopping = time.Time{}
 			}
 		}
-		if _, err := w.settle(2 * maxSteps); err != nil {
+		if err := w.settle(2 * maxSteps); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}

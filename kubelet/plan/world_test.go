@@ -29,25 +29,25 @@ func newWorld(s scene.Scene) *world { return &world{want: s.Want, have: s.Have, 
 
 // settle plans and acts until there is nothing to do and nothing to wait for.
 // What is waited for happens: init containers succeed, probes succeed, time
-// passes. It reports the steps it took.
-func (w *world) settle(most int) (int, error) {
-	for step := range most {
+// passes.
+func (w *world) settle(most int) error {
+	for range most {
 		n, err := w.step()
 		switch {
 		case err != nil:
-			return step, fmt.Errorf("%w, after %v", err, w.log)
+			return fmt.Errorf("%w, after %v", err, w.log)
 		case n.Gone && w.want == nil:
-			return step, nil
+			return nil
 		case n.Gone:
 			w.have.Stopping = time.Time{}
 		case len(n.Actions) > 0:
 		case n.Wake > 0:
 			w.now = w.now.Add(n.Wake)
 		case !w.progress():
-			return step, w.arrived()
+			return w.arrived()
 		}
 	}
-	return most, fmt.Errorf("no end after %d steps: %v", most, w.log)
+	return fmt.Errorf("no end after %d steps: %v", most, w.log)
 }
 
 // step plans once and does what the plan says.

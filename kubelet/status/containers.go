@@ -80,7 +80,7 @@ func (v *view) present(d pod.Declared, instances []pod.Container, prev v1.Contai
 		Name: d.Name, Image: c.Image, ImageID: c.ImageID, ContainerID: v.containerID(c),
 		State: v.state(c, prev), User: c.User,
 		// The runtime forgets counts when all containers restart (IC-19).
-		RestartCount:       max(int32(c.Attempt), prev.RestartCount), //nolint:gosec // an attempt is a small number
+		RestartCount:       max(int32(c.Attempt), prev.RestartCount),
 		AllocatedResources: d.Resources.Requests.DeepCopy(),
 		Resources:          d.Resources.DeepCopy(),
 	}

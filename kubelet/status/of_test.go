@@ -82,7 +82,7 @@ func describe(s v1.PodStatus) string {
 	var good []string
 	for _, c := range s.Conditions {
 		name := string(c.Type)
-		if ago := scene.Now.Sub(c.LastTransitionTime.Time); ago > 0 {
+		if ago := scene.Now().Sub(c.LastTransitionTime.Time); ago > 0 {
 			name += fmt.Sprintf(" since %s", ago)
 		}
 		if c.Status == v1.ConditionTrue && c.Reason == "" {

@@ -22,15 +22,18 @@ func TestAddresses(t *testing.T) {
 	}{
 		{"one family", "pod\nsandbox s", []string{"192.168.0.1"}, []string{"10.0.0.7"}, "10.0.0.7 on 192.168.0.1"},
 		{
-			"the node's primary family first", "pod\nsandbox s", []string{"fd00::1", "192.168.0.1"},
-			[]string{"10.0.0.7", "fd01::7", "10.0.0.8"}, "fd01::7 10.0.0.7 on fd00::1 192.168.0.1",
+			"the node's primary family first", "pod\nsandbox s",
+			[]string{"fd00::1", "192.168.0.1"},
+			[]string{"10.0.0.7", "fd01::7", "10.0.0.8"},
+			"fd01::7 10.0.0.7 on fd00::1 192.168.0.1",
 		},
 		{"no address of the node yet", "pod\nsandbox s", nil, []string{"10.0.0.7"}, "10.0.0.7 on"},
 		{"nonsense is not told", "pod\nsandbox s", nil, []string{"nonsense", "10.0.0.7"}, "10.0.0.7 on"},
 		{"host network", "pod host\nsandbox s host", []string{"192.168.0.1"}, nil, "192.168.0.1 on 192.168.0.1"},
 		{
 			"host network: it does not follow the node", "pod host\nsandbox s host\nsaid phase=Running ip=192.168.0.9",
-			[]string{"192.168.0.1"}, nil, "192.168.0.9 on 192.168.0.1",
+			[]string{"192.168.0.1"},
+			nil, "192.168.0.9 on 192.168.0.1",
 		},
 		{"it is kept when the sandbox has ended", "pod\nsandbox s dead\nsaid phase=Running ip=10.0.0.9", nil, nil, "10.0.0.9 on"},
 	} {
@@ -65,7 +68,8 @@ func TestContainerDetails(t *testing.T) {
 	spec.Resources = asked
 	on := v1.RecursiveReadOnlyEnabled
 	spec.VolumeMounts = []v1.VolumeMount{
-		{Name: "rw", MountPath: "/rw"}, {Name: "ro", MountPath: "/ro", ReadOnly: true},
+		{Name: "rw", MountPath: "/rw"},
+		{Name: "ro", MountPath: "/ro", ReadOnly: true},
 		{Name: "rro", MountPath: "/rro", ReadOnly: true, RecursiveReadOnly: &on},
 	}
 	c := &in.Have.Containers[0]
@@ -80,7 +84,8 @@ func TestContainerDetails(t *testing.T) {
 		Ready: true, Started: new(true), User: c.User, Resources: &given, AllocatedResources: asked.Requests,
 		State: v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.NewTime(in.Now.Add(-time.Minute))}},
 		VolumeMounts: []v1.VolumeMountStatus{
-			{Name: "rw", MountPath: "/rw"}, {Name: "ro", MountPath: "/ro", ReadOnly: true, RecursiveReadOnly: &off},
+			{Name: "rw", MountPath: "/rw"},
+			{Name: "ro", MountPath: "/ro", ReadOnly: true, RecursiveReadOnly: &off},
 			{Name: "rro", MountPath: "/rro", ReadOnly: true, RecursiveReadOnly: &on},
 		},
 	}

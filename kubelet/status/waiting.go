@@ -113,7 +113,7 @@ func (v *view) restarts(d pod.Declared, ended *v1.ContainerStateTerminated) bool
 // nothing restarts: the API takes no other news of it (IC-45).
 func (v *view) keepTerminated(s *v1.ContainerStatus, d pod.Declared, prev v1.ContainerStatus) {
 	t := prev.State.Terminated
-	if t == nil || s.State.Terminated != nil || d.Kind == pod.Sidecar || mayRestartAll(v.Pod) {
+	if t == nil || s.State.Terminated != nil || mayRestartAll(v.Pod) {
 		return
 	}
 	if !v.restarts(d, t) {

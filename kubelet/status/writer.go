@@ -154,7 +154,7 @@ func (w *Writer) look() {
 func (w *Writer) Run(ctx context.Context, api API) {
 	var requests sync.WaitGroup
 	defer requests.Wait()
-	tick, retry := time.NewTicker(reconcile), time.NewTimer(0)
+	tick, retry := time.NewTicker(reconcile), time.AfterFunc(0, w.look)
 	defer tick.Stop()
 	defer retry.Stop()
 	for {
@@ -162,13 +162,12 @@ func (w *Writer) Run(ctx context.Context, api API) {
 		case <-ctx.Done():
 			return
 		case <-w.wake:
-		case <-retry.C:
 		case <-tick.C:
 			w.findForeign()
 		}
-		due, wait := w.take(time.Now())
+		due, wait := w.take(now())
 		for _, e := range due {
-			requests.Go(func() { w.give(e, w.send(ctx, api, e)) })
+			requests.Go(func() { w.give(ctx, e, w.send(ctx, api, e)) })
 		}
 		if wait > 0 {
 			retry.Reset(wait)
@@ -198,7 +197,7 @@ func (w *Writer) take(now time.Time) (due []*entry, wait time.Duration) {
 }
 
 // give takes an entry back with what became of it.
-func (w *Writer) give(e *entry, err error) {
+func (w *Writer) give(ctx context.Context, e *entry, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e.busy = false
@@ -210,11 +209,11 @@ func (w *Writer) give(e *entry, err error) {
 		e.object = ""
 		w.later(e)
 	case apierrors.IsInvalid(err): // it would be again: the next one may be better
-		w.log(slog.LevelError, e.pod, "status refused", err)
+		w.o.Logger.LogAttrs(ctx, slog.LevelError, "status refused", about(e.pod), slog.Any("err", err))
 	case err != nil:
 		w.later(e)
 		if !w.failing {
-			w.log(slog.LevelWarn, e.pod, "status not written, will be retried", err)
+			w.o.Logger.LogAttrs(ctx, slog.LevelWarn, "status not written, will be retried", about(e.pod), slog.Any("err", err))
 		}
 		w.failing = true
 	default:
@@ -225,11 +224,10 @@ func (w *Writer) give(e *entry, err error) {
 
 func (w *Writer) later(e *entry) {
 	wait := min(firstRetry<<min(e.failures, 10), lastRetry)
-	e.due, e.next = true, time.Now().Add(wait)
+	e.due, e.next = true, now().Add(wait)
 	e.failures++
 }
 
-func (w *Writer) log(level slog.Level, p *v1.Pod, message string, err error) {
-	w.o.Logger.LogAttrs(context.Background(), level, message,
-		slog.String("pod", pod.KeyOf(p).String()), slog.Any("err", err))
-}
+func about(p *v1.Pod) slog.Attr { return slog.String("pod", pod.KeyOf(p).String()) }
+
+func now() time.Time { return time.Now() } //nolint:forbidigo // only Of is told the time, a Writer has to wait

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -247,26 +248,63 @@ func TestWriterForeignChange(t *testing.T) {
 }
 
 func TestWriterOutage(t *testing.T) {
+	for _, longer := range []time.Duration{0, 13 * time.Second, 29 * time.Second, 41 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			etcd, other := staticPod("etcd"), staticPod("other")
+			s := serve(t, status.WriterOptions{}, mirrorOf(etcd, "m1"), mirrorOf(other, "m2"))
+			s.fail(errors.New("connection refused"))
+			s.set(etcd, v1.PodPending)
+			s.set(other, v1.PodRunning)
+			s.settle()
+			time.Sleep(30 * time.Minute)
+			s.set(etcd, v1.PodFailed)
+			time.Sleep(30*time.Minute + longer)
+			s.set(etcd, v1.PodRunning)
+			if n := s.requests(); n < 100 || n > 2000 {
+				t.Errorf("%d requests in an hour's outage", n)
+			}
+			s.fail(nil)
+			time.Sleep(5 * time.Second)
+			s.expect(etcd, v1.PodRunning)
+			s.expect(other, v1.PodRunning)
+			if n := s.requests(); n != 2 {
+				t.Errorf("%d requests, though only the latest status of two pods was to be sent", n)
+			}
+		})
+	}
+}
+
+// Who knows that the API is back need not wait for the next try.
+func TestWriterPoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		etcd, other := staticPod("etcd"), staticPod("other")
-		s := serve(t, status.WriterOptions{}, mirrorOf(etcd, "m1"), mirrorOf(other, "m2"))
+		etcd := staticPod("etcd")
+		s := serve(t, status.WriterOptions{}, mirrorOf(etcd, "m1"))
 		s.fail(errors.New("connection refused"))
-		s.set(etcd, v1.PodPending)
-		s.set(other, v1.PodRunning)
-		s.settle()
-		time.Sleep(30 * time.Minute)
-		s.set(etcd, v1.PodFailed)
-		time.Sleep(30 * time.Minute)
 		s.set(etcd, v1.PodRunning)
-		if n := s.requests(); n < 100 || n > 2000 {
-			t.Errorf("%d requests in an hour's outage", n)
-		}
+		time.Sleep(time.Hour + time.Second)
 		s.fail(nil)
-		time.Sleep(5 * time.Second)
+		s.w.Poke()
 		s.expect(etcd, v1.PodRunning)
-		s.expect(other, v1.PodRunning)
-		if n := s.requests(); n != 2 {
-			t.Errorf("%d requests, though only the latest status of two pods was to be sent", n)
+	})
+}
+
+// Sixty pods that change at once are all written at once, though not all at the
+// same time.
+func TestWriterMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, status.WriterOptions{})
+		var pods []*v1.Pod
+		for i := range 60 {
+			p := staticPod(fmt.Sprint("pod-", i))
+			s.create(mirrorOf(p, p.UID+"-mirror"))
+			pods = append(pods, p)
+			s.set(p, v1.PodRunning)
+		}
+		for _, p := range pods {
+			s.expect(p, v1.PodRunning)
+		}
+		if n := s.requests(); n != len(pods) {
+			t.Errorf("%d requests", n)
 		}
 	})
 }

@@ -34,7 +34,7 @@ func (p *parser) instance(a *args) {
 	if a.flag("hook") {
 		c.PreStop = &v1.LifecycleHandler{}
 	}
-	ago := Now.Add(-a.duration("ago", time.Minute))
+	ago := Now().Add(-a.duration("ago", time.Minute))
 	ran := a.duration("ran", 10*time.Second)
 	switch c.State {
 	case pod.Running, pod.Unknown:
@@ -82,7 +82,7 @@ func (p *parser) failure(a *args) {
 	}
 	p.Have.Failures[name] = pod.Failure{
 		Reason: a.text("reason", "Failed"), Message: a.text("message", "it failed"), Count: a.number("count", 1),
-		At: Now.Add(-a.duration("ago", 0)), Retry: Now.Add(a.duration("retry", 0)),
+		At: Now().Add(-a.duration("ago", 0)), Retry: Now().Add(a.duration("retry", 0)),
 	}
 }
 

@@ -14,7 +14,7 @@ func (p *parser) said(a *args) {
 		p.saidContainer(a)
 		return
 	}
-	at := metav1.NewTime(Now.Add(-a.duration("ago", time.Hour)))
+	at := metav1.NewTime(Now().Add(-a.duration("ago", time.Hour)))
 	if kind := a.text("condition", ""); kind != "" {
 		p.Prev.Conditions = append(p.Prev.Conditions, v1.PodCondition{
 			Type: v1.PodConditionType(kind), Status: v1.ConditionStatus(a.text("status", "True")), LastTransitionTime: at,
@@ -39,7 +39,7 @@ func (p *parser) saidContainer(a *args) {
 	}
 	switch {
 	case a.flag("running"):
-		c.State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(Now.Add(-time.Hour))}
+		c.State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(Now().Add(-time.Hour))}
 	case a.flag("exited"):
 		c.State.Terminated = ended
 	default:
@@ -47,7 +47,9 @@ func (p *parser) saidContainer(a *args) {
 		c.State.Waiting = &v1.ContainerStateWaiting{Reason: ended.Reason}
 	}
 	if last := a.number("last", -1); last >= 0 {
-		c.LastTerminationState.Terminated = &v1.ContainerStateTerminated{ExitCode: int32(last), Reason: "Error"}
+		c.LastTerminationState.Terminated = &v1.ContainerStateTerminated{
+			ExitCode: int32(last), Reason: "Error", ContainerID: "containerd://" + a.text("last-id", ""),
+		}
 	}
 	list := &p.Prev.ContainerStatuses
 	if p.Want != nil {

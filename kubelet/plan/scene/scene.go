@@ -47,11 +47,11 @@ type Scene struct {
 }
 
 // Now is the time in every scene.
-var Now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+func Now() time.Time { return time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC) }
 
 // Parse reads a scene.
 func Parse(text string) (Scene, error) {
-	p := parser{Scene: Scene{Now: Now}}
+	p := parser{Scene: Scene{Now: Now()}}
 	for n, line := range strings.Split(text, "\n") {
 		if comment, ok := strings.CutPrefix(line, "#"); ok {
 			p.Comments = append(p.Comments, strings.TrimSpace(comment))
@@ -113,11 +113,11 @@ func (p *parser) verb(verb string, a *args) error {
 	case "stop":
 		p.Want.Stop = &pod.Stop{
 			Grace: a.duration("grace", 30*time.Second), Reason: a.text("reason", ""), Message: a.text("message", ""),
-			Since: Now,
+			Since: Now(),
 		}
 	case "stopping":
 		a.values["ago"] = a.subject
-		p.Have.Stopping = Now.Add(-a.duration("ago", 0))
+		p.Have.Stopping = Now().Add(-a.duration("ago", 0))
 	case "sandbox":
 		p.sandbox(a)
 	case "is":
