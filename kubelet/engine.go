@@ -189,19 +189,27 @@ func (k *kubelet) runtimeName() string {
 	return name
 }
 
-// A gate is the runtime for workers: pods that need the pod network get no
-// sandbox before it is up (SP-36).
+// A gate is the runtime for workers: no pod gets a sandbox before that can go
+// well.
 type gate struct {
 	*runtime.Runtime
-	networkReady func() bool
+	k *kubelet
 }
 
 var errNoNetwork = errors.New("network is not ready: container runtime network not ready")
 
-// Do executes an action.
+// Do executes an action. A sandbox waits for its image, where that is being
+// imported; one that needs the pod network is refused until that is up (SP-36).
 func (g gate) Do(ctx context.Context, p *v1.Pod, a pod.Action) error {
-	if _, ok := a.(pod.CreateSandbox); ok && !pod.IsHostNetwork(p) && !g.networkReady() {
-		return &pod.ActionError{Reason: "NetworkNotReady", Retry: networkInterval, Err: errNoNetwork}
+	if _, ok := a.(pod.CreateSandbox); ok {
+		if !pod.IsHostNetwork(p) && !g.k.networkReady() {
+			return &pod.ActionError{Reason: "NetworkNotReady", Retry: networkInterval, Err: errNoNetwork}
+		}
+		if g.k.o.Importing != nil {
+			if err := g.k.o.Importing(ctx, g.k.o.SandboxImage); err != nil {
+				return &pod.ActionError{Reason: "FailedCreatePodSandBox", Err: err}
+			}
+		}
 	}
 	return g.Runtime.Do(ctx, p, a)
 }

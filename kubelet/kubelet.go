@@ -45,6 +45,9 @@ type Options struct {
 	// Importing waits while an image may still come as a file; nil if none
 	// can come.
 	Importing func(ctx context.Context, image string) error
+	// SandboxImage is the image of every sandbox, which the engine pulls by
+	// itself: no sandbox is asked for while it may still come as a file.
+	SandboxImage string
 	// Ready is called once the loop watches its manifests and the container
 	// engine answers.
 	Ready  func()

@@ -181,7 +181,7 @@ func (k *kubelet) newWorker(key pod.Key) *worker.Worker {
 		planner.MaxBackoff = longest.Duration
 	}
 	return worker.New(key, worker.Options{
-		Runtime: gate{k.runtime, k.networkReady},
+		Runtime: gate{k.runtime, k},
 		Prober:  k.prober, Plan: planner.For, Say: k.say, Clean: k.clean, Logger: k.o.Logger,
 	})
 }

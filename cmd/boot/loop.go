@@ -139,7 +139,7 @@ func (l *loop) options() kubelet.Options {
 		Config: &l.config.Kubelet, Node: l.nodeName(), NodeIPs: l.nodeIPs(), Labels: l.flags.nodeLabels,
 		Kubeconfig: l.flags.kubeconfig, RootDir: l.flags.rootDir, StateDir: stateDir,
 		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion,
-		Importing: l.importer.Await, Logger: l.log,
+		Importing: l.importer.Await, SandboxImage: engine.PauseImage, Logger: l.log,
 		Ready: func() {
 			if err := service.Ready(); err != nil {
 				l.log.LogAttrs(context.Background(), slog.LevelWarn, "tell the supervisor", slog.Any("err", err))

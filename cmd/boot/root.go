@@ -79,6 +79,7 @@ Every command can be run again: it does only what is left to do.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
+		PersistentPreRun:  func(*cobra.Command, []string) { bridgeLogs(ui.logger()) },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return withCode(exitValidation, hinted(err, "run '"+c.CommandPath()+" --help' for its flags"))
