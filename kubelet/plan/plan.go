@@ -7,9 +7,10 @@
 // then the pod is looked at again and planned anew. So nothing needs to be
 // remembered between two plans, and a restart of boot loses nothing.
 //
-// Reading order: plan.go (which of three lives the pod is in), teardown.go and
-// order.go (how it ends), sandbox.go (where it lives), run.go,
-// initcontainers.go and restart.go (how it is kept running), backoff.go.
+// Reading order: plan.go (whether the pod runs or ends), teardown.go and
+// order.go (how it ends), run.go and initcontainers.go (how it is kept running),
+// restart.go, restartall.go and backoff.go (what becomes of a container that
+// ended), sandbox.go (where it lives), collect.go (what is cleared away).
 package plan
 
 import (

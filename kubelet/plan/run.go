@@ -99,7 +99,7 @@ func (r *run) checkHealth(d pod.Declared, c pod.Container) {
 		return
 	}
 	why := "failed " + sick.Probe + " probe"
-	if d.Kind == pod.Sidecar || policy(r.pod, d) != v1.ContainerRestartPolicyNever {
+	if policy(r.pod, d) != v1.ContainerRestartPolicyNever {
 		why += ", will be restarted"
 	}
 	grace := pod.Grace(r.pod)

@@ -110,7 +110,9 @@ func (w *Writer) Set(p *v1.Pod, s v1.PodStatus) {
 }
 
 // Get returns the status of a pod as it was set last, or else as the API holds
-// it from an earlier process. It must not be changed.
+// it from an earlier process. It must not be changed. Who makes a status takes
+// this as the one before: of what was adopted, Set knows by the Get that it is
+// known.
 func (w *Writer) Get(uid types.UID) (v1.PodStatus, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
