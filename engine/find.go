@@ -115,6 +115,19 @@ func (e *Engine) awaitOther(ctx context.Context) error {
 	return atomicfile.Write(e.o.lastPath(), []byte(e.socket+"\n"), 0o644)
 }
 
+// Check returns why there would be no engine to start: this build of boot may
+// carry none.
+func (e *Engine) Check(context.Context) error {
+	if !e.own {
+		return nil // it has answered
+	}
+	r, err := e.o.Archive.Open()
+	if err != nil {
+		return err
+	}
+	return r.Close()
+}
+
 // hasRun reports whether boot's own engine has been configured here.
 func (e *Engine) hasRun() bool {
 	_, err := os.Stat(e.o.configPath())

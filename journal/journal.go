@@ -24,6 +24,7 @@ type Kind string
 
 // The kinds; the zero Kind is none.
 const (
+	Node   Kind = "node"   // boot makes this host the node of that name
 	Found  Kind = "found"  // a path that was there before boot
 	Sysctl Kind = "sysctl" // a kernel setting that boot or a component changes
 	Module Kind = "module" // a kernel module that boot loaded
@@ -32,7 +33,7 @@ const (
 // An Entry is one thing to remember.
 type Entry struct {
 	Kind Kind   `json:"kind"`
-	Name string `json:"name"`          // path, setting or module
+	Name string `json:"name"`          // node, path, setting or module
 	Was  string `json:"was,omitempty"` // the setting's value before boot
 }
 
@@ -45,17 +46,11 @@ func At(path string) *Journal { return &Journal{path} }
 // Path is where the journal is.
 func (j *Journal) Path() string { return j.path }
 
-// Begun reports whether the journal exists: whether boot has been at work on
-// this host and not been reset since.
+// Begun reports whether boot has begun to make this host a node, and has not
+// been reset since.
 func (j *Journal) Begun() (bool, error) {
-	_, err := os.Stat(j.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look for the journal: %w", err)
-	}
-	return true, nil
+	entries, err := j.Entries()
+	return slices.ContainsFunc(entries, func(e Entry) bool { return e.Kind == Node }), err
 }
 
 // Entries returns everything noted, in order.
@@ -74,7 +69,7 @@ func (j *Journal) Entries() ([]Entry, error) {
 	return entries, nil
 }
 
-// Note adds the entries that are not there yet and makes the journal exist.
+// Note adds the entries that are not there yet.
 func (j *Journal) Note(ctx context.Context, add ...Entry) error {
 	return j.change(ctx, func(entries []Entry) []Entry {
 		for _, e := range add {
@@ -104,10 +99,7 @@ func (j *Journal) change(ctx context.Context, f func([]Entry) []Entry) error {
 	if err != nil {
 		return err
 	}
-	if entries = f(entries); entries == nil {
-		entries = []Entry{}
-	}
-	data, err := json.MarshalIndent(entries, "", "  ")
+	data, err := json.MarshalIndent(f(entries), "", "  ")
 	if err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}

@@ -1,0 +1,105 @@
+package phases
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"boot.internal/certs"
+	"boot.internal/config"
+)
+
+// staticPods are the components that have a manifest on this host.
+func staticPods(cfg *config.Init) []string {
+	names := []string{config.ComponentAPIServer, config.ComponentControllerManager, config.ComponentScheduler}
+	if cfg.Cluster.Etcd.Local != nil {
+		names = append(names, config.ComponentEtcd)
+	}
+	if !cfg.Cluster.Proxy.Disabled {
+		names = append(names, config.ComponentProxy)
+	}
+	return names
+}
+
+// pathID is how kubeadm makes an ID of a path.
+func pathID(what, path string) string { return what + "-" + strings.ReplaceAll(path, "/", "-") }
+
+func (p preflight) manifest(name string) string {
+	return filepath.Join(p.Config.Kubelet.StaticPodPath, name+".yaml")
+}
+
+func leftoverIDs(p preflight) []string {
+	var ids []string
+	for _, name := range staticPods(p.Config) {
+		ids = append(ids, pathID("FileAvailable", p.manifest(name)))
+	}
+	if local := p.Config.Cluster.Etcd.Local; local != nil {
+		ids = append(ids, pathID("DirAvailable", local.DataDir))
+	}
+	return ids
+}
+
+// checkLeftovers finds what another cluster, or another tool, left behind.
+func checkLeftovers(_ context.Context, p preflight, ours bool) []Finding {
+	if ours {
+		return nil
+	}
+	const advice = "take the other cluster's node out of use with its own tool, or move this out of the way"
+	var all []Finding
+	for _, name := range staticPods(p.Config) {
+		if path := p.manifest(name); p.host.exists(path) {
+			all = append(all, found(pathID("FileAvailable", path), advice, "%s is there, and boot did not write it", path)...)
+		}
+	}
+	local := p.Config.Cluster.Etcd.Local
+	if local == nil {
+		return all
+	}
+	entries, err := os.ReadDir(p.host.path(local.DataDir))
+	id := pathID("DirAvailable", local.DataDir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		all = append(all, unseen(id, err)...)
+	case len(entries) > 0:
+		all = append(all, found(id, advice, "%s is not empty, and boot did not fill it", local.DataDir)...)
+	}
+	return all
+}
+
+// checkAuthority compares the CA that kubeconfigs trust with the one that is
+// there: if they differ, the files are of two clusters.
+func checkAuthority(_ context.Context, p preflight, _ bool) []Finding {
+	tree := certs.Tree(p.Config.Cluster.CertificatesDir)
+	ca, err := os.ReadFile(p.host.path(tree.CA.Cert))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return unseen("ClusterCA", err)
+	}
+	paths, err := filepath.Glob(p.host.path(filepath.Join(p.Dirs.Kubernetes, "*.conf")))
+	if err != nil {
+		return unseen("ClusterCA", err)
+	}
+	var all []Finding
+	for _, path := range paths {
+		conf, err := clientcmd.LoadFromFile(path)
+		if err != nil {
+			continue // the phase that writes it says what is wrong with it
+		}
+		for _, cluster := range conf.Clusters {
+			trusted := bytes.TrimSpace(cluster.CertificateAuthorityData)
+			if len(trusted) > 0 && !bytes.Equal(trusted, bytes.TrimSpace(ca)) {
+				all = append(all, found("ClusterCA", "put the right "+tree.CA.Cert+" back, or run 'boot reset' to begin anew",
+					"%s is of a cluster with another CA than %s", path, tree.CA.Cert)...)
+			}
+		}
+	}
+	return all
+}
