@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -128,6 +129,8 @@ func (l *loop) runEngine(ctx context.Context) error {
 		if err := l.importer.Run(ctx); err != nil && ctx.Err() == nil {
 			l.log.LogAttrs(ctx, slog.LevelError, "import images", slog.Any("err", err))
 		}
+		// Unpacking took a hundred times the memory that the loop needs from now on.
+		debug.FreeOSMemory()
 		return nil
 	})
 	return g.Wait()
