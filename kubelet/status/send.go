@@ -3,9 +3,8 @@ package status
 import (
 	"context"
 
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
-
 	v1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 
 	"boot.internal/kubelet/pod"
 )
