@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,6 +66,22 @@ func runInitPhase(ctx context.Context, ui *ui, f initFlags, name string) error {
 
 // exitOf gives what a run of phases ended with its exit code.
 func exitOf(err error) error {
+	var unfit *phases.PreflightError
+	if errors.As(err, &unfit) {
+		return withCode(exitPreflight, err)
+	}
+	return err
+}
+
+// An engineCheck finds out whether there will be a container engine.
+type engineCheck struct {
+	cfg *config.Init
+	log *slog.Logger
+}
+
+// Check implements phases.EngineCheck.
+func (c engineCheck) Check(ctx context.Context) error {
+	_, err := findEngine(ctx, c.cfg.Boot, c.cfg.Init.NodeRegistration.CRISocket, c.log)
 	return err
 }
 
