@@ -2,11 +2,11 @@ package image
 
 import "time"
 
-// After a pull failed the image is left alone for backOffMin, then twice as
-// long each time, up to backOffMax.
+// After a pull failed the image is left alone for firstBackOff, then twice as
+// long each time, up to longestBackOff.
 const (
-	backOffMin = 10 * time.Second
-	backOffMax = 300 * time.Second
+	firstBackOff   = 10 * time.Second
+	longestBackOff = 300 * time.Second
 )
 
 // showError is how long the error itself is shown before the next try finds
@@ -32,7 +32,7 @@ func (u *Puller) backOff(image string, now time.Time) (left time.Duration, cause
 // starts over. mu must be held.
 func (u *Puller) note(image string, err error, now time.Time) {
 	for name, f := range u.failures {
-		if now.Sub(f.next) > 2*backOffMax {
+		if now.Sub(f.next) > 2*longestBackOff {
 			delete(u.failures, name)
 		}
 	}
@@ -40,6 +40,6 @@ func (u *Puller) note(image string, err error, now time.Time) {
 		delete(u.failures, image)
 		return
 	}
-	wait := min(max(2*u.failures[image].wait, backOffMin), backOffMax)
+	wait := min(max(2*u.failures[image].wait, firstBackOff), longestBackOff)
 	u.failures[image] = failure{err: err, next: now.Add(wait), wait: wait}
 }

@@ -73,23 +73,37 @@ func TestPolicy(t *testing.T) {
 		pulls  int
 		event  string // the last
 	}{
-		{"latest is pulled", "a:latest", "", true, "", 1,
-			`Normal Pulled: Successfully pulled image "a:latest" in 0s (0s including waiting). Image size: 1048576 bytes.`},
-		{"no tag means latest", "reg.test:5000/a", "", true, "", 1,
-			`Normal Pulled: Successfully pulled image "reg.test:5000/a" in 0s (0s including waiting). Image size: 1048576 bytes.`},
+		{
+			"latest is pulled", "a:latest", "", true, "", 1,
+			`Normal Pulled: Successfully pulled image "a:latest" in 0s (0s including waiting). Image size: 1048576 bytes.`,
+		},
+		{
+			"no tag means latest", "reg.test:5000/a", "", true, "", 1,
+			`Normal Pulled: Successfully pulled image "reg.test:5000/a" in 0s (0s including waiting). Image size: 1048576 bytes.`,
+		},
 		{"a tag is not pulled again", "a:1", "", true, "", 0, `Normal Pulled: Container image "a:1" already present on machine`},
-		{"a digest is not pulled again", "a@sha256:" + strings.Repeat("a", 64), "", true, "", 0,
-			`Normal Pulled: Container image "a@sha256:` + strings.Repeat("a", 64) + `" already present on machine`},
-		{"a tag is pulled once", "a:1", "", false, "", 1,
-			`Normal Pulled: Successfully pulled image "a:1" in 0s (0s including waiting). Image size: 1048576 bytes.`},
-		{"Always", "a:1", v1.PullAlways, true, "", 1,
-			`Normal Pulled: Successfully pulled image "a:1" in 0s (0s including waiting). Image size: 1048576 bytes.`},
+		{
+			"a digest is not pulled again", "a@sha256:" + strings.Repeat("a", 64), "", true, "", 0,
+			`Normal Pulled: Container image "a@sha256:` + strings.Repeat("a", 64) + `" already present on machine`,
+		},
+		{
+			"a tag is pulled once", "a:1", "", false, "", 1,
+			`Normal Pulled: Successfully pulled image "a:1" in 0s (0s including waiting). Image size: 1048576 bytes.`,
+		},
+		{
+			"Always", "a:1", v1.PullAlways, true, "", 1,
+			`Normal Pulled: Successfully pulled image "a:1" in 0s (0s including waiting). Image size: 1048576 bytes.`,
+		},
 		{"IfNotPresent", "a:latest", v1.PullIfNotPresent, true, "", 0, `Normal Pulled: Container image "a:latest" already present on machine`},
 		{"Never, there", "a:latest", v1.PullNever, true, "", 0, `Normal Pulled: Container image "a:latest" already present on machine`},
-		{"Never, not there", "a:1", v1.PullNever, false, "ErrImageNeverPull", 0,
-			`Warning ErrImageNeverPull: Container image "a:1" is not present with pull policy of Never`},
-		{"no name", "A:B:C", v1.PullAlways, false, "InvalidImageName", 0,
-			`Warning InspectFailed: read image name "A:B:C": invalid reference format: repository name (library/A) must be lowercase`},
+		{
+			"Never, not there", "a:1", v1.PullNever, false, "ErrImageNeverPull", 0,
+			`Warning ErrImageNeverPull: Container image "a:1" is not present with pull policy of Never`,
+		},
+		{
+			"no name", "A:B:C", v1.PullAlways, false, "InvalidImageName", 0,
+			`Warning InspectFailed: read image name "A:B:C": invalid reference format: repository name (library/A) must be lowercase`,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			run(t, nil, func(b *bench) {

@@ -56,39 +56,76 @@ func TestFailures(t *testing.T) {
 		text   string
 		event  string // "" for none
 	}{
-		{"volumes", "", func(o *runtime.Options) { o.Volumes = broken{} }, nil, create,
-			"FailedMount", "no volumes", "FailedMount"},
-		{"cgroup", "", func(o *runtime.Options) { o.Cgroups = broken{} }, nil, create,
-			"FailedCreatePodSandBox", "create sandbox: no cgroup", "FailedCreatePodSandBox"},
-		{"sandbox", "RunPodSandbox", nil, nil, create,
-			"FailedCreatePodSandBox", "create sandbox: broken", "FailedCreatePodSandBox"},
-		{"hostname", "", nil, func(p *v1.Pod) { p.Spec.DNSPolicy = "X" }, create,
-			"FailedCreatePodSandBox", `create sandbox: DNS policy "X" is unknown`, "FailedCreatePodSandBox"},
-		{"no such container", "", nil, nil, pod.StartContainer{Name: "b"},
-			"CreateContainerConfigError", `container "b" is not in the pod`, "Failed"},
-		{"image", "", func(o *runtime.Options) { o.Images = broken{} }, nil, start,
-			"ErrImagePull", "no image", "Failed"},
-		{"sandbox gone", "", nil, nil, pod.StartContainer{Name: "a", SandboxID: "gone"},
-			"CreateContainerConfigError", `look at sandbox: rpc error: code = NotFound desc = sandbox "gone" not found`, "Failed"},
-		{"volumes at start", "", func(o *runtime.Options) { o.Volumes = broken{} }, nil, start,
-			"CreateContainerConfigError", "no volumes", "Failed"},
-		{"non-root", "", nil, func(p *v1.Pod) { p.Spec.SecurityContext = &v1.PodSecurityContext{RunAsNonRoot: new(true)} }, start,
+		{
+			"volumes", "", func(o *runtime.Options) { o.Volumes = broken{} }, nil, create,
+			"FailedMount", "no volumes", "FailedMount",
+		},
+		{
+			"cgroup", "", func(o *runtime.Options) { o.Cgroups = broken{} }, nil, create,
+			"FailedCreatePodSandBox", "create sandbox: no cgroup", "FailedCreatePodSandBox",
+		},
+		{
+			"sandbox", "RunPodSandbox", nil, nil, create,
+			"FailedCreatePodSandBox", "create sandbox: broken", "FailedCreatePodSandBox",
+		},
+		{
+			"hostname", "", nil, func(p *v1.Pod) { p.Spec.DNSPolicy = "X" }, create,
+			"FailedCreatePodSandBox", `create sandbox: DNS policy "X" is unknown`, "FailedCreatePodSandBox",
+		},
+		{
+			"no such container", "", nil, nil,
+			pod.StartContainer{Name: "b"},
+			"CreateContainerConfigError", `container "b" is not in the pod`, "Failed",
+		},
+		{
+			"image", "", func(o *runtime.Options) { o.Images = broken{} }, nil, start,
+			"ErrImagePull", "no image", "Failed",
+		},
+		{
+			"sandbox gone", "", nil, nil,
+			pod.StartContainer{Name: "a", SandboxID: "gone"},
+			"CreateContainerConfigError", `look at sandbox: rpc error: code = NotFound desc = sandbox "gone" not found`, "Failed",
+		},
+		{
+			"volumes at start", "", func(o *runtime.Options) { o.Volumes = broken{} }, nil, start,
+			"CreateContainerConfigError", "no volumes", "Failed",
+		},
+		{
+			"non-root", "", nil, func(p *v1.Pod) { p.Spec.SecurityContext = &v1.PodSecurityContext{RunAsNonRoot: new(true)} }, start,
 			"CreateContainerConfigError",
-			`container has runAsNonRoot and image will run as root (pod: "web_shop(u)", container: a)`, "Failed"},
-		{"create", "CreateContainer", nil, nil, start,
-			"CreateContainerError", `create container "a": broken`, "Failed"},
-		{"start", "StartContainer", nil, nil, start,
-			"RunContainerError", `start container "a": broken`, "Failed"},
-		{"kill", "StopContainer", nil, nil, kill,
-			"KillContainerError", `stop container "a": broken`, "FailedKillPod"},
-		{"kill, at the look", "ContainerStatus", nil, nil, kill,
-			"KillContainerError", `stop container "a": broken`, "FailedKillPod"},
-		{"stop of the sandbox", "StopPodSandbox", nil, nil, pod.StopSandbox{ID: "sandbox-1"},
-			"KillPodSandboxError", "stop sandbox: broken", "FailedKillPod"},
-		{"removal", "RemoveContainer", nil, nil, pod.RemoveContainer{Name: "a", ID: "container-2"},
-			"RemoveContainerError", `remove container "a": broken`, ""},
-		{"removal of the sandbox", "RemovePodSandbox", nil, nil, pod.RemoveSandbox{ID: "sandbox-1"},
-			"KillPodSandboxError", "remove sandbox: broken", ""},
+			`container has runAsNonRoot and image will run as root (pod: "web_shop(u)", container: a)`, "Failed",
+		},
+		{
+			"create", "CreateContainer", nil, nil, start,
+			"CreateContainerError", `create container "a": broken`, "Failed",
+		},
+		{
+			"start", "StartContainer", nil, nil, start,
+			"RunContainerError", `start container "a": broken`, "Failed",
+		},
+		{
+			"kill", "StopContainer", nil, nil, kill,
+			"KillContainerError", `stop container "a": broken`, "FailedKillPod",
+		},
+		{
+			"kill, at the look", "ContainerStatus", nil, nil, kill,
+			"KillContainerError", `stop container "a": broken`, "FailedKillPod",
+		},
+		{
+			"stop of the sandbox", "StopPodSandbox", nil, nil,
+			pod.StopSandbox{ID: "sandbox-1"},
+			"KillPodSandboxError", "stop sandbox: broken", "FailedKillPod",
+		},
+		{
+			"removal", "RemoveContainer", nil, nil,
+			pod.RemoveContainer{Name: "a", ID: "container-2"},
+			"RemoveContainerError", `remove container "a": broken`, "",
+		},
+		{
+			"removal of the sandbox", "RemovePodSandbox", nil, nil,
+			pod.RemoveSandbox{ID: "sandbox-1"},
+			"KillPodSandboxError", "remove sandbox: broken", "",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -20,10 +20,10 @@ import (
 // all there is.
 var ErrNoEvents = errors.New("container runtime has no event stream")
 
-// The event stream is opened again after retryMin, then ever more slowly.
+// The event stream is opened again after firstRetry, then ever more slowly.
 const (
-	retryMin = 100 * time.Millisecond
-	retryMax = 5 * time.Second
+	firstRetry   = 100 * time.Millisecond
+	longestRetry = 5 * time.Second
 )
 
 // Events pokes the pod of each event of the runtime until ctx ends; then it
@@ -31,7 +31,7 @@ const (
 // been missed, every pod is poked then. poke must not block.
 func (r *Runtime) Events(ctx context.Context, poke func(pod.Key)) error {
 	again := false
-	for retry := retryMin; ; retry = min(2*retry, retryMax) {
+	for retry := firstRetry; ; retry = min(2*retry, longestRetry) {
 		opened := time.Now()
 		err := r.stream(ctx, again, poke)
 		if ctx.Err() != nil {
@@ -40,8 +40,8 @@ func (r *Runtime) Events(ctx context.Context, poke func(pod.Key)) error {
 		if status.Code(err) == codes.Unimplemented {
 			return ErrNoEvents
 		}
-		if time.Since(opened) > retryMax {
-			retry = retryMin
+		if time.Since(opened) > longestRetry {
+			retry = firstRetry
 		}
 		r.o.Log.Warn("runtime event stream broke", slog.Any("err", err))
 		if sleep(ctx, retry) != nil {

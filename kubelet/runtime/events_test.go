@@ -38,6 +38,7 @@ func TestEventsAgain(t *testing.T) {
 		if d := time.Since(began); d != 3100*time.Millisecond { // 0.1 + 0.2 + 0.4 + 0.8 + 1.6
 			t.Errorf("back after %s", d)
 		}
+		synctest.Wait() // the runtime may be slower to open the stream than to be asked what it has
 		do(t, w, p, pod.StopSandbox{ID: "sandbox-1"})
 		<-pokes
 		cancel()

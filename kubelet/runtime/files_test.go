@@ -24,7 +24,7 @@ func TestLastLog(t *testing.T) {
 		{"x.log 7 -1.log 99999999999.log", 0, false},
 	} {
 		dir := t.TempDir()
-		for _, name := range strings.Fields(c.files) {
+		for name := range strings.FieldsSeq(c.files) {
 			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -72,7 +72,7 @@ func readEnd(path string, n int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	if _, err := f.Seek(max(fi.Size()-n, 0), io.SeekStart); err != nil {
 		return nil, err
 	}

@@ -36,14 +36,20 @@ func TestTerminationMessage(t *testing.T) {
 		{name: "nor where the policy does not say so", log: stamp + "stdout F a\n", code: 1},
 		{name: "nor where there is a message", log: stamp + "stdout F a\n", file: "m", fallback: true, code: 1, want: "m"},
 		{name: "the log of one that failed", log: stamp + "stdout F a\n" + stamp + "stderr F b c\n", fallback: true, code: 1, want: "a\nb c\n"},
-		{name: "lines in parts", log: stamp + "stdout P a\n" + stamp + "stdout P b\n" + stamp + "stdout F c\n" + stamp + "stdout P d\n",
-			fallback: true, code: 1, want: "abc\nd"},
+		{
+			name: "lines in parts", log: stamp + "stdout P a\n" + stamp + "stdout P b\n" + stamp + "stdout F c\n" + stamp + "stdout P d\n",
+			fallback: true, code: 1, want: "abc\nd",
+		},
 		{name: "tags of the future", log: stamp + "stdout F:x a\n", fallback: true, code: 1, want: "a\n"},
 		{name: "what is no log", log: "nonsense\n" + stamp + "stdout F a\nmore of it", fallback: true, code: 1, want: "a\n"},
-		{name: "no more than 80 lines", log: strings.Repeat(stamp+"stdout F old\n", 50) + strings.Repeat(stamp+"stdout F new\n", 80),
-			fallback: true, code: 1, want: strings.Repeat("new\n", 80)},
-		{name: "no more than 2048 bytes", log: stamp + "stdout F " + long + "\n" + stamp + "stdout F " + long[:3000] + "\n",
-			fallback: true, code: 1, want: long[:2047] + "\n"},
+		{
+			name: "no more than 80 lines", log: strings.Repeat(stamp+"stdout F old\n", 50) + strings.Repeat(stamp+"stdout F new\n", 80),
+			fallback: true, code: 1, want: strings.Repeat("new\n", 80),
+		},
+		{
+			name: "no more than 2048 bytes", log: stamp + "stdout F " + long + "\n" + stamp + "stdout F " + long[:3000] + "\n",
+			fallback: true, code: 1, want: long[:2047] + "\n",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -52,12 +52,18 @@ func TestResourcesOf(t *testing.T) {
 	}{
 		{"not told", nil, nil},
 		{"no limits", &cri.LinuxContainerResources{CpuPeriod: 100000}, &v1.ResourceRequirements{}},
-		{"shares, rounded back up", &cri.LinuxContainerResources{CpuShares: 102},
-			&v1.ResourceRequirements{Requests: list(v1.ResourceCPU, "100m")}},
-		{"quota", &cri.LinuxContainerResources{CpuQuota: 150000, CpuPeriod: 100000},
-			&v1.ResourceRequirements{Limits: list(v1.ResourceCPU, "1500m")}},
-		{"memory", &cri.LinuxContainerResources{MemoryLimitInBytes: 64 << 20},
-			&v1.ResourceRequirements{Limits: list(v1.ResourceMemory, "64Mi")}},
+		{
+			"shares, rounded back up", &cri.LinuxContainerResources{CpuShares: 102},
+			&v1.ResourceRequirements{Requests: list(v1.ResourceCPU, "100m")},
+		},
+		{
+			"quota", &cri.LinuxContainerResources{CpuQuota: 150000, CpuPeriod: 100000},
+			&v1.ResourceRequirements{Limits: list(v1.ResourceCPU, "1500m")},
+		},
+		{
+			"memory", &cri.LinuxContainerResources{MemoryLimitInBytes: 64 << 20},
+			&v1.ResourceRequirements{Limits: list(v1.ResourceMemory, "64Mi")},
+		},
 	} {
 		got := resourcesOf(c.have)
 		equal := cmp.Comparer(func(a, b v1.ResourceList) bool {

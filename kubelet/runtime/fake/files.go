@@ -17,7 +17,7 @@ func (c *container) write() error {
 	for _, line := range c.program.Log {
 		fmt.Fprintf(&log, "%s stdout F %s\n", time.Now().Format(time.RFC3339Nano), line)
 	}
-	if fi, err := os.Stat(filepath.Dir(c.logPath)); err == nil && fi.IsDir() {
+	if fi, err := os.Stat(filepath.Dir(c.logPath)); c.logPath != "" && err == nil && fi.IsDir() {
 		if err := os.WriteFile(c.logPath, []byte(log.String()), 0o640); err != nil {
 			return err
 		}

@@ -85,13 +85,13 @@ func newBench(t *testing.T, w *World, containers ...v1.Container) *bench {
 }
 
 func podOf(w *World, test string, containers []v1.Container) *v1.Pod {
-	name := "p" + string(metav1.Now().UTC().Format("150405.000000000"))
+	name := "p" + time.Now().UTC().Format("150405.000000000")
 	p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "suite", Name: name, UID: types.UID("uid-" + name),
 		Labels:      map[string]string{"app": "suite"},
 		Annotations: map[string]string{pod.ConfigSource: pod.SourceFile, pod.ConfigHash: "hash", "test": test},
 	}}
-	p.Spec.TerminationGracePeriodSeconds = ptr(int64(7))
+	p.Spec.TerminationGracePeriodSeconds = new(int64(7))
 	p.Spec.DNSPolicy = v1.DNSDefault
 	for _, c := range containers {
 		c.Image = w.Image
@@ -114,11 +114,9 @@ func polite(name string) v1.Container { return running(name, "log", "2", "every"
 // stubborn is a container whose stop signal does nothing to it.
 func stubborn(name string) v1.Container {
 	c := running(name, "sleep", "infinity")
-	c.Lifecycle = &v1.Lifecycle{StopSignal: ptr(v1.SIGWINCH)}
+	c.Lifecycle = &v1.Lifecycle{StopSignal: new(v1.SIGWINCH)}
 	return c
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // do carries out actions one after the other.
 func (b *bench) do(actions ...pod.Action) {

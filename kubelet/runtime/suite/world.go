@@ -79,7 +79,7 @@ func poked(pokes <-chan pod.Key, p *v1.Pod, d time.Duration) bool {
 
 func keys(t *testing.T, w *World) {
 	b := newBench(t, w, running("a", "exit", "0"))
-	print := func() uint64 {
+	current := func() uint64 {
 		t.Helper()
 		all, err := w.Runtime.Keys(t.Context())
 		if err != nil {
@@ -99,7 +99,7 @@ func keys(t *testing.T, w *World) {
 	differs := func(why string) {
 		t.Helper()
 		before := len(seen)
-		first, again := print(), print()
+		first, again := current(), current()
 		if seen[first] = true; len(seen) == before {
 			t.Errorf("fingerprint does not tell: %s", why)
 		}
