@@ -20,7 +20,7 @@ func open(t *testing.T, data []byte) (*archive, error) {
 	write(t, path, data)
 	a, err := openArchive(t.Context(), path, filepath.Join(dir, "tmp"))
 	if err == nil {
-		t.Cleanup(func() { a.close() })
+		t.Cleanup(func() { _ = a.close() })
 	}
 	return a, err
 }

@@ -150,6 +150,21 @@ func TestEngineOfOthersIsLeftAlone(t *testing.T) {
 	}
 }
 
+func TestCheck(t *testing.T) {
+	for name, tc := range map[string]struct {
+		e    *Engine
+		want error
+	}{
+		"of others":          {e: &Engine{}},
+		"own, in the binary": {e: &Engine{own: true, o: Options{Archive: packed{}}}},
+		"own, not there":     {e: &Engine{own: true, o: Options{Archive: File("/nonexistent")}}, want: os.ErrNotExist},
+	} {
+		if err := tc.e.Check(t.Context()); !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v, want %v", name, err, tc.want)
+		}
+	}
+}
+
 func TestStartReportsWhyOthersDoNotAnswer(t *testing.T) {
 	path := filepath.Join(shortDir(t), "a.sock")
 	listen(t, path, false)
@@ -165,11 +180,11 @@ func TestStartReportsWhyOthersDoNotAnswer(t *testing.T) {
 // shortDir is a directory whose name leaves room for sockets.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "b")
+	dir, err := os.MkdirTemp("", "b") //nolint:usetesting // the names of t.TempDir are too long for sockets
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 

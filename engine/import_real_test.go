@@ -47,7 +47,7 @@ func listed(t *testing.T, e *Engine) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tgt.client.Close()
+	defer func() { _ = tgt.client.Close() }()
 	all, err := tgt.client.ImageService().List(namespaces.WithNamespace(t.Context(), namespace), `name~="/"`)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestRealImportHappensOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tgt.client.Close()
+	defer func() { _ = tgt.client.Close() }()
 	ctx := namespaces.WithNamespace(t.Context(), namespace)
 	if err := tgt.client.ImageService().Delete(ctx, "example.com/a:1"); err != nil {
 		t.Fatal(err)

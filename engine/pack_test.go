@@ -53,13 +53,13 @@ func repacked(t *testing.T, a Archive) Archive {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	path := filepath.Join(t.TempDir(), "engine.tar.zst")
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if _, err := io.Copy(f, r); err != nil {
 		t.Fatal(err)
 	}

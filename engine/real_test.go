@@ -249,7 +249,7 @@ func runPause(t *testing.T, e *Engine) *paused {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	p := &paused{cri: runtimev1.NewRuntimeServiceClient(conn)}
 	sandbox, err := p.cri.RunPodSandbox(t.Context(), &runtimev1.RunPodSandboxRequest{Config: &runtimev1.PodSandboxConfig{
 		Metadata:     &runtimev1.PodSandboxMetadata{Name: "p", Namespace: "default", Uid: "u"},

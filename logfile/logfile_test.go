@@ -62,7 +62,7 @@ func TestShrinkKeepsTheWriterGoing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	say := func(s string) {
 		t.Helper()
 		if _, err := w.WriteString(s); err != nil {

@@ -57,7 +57,7 @@ func startEngine(t *testing.T) runtimev1.RuntimeServiceClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	return runtimev1.NewRuntimeServiceClient(conn)
 }
 
@@ -125,13 +125,13 @@ func inside(t *testing.T, netns string, f func() error) {
 }
 
 // greeter tells everyone who connects what address they come from.
-func greeter(t *testing.T, address string) net.Listener {
+func greeter(t *testing.T, address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -140,10 +140,9 @@ func greeter(t *testing.T, address string) net.Listener {
 			}
 			host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
 			_, _ = io.WriteString(c, host)
-			c.Close()
+			_ = c.Close()
 		}
 	}()
-	return l
 }
 
 func greeted(address string) (string, error) {
@@ -151,7 +150,7 @@ func greeted(address string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return "", err
 	}
@@ -181,7 +180,7 @@ func TestRealPodNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer node.Close()
+	defer func() { _ = node.Close() }()
 	cri := startEngine(t)
 	o := Options{PodCIDRs: cidrs("10.244.3.0/24", "fd00:3::/64")}
 	if err := Configure(t.Context(), o); err != nil {

@@ -121,7 +121,7 @@ func awaitState(t *testing.T, o Options, ok func(State) bool) State {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	if err := w.Add(o.RunDir); err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func daemonNotify(path string) (bool, error) {
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		_, err = io.WriteString(conn, daemon.SdNotifyReady)
 		return err == nil, err
 	}
@@ -365,7 +365,7 @@ func TestOpenRC(t *testing.T) {
 	o := newOptions(t, "ready", "it's $HOME", "two words")
 	touch(t, filepath.Join(o.root, "run/openrc/softlevel"))
 	var calls []string
-	o.run = func(ctx context.Context, name string, args ...string) (string, error) {
+	o.run = func(_ context.Context, name string, args ...string) (string, error) {
 		calls = append(calls, name+" "+strings.Join(args, " "))
 		if name+" "+args[len(args)-1] != "rc-service restart" {
 			return "", nil
