@@ -34,5 +34,5 @@ func (r *Runtime) Do(ctx context.Context, p *v1.Pod, a pod.Action) error {
 			return r.startContainer(ctx, p, a)
 		}
 	}
-	return &pod.ActionError{Reason: eventFailed, Err: fmt.Errorf("%s: not possible for pod %v", a, p)}
+	return &pod.ActionError{Reason: eventFailed, Err: fmt.Errorf("%s: not possible without the pod", a)}
 }

@@ -41,7 +41,8 @@ type Cgroups interface {
 	Create(p *v1.Pod) (parent string, err error)
 }
 
-// Options are what a Runtime is made of.
+// Options are what a Runtime is made of. All are required that do not say
+// otherwise.
 type Options struct {
 	CRI     cri.RuntimeServiceClient // see Dial
 	Images  Images
@@ -57,7 +58,7 @@ type Options struct {
 	PodLogsDir       string // container logs; upstream's is /var/log/pods
 	ContainerLogsDir string // links to the logs, flat, as log shippers expect; "" for none
 
-	// KillMessage puts the event of a kill into words, see plan.Message.
+	// KillMessage puts the event of a kill into words, as plan.Message does.
 	KillMessage func(pod.KillContainer) string
 	// Event records what happened to a pod. It must not block.
 	Event func(p *v1.Pod, eventType, reason, message string)

@@ -22,18 +22,28 @@ func TestNode(t *testing.T) {
 		set  func(*spec.Node)
 		want func(*cri.LinuxContainerResources)
 	}{
-		{"CPU limits are not enforced", func(n *spec.Node) { n.CPUPeriod = 0 },
-			func(r *cri.LinuxContainerResources) { r.CpuPeriod, r.CpuQuota = 0, 0 }},
-		{"all of a container is killed at once", func(n *spec.Node) { n.OOMGroup = true },
-			func(r *cri.LinuxContainerResources) { r.Unified = map[string]string{"memory.oom.group": "1"} }},
-		{"SP-32 no swap", func(n *spec.Node) { n.NoSwap = true },
-			func(r *cri.LinuxContainerResources) { r.MemorySwapLimitInBytes = 1 << 30 }},
-		{"sizes of huge pages", func(n *spec.Node) { n.HugePageSizes = []string{"2MB", "1GB", "64KB"} },
+		{
+			"CPU limits are not enforced", func(n *spec.Node) { n.CPUPeriod = 0 },
+			func(r *cri.LinuxContainerResources) { r.CpuPeriod, r.CpuQuota = 0, 0 },
+		},
+		{
+			"all of a container is killed at once", func(n *spec.Node) { n.OOMGroup = true },
+			func(r *cri.LinuxContainerResources) { r.Unified = map[string]string{"memory.oom.group": "1"} },
+		},
+		{
+			"SP-32 no swap", func(n *spec.Node) { n.NoSwap = true },
+			func(r *cri.LinuxContainerResources) { r.MemorySwapLimitInBytes = 1 << 30 },
+		},
+		{
+			"sizes of huge pages", func(n *spec.Node) { n.HugePageSizes = []string{"2MB", "1GB", "64KB"} },
 			func(r *cri.LinuxContainerResources) {
 				r.HugepageLimits = []*cri.HugepageLimit{{PageSize: "1GB"}, {PageSize: "2MB", Limit: 8 << 20}, {PageSize: "64KB"}}
-			}},
-		{"memory is not known", func(n *spec.Node) { n.Memory = 0 },
-			func(r *cri.LinuxContainerResources) { r.OomScoreAdj = -997 }},
+			},
+		},
+		{
+			"memory is not known", func(n *spec.Node) { n.Memory = 0 },
+			func(r *cri.LinuxContainerResources) { r.OomScoreAdj = -997 },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			want := made(t, node(), limited).Linux.Resources

@@ -21,6 +21,9 @@ type SandboxInput struct {
 
 // Sandbox returns the sandbox of p.
 func Sandbox(p *v1.Pod, n Node, in SandboxInput) (*cri.PodSandboxConfig, error) {
+	if err := refuse(p); err != nil {
+		return nil, err
+	}
 	hostname, err := sandboxHostname(p, n)
 	if err != nil {
 		return nil, err
@@ -47,6 +50,18 @@ func Sandbox(p *v1.Pod, n Node, in SandboxInput) (*cri.PodSandboxConfig, error) 
 			Resources:       podResources(p, n),
 		},
 	}, nil
+}
+
+// refuse returns what keeps p from running as it asks to. To run it otherwise
+// would be worse than not to run it.
+func refuse(p *v1.Pod) error {
+	if p.Spec.HostUsers != nil && !*p.Spec.HostUsers {
+		return fmt.Errorf("user namespaces (hostUsers: false) are not supported")
+	}
+	if c := p.Spec.RuntimeClassName; c != nil && *c != "" {
+		return fmt.Errorf("runtime class %q is not to be had on this node", *c)
+	}
+	return nil
 }
 
 const (
