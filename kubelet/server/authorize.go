@@ -54,7 +54,7 @@ func (a *authorizer) authorize(r *http.Request, user authenticationv1.UserInfo) 
 	if a.always {
 		return nil
 	}
-	verb := verbOf(r.Method)
+	verb := verbOf(r)
 	var last verdict
 	resources := subresources(r.URL.Path)
 	for _, sub := range resources {
@@ -116,9 +116,14 @@ func extra(user authenticationv1.UserInfo) map[string]authorizationv1.ExtraValue
 	return all
 }
 
-// verbOf returns the verb of the API for an HTTP method.
-func verbOf(method string) string {
-	switch method {
+// verbOf returns the verb of the API for a request. To run something takes the
+// right to create, also where a WebSocket begins with a GET.
+func verbOf(r *http.Request) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	if first == "exec" || first == "attach" || first == "portForward" {
+		return "create"
+	}
+	switch r.Method {
 	case http.MethodPost:
 		return "create"
 	case http.MethodPut:

@@ -18,10 +18,15 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("/healthz", s.healthz)
 	mux.HandleFunc("GET /pods", s.pods)
 	mux.HandleFunc("GET /pods/{$}", s.pods)
-	mux.HandleFunc("GET /runningpods/{$}", s.runningPods)
 	mux.HandleFunc("GET /configz", s.configz)
-	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", s.containerLogs)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Metrics, promhttp.HandlerOpts{}))
+	if d := s.o.Config.EnableDebuggingHandlers; d == nil || *d {
+		mux.HandleFunc("GET /runningpods/{$}", s.runningPods)
+		mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", s.containerLogs)
+		if s.o.Streams != nil {
+			s.handleStreams(mux)
+		}
+	}
 	return s.guard(mux)
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
@@ -45,6 +46,15 @@ type Options struct {
 	// ContainerStatus asks the runtime for one container, to follow its log.
 	ContainerStatus func(ctx context.Context, id string) (*cri.ContainerStatus, error)
 	Metrics         prometheus.Gatherer
+	// Streams opens exec, attach and port-forward at the runtime. If it is nil
+	// there is none of that.
+	Streams Streams
+	// Sandbox returns the runtime's ID of the ready sandbox of a pod, for
+	// port-forward.
+	Sandbox func(ctx context.Context, uid types.UID) (string, error)
+	// MirrorUID returns the UID that the API server knows a static pod by. May
+	// be nil.
+	MirrorUID func(p *v1.Pod) (types.UID, bool)
 	// Health says what is wrong with the loop, if anything.
 	Health func() error
 	// Reviews asks the API server who somebody is and what they may do; it
@@ -58,7 +68,7 @@ type Server struct {
 	o    Options
 	auth *authorizer
 	who  *authenticator
-	cert *certificate
+	tls  *tls.Config
 }
 
 // New returns a server that does not listen before Run. It makes the serving
@@ -68,7 +78,11 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{o: o, auth: newAuthorizer(o), who: newAuthenticator(o), cert: cert}, nil
+	config, err := tlsConfig(o.Config, cert)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{o: o, auth: newAuthorizer(o), who: newAuthenticator(o), tls: config}, nil
 }
 
 // shutdownGrace is how long requests may go on once the server is to end.
@@ -79,11 +93,7 @@ func (s *Server) Run(ctx context.Context) error {
 	c := s.o.Config
 	var g errgroup.Group
 	g.Go(func() error {
-		config := &tls.Config{
-			MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert,
-			GetCertificate: s.cert.get, NextProtos: []string{"h2", "http/1.1"},
-		}
-		return s.listen(ctx, net.JoinHostPort(c.Address, strconv.Itoa(int(c.Port))), config, s.Handler())
+		return s.listen(ctx, net.JoinHostPort(c.Address, strconv.Itoa(int(c.Port))), s.tls, s.Handler())
 	})
 	if c.HealthzPort != nil && *c.HealthzPort > 0 {
 		g.Go(func() error {
@@ -109,9 +119,9 @@ func (s *Server) listen(ctx context.Context, addr string, config *tls.Config, h 
 		}
 	})
 	defer stop()
-	l, err := s.bind(ctx, addr)
-	if err != nil || l == nil {
-		return err
+	l := s.bind(ctx, addr)
+	if l == nil {
+		return nil
 	}
 	if config != nil {
 		l = tls.NewListener(l, config)
@@ -123,21 +133,21 @@ func (s *Server) listen(ctx context.Context, addr string, config *tls.Config, h 
 }
 
 // bind returns a listener on addr, or none once ctx ends.
-func (s *Server) bind(ctx context.Context, addr string) (net.Listener, error) {
+func (s *Server) bind(ctx context.Context, addr string) net.Listener {
 	var lc net.ListenConfig
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		l, err := lc.Listen(ctx, "tcp", addr)
 		if err == nil {
-			return l, nil
+			return l
 		}
 		if ctx.Err() != nil {
-			return nil, nil
+			return nil
 		}
 		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "listen", slog.String("address", addr), slog.Any("err", err))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return nil, nil
+			return nil
 		}
 	}
 }

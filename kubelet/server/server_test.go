@@ -299,7 +299,7 @@ func TestContainerLogs(t *testing.T) { // SP-57
 
 func TestCertificateIsMadeKeptAndReadAgain(t *testing.T) {
 	f := newFixture(t, nil)
-	first, err := f.cert.get(nil)
+	first, err := f.tls.GetCertificate(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,13 +311,13 @@ func TestCertificateIsMadeKeptAndReadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second, _ := again.cert.get(nil); !cmp.Equal(first.Certificate, second.Certificate) {
+	if second, _ := again.tls.GetCertificate(nil); !cmp.Equal(first.Certificate, second.Certificate) {
 		t.Error("another certificate was made")
 	}
 	if err := os.WriteFile(f.o.CertFile, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if kept, err := f.cert.get(nil); err != nil || kept != first {
+	if kept, err := f.tls.GetCertificate(nil); err != nil || kept != first {
 		t.Errorf("with a broken file: %v", err)
 	}
 }
@@ -328,10 +328,7 @@ func TestServesOverTLSUntilTheEnd(t *testing.T) {
 		o.Config.Authorization.Mode = kubeletv1beta1.KubeletAuthorizationModeAlwaysAllow
 		o.Config.Authentication.Anonymous.Enabled = new(true)
 	})
-	l, err := f.bind(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := f.bind(t.Context(), "127.0.0.1:0")
 	addr := l.Addr().String()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -339,7 +336,7 @@ func TestServesOverTLSUntilTheEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- f.listen(ctx, addr, &tls.Config{GetCertificate: f.cert.get, MinVersion: tls.VersionTLS12}, f.Handler())
+		ended <- f.listen(ctx, addr, f.tls, f.Handler())
 	}()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // self-signed
 	defer client.CloseIdleConnections()
