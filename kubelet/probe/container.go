@@ -42,6 +42,12 @@ func (c *container) verdict() pod.Verdict {
 	return pod.Verdict{Started: c.started, Ready: c.started && c.ready && !c.ended, Unhealthy: c.unhealthy}
 }
 
+// known reports whether c says anything: a probe has answered, or did before, or
+// none of those that count is there.
+func (c *container) known() bool {
+	return c.answered || c.seeded || c.ended || c.spec.StartupProbe == nil && c.spec.ReadinessProbe == nil
+}
+
 // end ends all probes; the container is not ready from now on.
 func (c *container) end() {
 	c.endAll()

@@ -100,13 +100,15 @@ func (pr *Prober) Sync(p *v1.Pod, have pod.Observed, stopping bool) {
 
 // Verdicts returns the last verdicts on the containers of a pod that have
 // probes, by ID. That on a container which exited stays for as long as the
-// runtime has it: why it was killed matters to what comes next (IC-16).
+// runtime has it: why it was killed matters to what comes next (IC-16). Of a
+// container of which nothing is known yet there is no verdict: what was said of
+// it before boot was restarted stands until there is (IC-26).
 func (pr *Prober) Verdicts(key pod.Key) map[string]pod.Verdict {
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
 	verdicts := map[string]pod.Verdict{}
 	for id, c := range pr.containers {
-		if c.key == key {
+		if c.key == key && c.known() {
 			verdicts[id] = c.verdict()
 		}
 	}

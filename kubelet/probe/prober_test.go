@@ -490,18 +490,19 @@ func TestSeedIsNotTaken(t *testing.T) {
 	for name, tc := range map[string]struct {
 		seed pod.Verdict
 		age  time.Duration
+		want string // "" for no verdict: nothing is known
 	}{
-		"IC-26 younger than 10 s":               {all, seedAge - time.Second},
-		"IC-27 not started before":              {pod.Verdict{}, time.Hour},
-		"IC-27 not started, whatever readiness": {pod.Verdict{Ready: true}, time.Hour},
+		"IC-26 younger than 10 s":               {all, seedAge - time.Second, ""},
+		"IC-27 not started before":              {pod.Verdict{}, time.Hour, "a"},
+		"IC-27 not started, whatever readiness": {pod.Verdict{Ready: true}, time.Hour, "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, bad)
 				w.Seed("a", tc.seed)
 				w.Sync(newPod(execProbe("startup"), nil, newProbe("readiness")), observed(pod.Running, "a", time.Now().Add(-tc.age)), false)
-				if got := w.say(key); got != "a" {
-					t.Errorf("verdicts %q", got)
+				if got := w.say(key); got != tc.want {
+					t.Errorf("verdicts %q, want %q", got, tc.want)
 				}
 				w.expect(0, "0s try startup", failedEvent("0s", "Startup"))
 			})
