@@ -51,7 +51,8 @@ type Options struct {
 	LogFile string
 	// Archive is the engine to unpack: that which is embedded in the binary.
 	Archive Archive
-	// StartTimeout is how long the engine may take until it answers: 30 s.
+	// StartTimeout is how long the engine may take until it answers, unpacking
+	// included: 2 min.
 	StartTimeout time.Duration
 	// Log is told what happens to the engine: nobody.
 	Log *slog.Logger
@@ -67,7 +68,7 @@ func (o Options) withDefaults() Options {
 	set(&o.MirrorsDir, "/etc/containerd/certs.d")
 	set(&o.LogFile, "/var/log/boot/containerd.log")
 	set(&o.Archive, Archive(embedded{}))
-	set(&o.StartTimeout, 30*time.Second)
+	set(&o.StartTimeout, 2*time.Minute)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -47,6 +47,11 @@ func (d detached) start(ctx context.Context) error {
 	})
 }
 
+func (d detached) left() (bool, error) {
+	s, err := ReadState(d.o.RunDir)
+	return s.Supervisor.Alive() || s.Loop.Alive(), err
+}
+
 func (d detached) stop(ctx context.Context) error {
 	s, err := ReadState(d.o.RunDir)
 	if err != nil || s.Supervisor == (process.ID{}) {

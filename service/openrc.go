@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -78,9 +77,11 @@ func (r openrc) start(ctx context.Context) error {
 	})
 }
 
+func (r openrc) left() (bool, error) { return there(r.path()) }
+
 func (r openrc) stop(ctx context.Context) error {
-	if _, err := os.Stat(r.path()); errors.Is(err, os.ErrNotExist) {
-		return nil
+	if left, err := r.left(); err != nil || !left {
+		return err
 	}
 	if _, err := r.o.run(ctx, "rc-service", "--ifstarted", Name, "stop"); err != nil {
 		return err

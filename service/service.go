@@ -23,6 +23,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"boot.internal/filelock"
+	"boot.internal/process"
 )
 
 // Name is what service managers know the loop by.
@@ -48,7 +49,7 @@ type Options struct {
 	MaxSizeMB int
 	// MaxFiles is how many rotated logs are kept: 5.
 	MaxFiles int
-	// StartTimeout is how long the loop may take until it is ready: 60 s.
+	// StartTimeout is how long the loop may take until it is ready: 2 min.
 	StartTimeout time.Duration
 	// Log is told what happens to the loop: nobody.
 	Log *slog.Logger
@@ -69,7 +70,7 @@ func (o Options) withDefaults() (Options, error) {
 	set(&o.LogFile, "/var/log/boot/kubelet.log")
 	set(&o.MaxSizeMB, 10)
 	set(&o.MaxFiles, 5)
-	set(&o.StartTimeout, time.Minute)
+	set(&o.StartTimeout, 2*time.Minute)
 	set(&o.root, "/")
 	if o.run == nil {
 		o.run = execute
@@ -100,6 +101,8 @@ type backend interface {
 	running(ctx context.Context) (bool, error)
 	// start starts the loop anew and waits until it is ready.
 	start(ctx context.Context) error
+	// left reports whether there is anything for stop to do.
+	left() (bool, error)
 	// stop ends the loop for good. Nothing to stop is no error.
 	stop(ctx context.Context) error
 }
@@ -160,8 +163,31 @@ func (m *Manager) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the loop and has it not come back. Pods live on.
-func (m *Manager) Stop(ctx context.Context) error { return m.backend.stop(ctx) }
+// Left reports whether there is anything of the loop to stop or to remove,
+// whoever runs it: it may also have been started by hand.
+func (m *Manager) Left(context.Context) (bool, error) {
+	left, err := m.backend.left()
+	if err != nil || left {
+		return left, err
+	}
+	id, err := claimer(m.o.RunDir)
+	return id.Alive(), err
+}
+
+// Stop ends the loop, whoever runs it, and has it not come back. Pods live on.
+func (m *Manager) Stop(ctx context.Context) error {
+	if err := m.backend.stop(ctx); err != nil {
+		return err
+	}
+	id, err := claimer(m.o.RunDir)
+	if err != nil {
+		return err
+	}
+	if err := id.Terminate(ctx, stopGrace); err != nil {
+		return fmt.Errorf("stop the loop: %w", err)
+	}
+	return nil
+}
 
 // Ready is called by the loop once it works, and tells whoever started it.
 func Ready() error {
@@ -177,7 +203,30 @@ func Claim(runDir string) (*filelock.Lock, error) {
 	l, err := filelock.Try(filepath.Join(runDir, "kubelet.lock"))
 	if errors.Is(err, filelock.ErrHeld) {
 		return nil, hint(fmt.Errorf("run the kubelet loop: another one runs on this host: %w", err),
-			"stop it with 'boot reset', or end the process that holds "+filepath.Join(runDir, "kubelet.lock"))
+			"end the process that "+pidPath(runDir)+" names, or stop it for good with 'boot reset'")
 	}
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	self, err := process.Of(os.Getpid())
+	if err == nil {
+		err = self.Write(pidPath(runDir))
+	}
+	if err != nil {
+		l.Release()
+		return nil, fmt.Errorf("run the kubelet loop: %w", err)
+	}
+	return l, nil
+}
+
+func pidPath(runDir string) string { return filepath.Join(runDir, "kubelet.pid") }
+
+// claimer returns the loop that last claimed this host, or none. It may have
+// ended.
+func claimer(runDir string) (process.ID, error) {
+	id, err := process.Read(pidPath(runDir))
+	if errors.Is(err, os.ErrNotExist) {
+		return process.ID{}, nil
+	}
+	return id, err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 
+	"boot.internal/backoff"
 	"boot.internal/filelock"
 	"boot.internal/process"
 )
@@ -44,6 +45,12 @@ func loop(args []string) int {
 		return 0
 	}
 	fmt.Println("loop says:", strings.Join(args, " "))
+	lock, err := Claim(os.Getenv("TEST_RUN"))
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer lock.Release()
 	switch args[1] {
 	case "crash":
 		fmt.Println("config.yaml:3: unknown field")
@@ -167,8 +174,10 @@ func TestDetachedLivesOn(t *testing.T) {
 		t.Fatalf("kind %s", m.Kind())
 	}
 	mustRun(t, m, false)
+	mustBeLeft(t, m, false)
 	s := mustStart(t, m)
 	mustRun(t, m, true)
+	mustBeLeft(t, m, true)
 	if again := mustStart(t, m); again.Loop != s.Loop {
 		t.Error("started a running loop anew")
 	}
@@ -187,8 +196,57 @@ func TestDetachedLivesOn(t *testing.T) {
 		t.Error("still alive after stop")
 	}
 	mustRun(t, m, false)
+	mustBeLeft(t, m, false)
 	if err := m.Stop(t.Context()); err != nil {
 		t.Errorf("stop again: %v", err)
+	}
+}
+
+func mustBeLeft(t *testing.T, m *Manager, want bool) {
+	t.Helper()
+	got, err := m.Left(t.Context())
+	if err != nil || got != want {
+		t.Fatalf("left %v, %v; want %v", got, err, want)
+	}
+}
+
+func TestLoopStartedByHandIsStopped(t *testing.T) {
+	o := newOptions(t, "ready")
+	m := manager(t, o)
+	cmd := exec.Command(o.Executable, o.Args...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	awaitClaim(t, o, out)
+	go func() { ended <- cmd.Wait() }()
+	mustRun(t, m, false) // as a service it does not
+	mustBeLeft(t, m, true)
+	if err := m.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("it did not end well: %v", err)
+	}
+	mustBeLeft(t, m, false)
+}
+
+// awaitClaim waits until the loop, which handles signals before it says
+// anything, has claimed the host.
+func awaitClaim(t *testing.T, o Options, out io.Reader) {
+	t.Helper()
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for t.Context().Err() == nil {
+		if id, err := claimer(o.RunDir); err == nil && id.Alive() {
+			return
+		}
+		backoff.Sleep(t.Context(), time.Millisecond)
 	}
 }
 
@@ -350,7 +408,7 @@ func TestClaim(t *testing.T) {
 	if !errors.Is(err, filelock.ErrHeld) {
 		t.Fatal(err)
 	}
-	wantParts(t, hintOf(err), "boot reset", "kubelet.lock")
+	wantParts(t, hintOf(err), "boot reset", "kubelet.pid")
 	first.Release()
 	second, err := Claim(dir)
 	if err != nil {

@@ -33,6 +33,7 @@ Type=notify
 ExecStart={{range $i, $a := .}}{{if $i}} {{end}}{{$a}}{{end}}
 Restart=always
 RestartSec=1
+TimeoutStartSec=2min
 KillMode=process
 Delegate=yes
 OOMScoreAdjust=-999
@@ -126,9 +127,11 @@ func (s systemd) withJournal(ctx context.Context, err error) error {
 	return withLog(err, "journalctl -u "+Name, strings.Split(out, "\n"))
 }
 
+func (s systemd) left() (bool, error) { return there(s.path()) }
+
 func (s systemd) stop(ctx context.Context) error {
-	if _, err := os.Stat(s.path()); errors.Is(err, os.ErrNotExist) {
-		return nil
+	if left, err := s.left(); err != nil || !left {
+		return err
 	}
 	if _, err := s.o.run(ctx, "systemctl", "disable", "--now", unit); err != nil {
 		return err
@@ -138,6 +141,17 @@ func (s systemd) stop(ctx context.Context) error {
 	}
 	_, err := s.o.run(ctx, "systemctl", "daemon-reload")
 	return err
+}
+
+func there(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the service: %w", err)
+	}
+	return true, nil
 }
 
 // holds reports whether the file is there and has this content.
