@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 
-	"boot.internal/backoff"
 	"boot.internal/filelock"
 	"boot.internal/process"
 )
@@ -210,46 +208,6 @@ func mustBeLeft(t *testing.T, m *Manager, want bool) {
 	}
 }
 
-func TestLoopStartedByHandIsStopped(t *testing.T) {
-	o := newOptions(t, "ready")
-	m := manager(t, o)
-	cmd := exec.Command(o.Executable, o.Args...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	awaitClaim(t, o, out)
-	go func() { ended <- cmd.Wait() }()
-	mustRun(t, m, false) // as a service it does not
-	mustBeLeft(t, m, true)
-	if err := m.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-ended; err != nil {
-		t.Errorf("it did not end well: %v", err)
-	}
-	mustBeLeft(t, m, false)
-}
-
-// awaitClaim waits until the loop, which handles signals before it says
-// anything, has claimed the host.
-func awaitClaim(t *testing.T, o Options, out io.Reader) {
-	t.Helper()
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	for t.Context().Err() == nil {
-		if id, err := claimer(o.RunDir); err == nil && id.Alive() {
-			return
-		}
-		backoff.Sleep(t.Context(), time.Millisecond)
-	}
-}
-
 func TestKilledLoopIsRestarted(t *testing.T) {
 	m := manager(t, newOptions(t, "ready"))
 	first := mustStart(t, m)
@@ -395,81 +353,5 @@ func TestSupervisorIsStoppedInThePause(t *testing.T) {
 	}
 	if s, err := ReadState(o.RunDir); err != nil || s.Supervisor != (process.ID{}) {
 		t.Errorf("state left: %+v, %v", s, err)
-	}
-}
-
-func TestClaim(t *testing.T) {
-	dir := t.TempDir()
-	first, err := Claim(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = Claim(dir)
-	if !errors.Is(err, filelock.ErrHeld) {
-		t.Fatal(err)
-	}
-	wantParts(t, hintOf(err), "boot reset", "kubelet.pid")
-	first.Release()
-	second, err := Claim(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second.Release()
-}
-
-// OpenRC, as far as it goes without one: its script is what a shell makes of
-// it, and rc-service starts what is in it.
-func TestOpenRC(t *testing.T) {
-	o := newOptions(t, "ready", "it's $HOME", "two words")
-	touch(t, filepath.Join(o.root, "run/openrc/softlevel"))
-	var calls []string
-	o.run = func(_ context.Context, name string, args ...string) (string, error) {
-		calls = append(calls, name+" "+strings.Join(args, " "))
-		if name+" "+args[len(args)-1] != "rc-service restart" {
-			return "", nil
-		}
-		script := filepath.Join(o.root, "etc/init.d", Name)
-		sh := exec.Command("sh", "-c", `. "$0"; eval exec '"$command"' $command_args`, script)
-		sh.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := sh.Start(); err != nil {
-			return "", err
-		}
-		go func() { _ = sh.Wait() }()
-		return "", nil
-	}
-	m := manager(t, o)
-	if m.Kind() != OpenRC {
-		t.Fatalf("kind %s", m.Kind())
-	}
-	s := mustStart(t, m)
-	if !slices.Equal(s.Args, o.Args) {
-		t.Errorf("arguments %q", s.Args)
-	}
-	mustRun(t, m, true)
-	if err := m.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if s.Loop.Alive() {
-		t.Error("alive after stop")
-	}
-	want := []string{
-		"rc-update add boot-kubelet default", "rc-service boot-kubelet restart",
-		"rc-service --ifstarted boot-kubelet stop", "rc-update del boot-kubelet default",
-	}
-	if !slices.Equal(calls, want) {
-		t.Errorf("called %q", calls)
-	}
-	if err := m.Stop(t.Context()); err != nil || len(calls) != len(want) {
-		t.Errorf("stop again: %v, %q", err, calls)
-	}
-}
-
-func touch(t *testing.T, path string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -1,0 +1,69 @@
+package service
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// OpenRC, as far as it goes without one: its script is what a shell makes of
+// it, and rc-service starts what is in it.
+func TestOpenRC(t *testing.T) {
+	o := newOptions(t, "ready", "it's $HOME", "two words")
+	touch(t, filepath.Join(o.root, "run/openrc/softlevel"))
+	var calls []string
+	o.run = func(_ context.Context, name string, args ...string) (string, error) {
+		calls = append(calls, name+" "+strings.Join(args, " "))
+		if name+" "+args[len(args)-1] != "rc-service restart" {
+			return "", nil
+		}
+		script := filepath.Join(o.root, "etc/init.d", Name)
+		sh := exec.Command("sh", "-c", `. "$0"; eval exec '"$command"' $command_args`, script)
+		sh.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := sh.Start(); err != nil {
+			return "", err
+		}
+		go func() { _ = sh.Wait() }()
+		return "", nil
+	}
+	m := manager(t, o)
+	if m.Kind() != OpenRC {
+		t.Fatalf("kind %s", m.Kind())
+	}
+	s := mustStart(t, m)
+	if !slices.Equal(s.Args, o.Args) {
+		t.Errorf("arguments %q", s.Args)
+	}
+	mustRun(t, m, true)
+	if err := m.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Loop.Alive() {
+		t.Error("alive after stop")
+	}
+	want := []string{
+		"rc-update add boot-kubelet default", "rc-service boot-kubelet restart",
+		"rc-service --ifstarted boot-kubelet stop", "rc-update del boot-kubelet default",
+	}
+	if !slices.Equal(calls, want) {
+		t.Errorf("called %q", calls)
+	}
+	if err := m.Stop(t.Context()); err != nil || len(calls) != len(want) {
+		t.Errorf("stop again: %v, %q", err, calls)
+	}
+}
+
+func touch(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
