@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,159 +17,24 @@ import (
 	"boot.internal/journal"
 )
 
-// A testHost is a host made of files, with nothing to find fault with.
-type testHost struct {
-	*hostView
-	t *testing.T
-	p preflight
+// A preflightCase is a host and what is to be found on it: beginnings of what is
+// said.
+type preflightCase struct {
+	given    func(*testHost)
+	warnings []string
+	stops    []string
 }
 
-func newTestHost(t *testing.T) *testHost {
-	t.Helper()
-	w := newWorld(t, "")
-	w.cfg.Init.LocalAPIEndpoint = config.APIEndpoint{AdvertiseAddress: "192.0.2.10", BindPort: 6443}
-	w.cfg.Cluster.CertificatesDir = "/etc/kubernetes/pki"
-	w.cfg.Cluster.Etcd.Local.DataDir = "/var/lib/etcd"
-	w.cfg.Kubelet.StaticPodPath = "/etc/kubernetes/manifests"
-	h := &testHost{t: t, hostView: &hostView{
-		root: t.TempDir(), cpus: 2,
-		now:      func() time.Time { return time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC) },
-		lookPath: func(string) error { return nil },
-		resolve:  func(context.Context, string) error { return nil },
-		free:     func(string) (uint64, error) { return 100e9, nil },
-		writable: func(string) bool { return true },
-	}}
-	h.modprobe = func(_ context.Context, args ...string) error {
-		h.file("sys/module/"+args[0]+"/initstate", "live")
-		if args[0] == "br_netfilter" {
-			h.bridgeSettings("0")
-		}
-		return nil
-	}
-	h.p = preflight{PreflightOptions{
-		Config: w.cfg, Dirs: DefaultDirs(), Journal: journal.At(filepath.Join(t.TempDir(), "journal.json")),
-		Service: &fakeService{}, Engine: engineCheck{}, Built: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), host: h.hostView,
-	}}
-	for name, text := range map[string]string{
-		"proc/meminfo":                           "MemTotal:        4096000 kB\nMemFree: 1 kB\n",
-		"proc/swaps":                             "Filename\tType\tSize\tUsed\tPriority\n",
-		"proc/filesystems":                       "nodev\tproc\nnodev\toverlay\n\text4\n",
-		"proc/self/status":                       "Name:\tboot\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n",
-		"proc/self/net/tcp":                      tcpTable(),
-		"proc/sys/kernel/osrelease":              "6.1.0-13-amd64\n",
-		"proc/sys/net/ipv4/ip_forward":           "1\n",
-		"proc/sys/net/netfilter/x":               "",
-		"proc/sys/fs/inotify/max_user_watches":   "1000000\n",
-		"proc/sys/fs/inotify/max_user_instances": "8192\n",
-		"sys/fs/cgroup/cgroup.controllers":       "cpuset cpu io memory pids\n",
-		"lib/modules/6.1.0-13-amd64/modules.builtin": "kernel/net/bridge/bridge.ko\nkernel/drivers/net/veth.ko\n" +
-			"kernel/net/netfilter/nf_tables.ko\n",
-		"proc/100/comm": "sshd\n",
-	} {
-		h.file(name, text)
-	}
-	for _, ns := range []string{"ipc", "mnt", "net", "pid", "uts"} {
-		h.file("proc/self/ns/"+ns, "")
-	}
-	h.bridgeSettings("1")
-	return h
+func (tc preflightCase) run(t *testing.T) {
+	h := newTestHost(t)
+	tc.given(h)
+	_, warnings, stops := h.plan()
+	wantBeginnings(t, "warned", warnings, tc.warnings)
+	wantBeginnings(t, "stopped by", stops, tc.stops)
 }
 
-type engineCheck struct{ err error }
-
-func (e engineCheck) Check(context.Context) error { return e.err }
-
-func (h *testHost) file(name, text string) {
-	h.t.Helper()
-	path := h.path(name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		h.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-func (h *testHost) remove(name string) {
-	h.t.Helper()
-	if err := os.RemoveAll(h.path(name)); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-func (h *testHost) bridgeSettings(value string) {
-	h.t.Helper()
-	h.file("proc/sys/net/bridge/bridge-nf-call-iptables", value)
-	h.file("proc/sys/net/bridge/bridge-nf-call-ip6tables", value)
-}
-
-func (h *testHost) ignore(ids ...string) {
-	h.p.Config.Init.NodeRegistration.IgnorePreflightErrors = ids
-}
-
-// begun makes this a host on which boot has been at work.
-func (h *testHost) begun() {
-	h.t.Helper()
-	if err := h.p.Journal.Note(h.t.Context(), journal.Entry{Kind: journal.Node, Name: "node-1"}); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-// plan returns the changes, what was warned of and what stops.
-func (h *testHost) plan() (changes, warnings, stops []string) {
-	h.t.Helper()
-	ctx := withSay(h.t.Context(), func(s State, text string) {
-		if s == Warned {
-			warnings = append(warnings, text)
-		}
-	})
-	plan, err := h.p.Plan(ctx)
-	for _, c := range plan {
-		changes = append(changes, c.Desc)
-	}
-	if err != nil {
-		failed, ok := errors.AsType[*PreflightError](err)
-		if !ok {
-			h.t.Fatal(err)
-		}
-		for _, f := range failed.Findings {
-			stops = append(stops, f.String())
-		}
-	}
-	return changes, warnings, stops
-}
-
-// tcpTable spells sockets that listen as the kernel does: "addr:port inode".
-func tcpTable(sockets ...string) string {
-	text := "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-	for i, s := range sockets {
-		addr, inode, _ := strings.Cut(s, " ")
-		text += fmt.Sprintf("%4d: %s 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 %s 1 0 100 0 0 10 0\n", i, addr, inode)
-	}
-	return text
-}
-
-// process makes a process that holds sockets.
-func (h *testHost) process(pid int, command string, inodes ...string) {
-	h.t.Helper()
-	h.file(fmt.Sprintf("proc/%d/comm", pid), command+"\n")
-	for i, inode := range inodes {
-		dir := h.path(fmt.Sprintf("proc/%d/fd", pid))
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			h.t.Fatal(err)
-		}
-		if err := os.Symlink("socket:["+inode+"]", filepath.Join(dir, fmt.Sprint(i))); err != nil {
-			h.t.Fatal(err)
-		}
-	}
-}
-
-func TestPreflightFinds(t *testing.T) {
-	for name, tc := range map[string]struct {
-		given    func(*testHost)
-		warnings []string
-		stops    []string // beginnings
-	}{
+func TestPreflightOfTheMachine(t *testing.T) {
+	for name, tc := range map[string]preflightCase{
 		"nothing": {given: func(*testHost) {}},
 		"no root": {
 			given: func(h *testHost) { h.euid = 1000 },
@@ -236,6 +100,13 @@ func TestPreflightFinds(t *testing.T) {
 			given: func(h *testHost) { h.p.Engine = engineCheck{hint(errors.New("none"), "get one")} },
 			stops: []string{"[CRI] there is no container engine to use: none: get one"},
 		},
+	} {
+		t.Run(name, tc.run)
+	}
+}
+
+func TestPreflightOfTheKernel(t *testing.T) {
+	for name, tc := range map[string]preflightCase{
 		"old kernel": {
 			given: func(h *testHost) { h.file("proc/sys/kernel/osrelease", "3.10.0-1160.el7\n") },
 			stops: []string{"[SystemVerification] kernel 3.10.0-1160.el7 is older than 4.19: "},
@@ -299,13 +170,7 @@ func TestPreflightFinds(t *testing.T) {
 			stops:    []string{"[FileContent--proc-sys-net-ipv4-ip_forward] net.ipv4.ip_forward should be 1: it is 0 and cannot be written: run 'sysctl -w net.ipv4.ip_forward=1'"},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			h := newTestHost(t)
-			tc.given(h)
-			_, warnings, stops := h.plan()
-			wantBeginnings(t, "warned", warnings, tc.warnings)
-			wantBeginnings(t, "stopped by", stops, tc.stops)
-		})
+		t.Run(name, tc.run)
 	}
 }
 
@@ -326,80 +191,6 @@ func v1Mounts(controllers ...string) string {
 		text += "cgroup /sys/fs/cgroup/" + c + " cgroup rw,relatime," + c + " 0 0\n"
 	}
 	return text
-}
-
-func TestPreflightPorts(t *testing.T) {
-	// 127.0.0.1, 0.0.0.0, 192.0.2.10 and 192.0.2.11 as the kernel prints them.
-	const local, all, node, other = "0100007F", "00000000", "0A0200C0", "0B0200C0"
-	for name, tc := range map[string]struct {
-		sockets []string // addr:port command
-		tcp6    string
-		ours    bool
-		running bool
-		stops   []string
-	}{
-		"free":         {},
-		"other ports":  {sockets: []string{all + ":0016 sshd"}},
-		"API server's": {sockets: []string{all + ":192B nginx"}, stops: []string{"[Port-6443] port 6443 is in use by nginx (pid 200): it is that of kube-apiserver: stop it"}},
-		"all at once": {
-			sockets: []string{local + ":192B a", local + ":2813 b", all + ":2811 c", node + ":280A d", local + ":094B e", node + ":094C f"},
-			stops: []string{
-				"[Port-6443] port 6443 is in use by a ", "[Port-10259] port 10259 is in use by b ", "[Port-10257] port 10257 is in use by c ",
-				"[Port-10250] port 10250 is in use by d ", "[Port-2379] port 2379 is in use by e ", "[Port-2380] port 2380 is in use by f ",
-			},
-		},
-		"at other addresses": {sockets: []string{node + ":2813 a", other + ":094B b", local + ":094C c"}},
-		"on IPv6":            {tcp6: "00000000000000000000000000000000:192B a", stops: []string{"[Port-6443] port 6443 is in use by a "}},
-		"ours": {
-			sockets: []string{all + ":192B kube-apiserver", local + ":2811 kube-controller", local + ":094B etcd", all + ":280A boot"},
-			ours:    true, running: true,
-		},
-		"names of ours, without us": {
-			sockets: []string{local + ":094B etcd"},
-			stops:   []string{"[Port-2379] port 2379 is in use by etcd (pid 200): "},
-		},
-		"ours, and one that is not": {
-			sockets: []string{all + ":192B nginx", local + ":094B etcd"}, ours: true,
-			stops: []string{"[Port-6443] port 6443 is in use by nginx "},
-		},
-		"loop that does not run": {
-			sockets: []string{all + ":280A kubelet"}, ours: true,
-			stops: []string{"[Kubelet] another kubelet runs", "[Port-10250] port 10250 is in use by kubelet "},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newTestHost(t)
-			if tc.running {
-				h.p.Service = &fakeService{running: true}
-			}
-			if tc.ours {
-				h.begun()
-			}
-			table := func(sockets []string, first int) string {
-				var lines []string
-				for i, s := range sockets {
-					addr, command, _ := strings.Cut(s, " ")
-					inode := fmt.Sprint(first + i)
-					lines = append(lines, addr+" "+inode)
-					h.process(first+i, command, inode)
-				}
-				return tcpTable(lines...)
-			}
-			h.file("proc/self/net/tcp", table(tc.sockets, 200))
-			if tc.tcp6 != "" {
-				h.file("proc/self/net/tcp6", table([]string{tc.tcp6}, 300))
-			}
-			_, _, stops := h.plan()
-			wantBeginnings(t, "stopped by", stops, tc.stops)
-		})
-	}
-}
-
-func TestPreflightUnseenOwner(t *testing.T) {
-	h := newTestHost(t)
-	h.file("proc/self/net/tcp", tcpTable("00000000:192B 77"))
-	_, _, stops := h.plan()
-	wantBeginnings(t, "stopped by", stops, []string{"[Port-6443] port 6443 is in use by a process that this one cannot see: "})
 }
 
 func TestPreflightLeftovers(t *testing.T) {
@@ -569,24 +360,6 @@ func TestPreflightOfThisHost(t *testing.T) {
 	for _, f := range h.p.look(t.Context(), false) {
 		if strings.Contains(f.Text, "could not be checked") {
 			t.Error(f)
-		}
-	}
-}
-
-func TestParseSocketAddr(t *testing.T) {
-	for s, want := range map[string]string{
-		"0100007F:1F90":                         "127.0.0.1:8080",
-		"00000000000000000000000001000000:0016": "[::1]:22",
-		"0000000000000000FFFF00000100007F:0016": "127.0.0.1:22",
-	} {
-		got, err := parseSocketAddr(s)
-		if err != nil || got.String() != want {
-			t.Errorf("%s: %s, %v; want %s", s, got, err, want)
-		}
-	}
-	for _, bad := range []string{"", "0100007F", "0100:0016", "xx:0016", "0100007F:10000"} {
-		if got, err := parseSocketAddr(bad); err == nil {
-			t.Errorf("%q: %s", bad, got)
 		}
 	}
 }
