@@ -157,16 +157,20 @@ func TestPortForward(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	header := http.Header{v1.StreamType: {v1.StreamTypeError}, v1.PortHeader: {"80"}, v1.PortForwardRequestIDHeader: {"0"}}
-	if _, err := conn.CreateStream(header); err != nil {
-		t.Fatal(err)
+	stream := func(kind string) io.ReadWriter {
+		t.Helper()
+		header := http.Header{}
+		header.Set(v1.StreamType, kind)
+		header.Set(v1.PortHeader, "80")
+		header.Set(v1.PortForwardRequestIDHeader, "0")
+		s, err := conn.CreateStream(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
 	}
-	header = header.Clone() // the first may still be on its way
-	header.Set(v1.StreamType, v1.StreamTypeData)
-	data, err := conn.CreateStream(header)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream(v1.StreamTypeError)
+	data := stream(v1.StreamTypeData)
 	if _, err := io.WriteString(data, "hello"); err != nil {
 		t.Fatal(err)
 	}
