@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/utils/ptr"
 
 	"boot.internal/config"
 	"boot.internal/journal"
@@ -59,7 +58,7 @@ func TestPreflightOfTheMachine(t *testing.T) {
 		"swap not allowed": {
 			given: func(h *testHost) {
 				h.file("proc/swaps", "Filename Type\n/dev/sda2 partition 1 0 -2\n")
-				h.p.Config.Kubelet.FailSwapOn = ptr.To(true)
+				h.p.Config.Kubelet.FailSwapOn = new(true)
 			},
 			stops: []string{"[Swap] swap is on (/dev/sda2) and failSwapOn does not allow it: "},
 		},
@@ -186,11 +185,11 @@ func wantBeginnings(t *testing.T, what string, got, want []string) {
 }
 
 func v1Mounts(controllers ...string) string {
-	text := "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
+	lines := []string{"cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0"}
 	for _, c := range controllers {
-		text += "cgroup /sys/fs/cgroup/" + c + " cgroup rw,relatime," + c + " 0 0\n"
+		lines = append(lines, "cgroup /sys/fs/cgroup/"+c+" cgroup rw,relatime,"+c+" 0 0")
 	}
-	return text
+	return strings.Join(lines, "\n")
 }
 
 func TestPreflightLeftovers(t *testing.T) {

@@ -138,12 +138,12 @@ func (h *testHost) plan() (changes, warnings, stops []string) {
 
 // tcpTable spells sockets that listen as the kernel does: "addr:port inode".
 func tcpTable(sockets ...string) string {
-	text := "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	lines := []string{"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"}
 	for i, s := range sockets {
 		addr, inode, _ := strings.Cut(s, " ")
-		text += fmt.Sprintf("%4d: %s 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 %s 1 0 100 0 0 10 0\n", i, addr, inode)
+		lines = append(lines, fmt.Sprintf("%4d: %s 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 %s 1 0 100 0 0 10 0", i, addr, inode))
 	}
-	return text
+	return strings.Join(lines, "\n")
 }
 
 // process makes a process that holds sockets.

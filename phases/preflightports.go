@@ -98,11 +98,12 @@ type listener struct {
 	inode string
 }
 
-func (want port) collides(l listener) bool {
-	if int(l.addr.Port()) != want.number {
+// collides reports whether the listener is in the way.
+func (p port) collides(l listener) bool {
+	if int(l.addr.Port()) != p.number {
 		return false
 	}
-	return len(want.on) == 0 || l.addr.Addr().IsUnspecified() || slices.Contains(want.on, l.addr.Addr())
+	return len(p.on) == 0 || l.addr.Addr().IsUnspecified() || slices.Contains(p.on, l.addr.Addr())
 }
 
 // listeners reads the kernel's tables of TCP sockets.

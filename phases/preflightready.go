@@ -231,7 +231,7 @@ func (p preflight) present() ([]journal.Entry, error) {
 func (p preflight) userFiles() ([]journal.Entry, error) {
 	var entries []journal.Entry
 	for _, dir := range []string{p.Dirs.Kubernetes, p.Config.Cluster.CertificatesDir} {
-		err := filepath.WalkDir(p.host.path(dir), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(p.host.path(dir), func(path string, _ fs.DirEntry, err error) error {
 			if os.IsNotExist(err) {
 				return nil
 			}
