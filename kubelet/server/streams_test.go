@@ -203,14 +203,14 @@ func TestStreamsRefused(t *testing.T) {
 	}
 	t.Run("to run takes the right to create, whatever the method", func(t *testing.T) {
 		f.api.rights = map[string]bool{"get proxy": true}
-		f.Server.auth = newAuthorizer(f.o)
+		f.auth = newAuthorizer(f.o)
 		if got := f.get("/exec/ns/p/c?command=x&output=1", f.client, ""); got.Code != http.StatusForbidden {
 			t.Errorf("%d %s", got.Code, got.Body)
 		}
 	})
 	t.Run("not where debugging is off", func(t *testing.T) {
 		f.api.rights = map[string]bool{"create proxy": true, "get proxy": true}
-		f.Server.auth = newAuthorizer(f.o)
+		f.auth = newAuthorizer(f.o)
 		f.o.Config.EnableDebuggingHandlers = new(false)
 		for _, path := range []string{"/exec/ns/p/c?command=x&output=1", "/containerLogs/ns/p/c", "/runningpods/"} {
 			if got := f.get(path, f.client, ""); got.Code != http.StatusNotFound {
