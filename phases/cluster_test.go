@@ -130,20 +130,6 @@ func stopped(t *testing.T) *world {
 	return w
 }
 
-func TestKilledWhileStoring(t *testing.T) {
-	total := len(running(t, withToken).runAll())
-	for n := range total {
-		w := running(t, withToken)
-		w.killAfter(n, w.clusterSteps()...)
-		if changes := w.runAll(); len(changes) != total-n {
-			t.Errorf("after %d changes made %q", n, changes)
-		}
-		if changes := w.runAll(); len(changes) > 0 {
-			t.Errorf("after %d changes and again made %q", n, changes)
-		}
-	}
-}
-
 func (w *world) runAll() []string { return w.run(w.clusterSteps()...) }
 
 // Drift is what somebody else did to an object since.
@@ -324,7 +310,6 @@ func TestStoredConfigurationIsComplete(t *testing.T) {
 }
 
 func TestCoversAndExceeds(t *testing.T) {
-
 	type list = []any
 	for _, tt := range []struct {
 		name       string

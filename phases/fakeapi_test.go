@@ -185,6 +185,9 @@ func selected(u *unstructured.Unstructured, selector string) bool {
 }
 
 func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request, t target) {
+	if r.URL.Query().Get("resourceVersion") == "" {
+		f.t.Error("a watch that does not say from when on may miss what happened before")
+	}
 	events, err := f.tracker.Watch(t.gvr, t.namespace)
 	if err != nil {
 		f.answer(w, nil, err)

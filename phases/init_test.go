@@ -112,7 +112,7 @@ func TestInitConverges(t *testing.T) {
 func TestInitKilledAnywhere(t *testing.T) {
 	made := newWorld(t, withToken)
 	total := len(made.run(made.initSteps(&fakeService{})...))
-	for n := 0; n < total; n += 4 {
+	for n := 0; n < total; n += 3 {
 		w, service := newWorld(t, withToken), &fakeService{}
 		w.killAfter(n, w.initSteps(service)...)
 		before := w.authorities()

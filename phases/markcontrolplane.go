@@ -98,7 +98,6 @@ func (p markControlPlane) mark(ctx context.Context) error {
 }
 
 func (p markControlPlane) patch(node *corev1.Node) ([]byte, error) {
-
 	return json.Marshal(object{
 		"metadata": object{
 			"resourceVersion": node.ResourceVersion,

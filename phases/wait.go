@@ -58,17 +58,22 @@ type verdict struct {
 	err   error
 }
 
+// A sight is what one look at the containers came to.
+type sight struct {
+	containers []Component
+	err        error
+}
+
 // wait follows the probes and the containers until all are well, time is up or
 // one component has ended too often.
 func (p waitControlPlane) wait(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	verdicts := make(chan verdict)
+	verdicts, sights := make(chan verdict), make(chan sight)
 	for i := range p.probes {
 		go p.follow(limited, i, verdicts)
 	}
-	look := time.NewTicker(lookInterval)
-	defer look.Stop()
+	go p.look(limited, sights)
 
 	w := newWatcher(p.probes)
 	for {
@@ -78,9 +83,8 @@ func (p waitControlPlane) wait(ctx context.Context) error {
 			if w.heard(v); w.healthy() {
 				return nil
 			}
-		case <-look.C:
-			containers, err := p.components.Look(limited)
-			if sick := w.saw(containers, err); sick != "" {
+		case s := <-sights:
+			if sick := w.saw(s); sick != "" {
 				return p.report(ctx, w, sick, fmt.Sprintf("%s ended %d times", sick, maxExits))
 			}
 		case <-limited.Done():
@@ -88,6 +92,28 @@ func (p waitControlPlane) wait(ctx context.Context) error {
 				return fmt.Errorf("%w while waiting for %s", context.Cause(ctx), w.awaited())
 			}
 			return p.report(ctx, w, w.first(), fmt.Sprintf("%s is not healthy after %s", w.first(), p.timeout))
+		}
+	}
+}
+
+// look looks at the containers again and again. An engine that does not answer
+// must not keep anybody from hearing that all are well.
+func (p waitControlPlane) look(ctx context.Context, sights chan<- sight) {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		limited, cancel := context.WithTimeout(ctx, callTimeout)
+		containers, err := p.components.Look(limited)
+		cancel()
+		select {
+		case sights <- sight{containers, err}:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

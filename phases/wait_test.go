@@ -47,6 +47,14 @@ type lookFunc func() ([]Component, error)
 
 func (f lookFunc) Look(context.Context) ([]Component, error) { return f() }
 
+// deaf is an engine that never answers.
+type deaf struct{}
+
+func (deaf) Look(ctx context.Context) ([]Component, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
 var nothing = lookFunc(func() ([]Component, error) { return nil, nil })
 
 // healthyAfter is a component that becomes healthy after a while.
@@ -93,6 +101,22 @@ func TestWaitSaysWhatItWaitsFor(t *testing.T) {
 	})
 }
 
+func TestAnEngineThatDoesNotAnswerKeepsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		_, err := await(t, waitControlPlane{
+			probes: []probe{healthyAfter("etcd", 3*time.Second)}, components: deaf{}, service: &fakeService{running: true}, timeout: time.Minute,
+		})
+		if d := time.Since(begin); err != nil || d > 4*time.Second {
+			t.Errorf("after %s: %v", d, err)
+		}
+		_, err = await(t, waitControlPlane{probes: []probe{never("etcd")}, components: deaf{}, service: &fakeService{running: true}, timeout: time.Minute})
+		if err == nil || !strings.Contains(err.Error(), "the containers cannot be looked at: context deadline exceeded") {
+			t.Error(err)
+		}
+	})
+}
+
 func TestHealthyIsNothingToWaitFor(t *testing.T) {
 	changes, err := waitControlPlane{probes: []probe{healthyAfter("etcd", 0)}}.Plan(t.Context())
 	if err != nil || len(changes) > 0 {
@@ -132,7 +156,7 @@ func TestWhichCrashesCount(t *testing.T) {
 	w := newWatcher([]probe{{pod: "etcd"}, {pod: "kube-scheduler"}})
 	w.heard(verdict{1, nil})
 	look := func(pod string, state ContainerState, restarts int) string {
-		return w.saw([]Component{{Pod: pod, Container: pod, State: state, Restarts: restarts}}, nil)
+		return w.saw(sight{containers: []Component{{Pod: pod, Container: pod, State: state, Restarts: restarts}}})
 	}
 	for i, step := range []struct {
 		pod      string

@@ -45,9 +45,9 @@ func (w *watcher) first() string {
 
 // saw takes in a look at the containers, and returns the component that has
 // ended too often to be waited for: empty if there is none.
-func (w *watcher) saw(containers []Component, err error) string {
-	w.containers, w.lookErr = containers, err
-	for _, c := range containers {
+func (w *watcher) saw(s sight) string {
+	w.containers, w.lookErr = s.containers, s.err
+	for _, c := range s.containers {
 		key := c.Pod + "/" + c.Container
 		before, known := w.exits[key]
 		w.exits[key] = c.exits()
