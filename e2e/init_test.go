@@ -1,0 +1,271 @@
+package e2e
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+
+	"boot.internal/e2e/lab"
+)
+
+// On a fresh machine, one command brings up a control plane that looks like
+// kubeadm's, and the same command again finds nothing to do.
+func TestInit(t *testing.T) {
+	n := cluster(t, "--token", token)
+	waitReady(t, n)
+	client := n.Client(t, adminConf)
+
+	t.Run("the static pods have mirrors", func(t *testing.T) { checkMirrors(t, n, client) })
+	t.Run("the node is a control plane", func(t *testing.T) { checkNode(t, client, n.Name) })
+	t.Run("the files are kubeadm's", func(t *testing.T) { checkFiles(t, n) })
+	t.Run("the configuration is in the cluster", func(t *testing.T) { checkConfigMaps(t, client) })
+	t.Run("cluster-info is signed with the token", func(t *testing.T) { checkClusterInfo(t, client) })
+	t.Run("CoreDNS is installed", func(t *testing.T) { checkCoreDNS(t, client) })
+	t.Run("logs of a static pod", func(t *testing.T) {
+		log := n.Kubectl(t, "logs", "-n", "kube-system", "kube-scheduler-"+n.Name)
+		if !strings.Contains(log, "Serving securely") {
+			t.Errorf("log of kube-scheduler: %s", log)
+		}
+	})
+	t.Run("the same again changes nothing", func(t *testing.T) { checkAgain(t, n, client) })
+}
+
+const token = "e2etok.0123456789abcdef"
+
+func checkMirrors(t *testing.T, n *lab.Node, client kubernetes.Interface) {
+	pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for _, p := range pods.Items {
+		source := p.Annotations[corev1.MirrorPodAnnotationKey] == p.Annotations["kubernetes.io/config.hash"]
+		got = append(got, fmt.Sprint(p.Namespace, "/", p.Name, " ", p.Status.Phase, " mirror:", source, " ip:", p.Status.PodIP, " class:", p.Spec.PriorityClassName))
+	}
+	for _, name := range components() {
+		want = append(want, fmt.Sprint("kube-system/", name, "-", n.Name, " Running mirror:true ip:", n.IP, " class:system-node-critical"))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pods on the node (-want +got):\n%s", diff)
+	}
+	running := slices.Sorted(maps.Keys(containers(t, n)))
+	want = nil
+	for _, name := range components() {
+		want = append(want, "kube-system/"+name+"-"+n.Name+"/"+name)
+	}
+	if diff := cmp.Diff(want, running); diff != "" {
+		t.Errorf("containers in the engine (-want +got):\n%s", diff)
+	}
+}
+
+func checkNode(t *testing.T, client kubernetes.Interface, name string) {
+	lab.Until(t, patience, "see the node Ready", func(ctx context.Context) error {
+		node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, c := range node.Status.Conditions {
+			if (c.Type == corev1.NodeReady) != (c.Status == corev1.ConditionTrue) {
+				return fmt.Errorf("node is %s=%s: %s", c.Type, c.Status, c.Message)
+			}
+		}
+		// The controller manager takes the taint of a node that is not ready.
+		want := []corev1.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}}
+		if diff := cmp.Diff(want, node.Spec.Taints); diff != "" {
+			return fmt.Errorf("taints (-want +got):\n%s", diff)
+		}
+		return nil
+	})
+	node, err := client.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, label := range []string{"node-role.kubernetes.io/control-plane", "node.kubernetes.io/exclude-from-external-load-balancers"} {
+		if v, ok := node.Labels[label]; !ok || v != "" {
+			t.Errorf("label %s is %q, %t", label, v, ok)
+		}
+	}
+}
+
+// checkFiles compares everything below /etc/kubernetes: nothing temporary may
+// be left, and nothing secret may be readable.
+func checkFiles(t *testing.T, n *lab.Node) {
+	t.Helper()
+	var want []string
+	add := func(mode string, paths ...string) {
+		for _, p := range paths {
+			want = append(want, p+" "+mode)
+		}
+	}
+	for _, name := range []string{"ca", "apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-ca", "front-proxy-client", "etcd/ca", "etcd/server", "etcd/peer", "etcd/healthcheck-client"} {
+		add("644", "pki/"+name+".crt")
+		add("600", "pki/"+name+".key")
+	}
+	add("600", "pki/sa.key", "admin.conf", "super-admin.conf", "kubelet.conf", "controller-manager.conf", "scheduler.conf")
+	add("644", "pki/sa.pub")
+	for _, name := range components() {
+		add("600", "manifests/"+name+".yaml")
+	}
+	slices.Sort(want)
+	got := strings.Split(strings.TrimSpace(n.Run(t, "find", "/etc/kubernetes", "-type", "f", "-printf", `%P %m\n`)), "\n")
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("files below /etc/kubernetes (-want +got):\n%s", diff)
+	}
+}
+
+// checkConfigMaps reads what kubeadm reads at join and upgrade, by kubeadm's
+// names of things.
+func checkConfigMaps(t *testing.T, client kubernetes.Interface) {
+	var cluster struct {
+		metav1.TypeMeta   `json:",inline"`
+		KubernetesVersion string `json:"kubernetesVersion"`
+		CertificatesDir   string `json:"certificatesDir"`
+		Networking        struct {
+			PodSubnet, ServiceSubnet, DNSDomain string
+		} `json:"networking"`
+		Etcd struct {
+			Local *struct{ DataDir string }
+		} `json:"etcd"`
+	}
+	decode(t, client, "kubeadm-config", "ClusterConfiguration", &cluster)
+	if cluster.APIVersion != "kubeadm.k8s.io/v1beta4" || cluster.Kind != "ClusterConfiguration" ||
+		!strings.HasPrefix(cluster.KubernetesVersion, "v1.") || cluster.CertificatesDir != "/etc/kubernetes/pki" ||
+		cluster.Networking.PodSubnet != "10.244.0.0/16" || cluster.Networking.ServiceSubnet != "10.96.0.0/12" || cluster.Networking.DNSDomain != "cluster.local" ||
+		cluster.Etcd.Local == nil || cluster.Etcd.Local.DataDir != "/var/lib/etcd" {
+		t.Errorf("kubeadm-config: %+v", cluster)
+	}
+	var kubelet struct {
+		metav1.TypeMeta `json:",inline"`
+		ClusterDNS      []string `json:"clusterDNS"`
+		StaticPodPath   string   `json:"staticPodPath"`
+	}
+	decode(t, client, "kubelet-config", "kubelet", &kubelet)
+	if kubelet.APIVersion != "kubelet.config.k8s.io/v1beta1" || kubelet.Kind != "KubeletConfiguration" ||
+		!slices.Equal(kubelet.ClusterDNS, []string{"10.96.0.10"}) || kubelet.StaticPodPath != "/etc/kubernetes/manifests" {
+		t.Errorf("kubelet-config: %+v", kubelet)
+	}
+}
+
+func decode(t *testing.T, client kubernetes.Interface, name, key string, into any) {
+	t.Helper()
+	m, err := client.CoreV1().ConfigMaps("kube-system").Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal([]byte(m.Data[key]), into); err != nil || m.Data[key] == "" {
+		t.Fatalf("%s of %s: %v: %q", key, name, err, m.Data[key])
+	}
+}
+
+// checkClusterInfo checks the signature as a node that joins does: it trusts the
+// kubeconfig for having been signed by who knows the token.
+func checkClusterInfo(t *testing.T, client kubernetes.Interface) {
+	id, secret, _ := strings.Cut(token, ".")
+	lab.Until(t, patience, "see cluster-info signed", func(ctx context.Context) error {
+		m, err := client.CoreV1().ConfigMaps("kube-public").Get(ctx, "cluster-info", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		header, signature, ok := strings.Cut(m.Data["jws-kubeconfig-"+id], "..")
+		if !ok {
+			return fmt.Errorf("no signature in %v", slices.Collect(maps.Keys(m.Data)))
+		}
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write([]byte(header + "." + base64.RawURLEncoding.EncodeToString([]byte(m.Data["kubeconfig"]))))
+		if want := base64.RawURLEncoding.EncodeToString(mac.Sum(nil)); signature != want {
+			return fmt.Errorf("signed with %s, want %s", signature, want)
+		}
+		return nil
+	})
+}
+
+func checkCoreDNS(t *testing.T, client kubernetes.Interface) {
+	d, err := client.AppsV1().Deployments("kube-system").Get(t.Context(), "coredns", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := d.Spec.Replicas; r == nil || *r < 1 {
+		t.Errorf("CoreDNS has %v replicas", r)
+	}
+	s, err := client.CoreV1().Services("kube-system").Get(t.Context(), "kube-dns", metav1.GetOptions{})
+	if err != nil || s.Spec.ClusterIP != "10.96.0.10" {
+		t.Errorf("kube-dns has address %q, %v", s.Spec.ClusterIP, err)
+	}
+}
+
+// checkAgain runs init once more.
+func checkAgain(t *testing.T, n *lab.Node, client kubernetes.Interface) {
+	running, files, objects := containers(t, n), settled(n.State(t)), versions(t, client)
+	out, err := n.Try(t.Context(), lab.BootBinary(t), "init", "--token", token)
+	if err != nil || out.Code != 0 {
+		t.Fatalf("%v, exit code %d: %s", err, out.Code, out.Stderr)
+	}
+	if out.Stderr != "" {
+		t.Errorf("it found something to do: %s", out.Stderr)
+	}
+	if diff := cmp.Diff(running, containers(t, n)); diff != "" {
+		t.Errorf("containers (-before +after):\n%s", diff)
+	}
+	if diff := cmp.Diff(files, settled(n.State(t))); diff != "" {
+		t.Errorf("the machine (-before +after):\n%s", diff)
+	}
+	if diff := cmp.Diff(objects, versions(t, client)); diff != "" {
+		t.Errorf("objects in the cluster (-before +after):\n%s", diff)
+	}
+}
+
+// settled leaves out of a node's state what changes all the time while a
+// cluster is at work.
+func settled(state []string) []string {
+	return slices.DeleteFunc(state, func(line string) bool {
+		for _, busy := range []string{"file /var/lib/etcd/", "file /var/lib/boot/containerd/", "file /var/log/", "file /run/boot/containerd/", "nft ", "process "} {
+			if strings.HasPrefix(line, busy) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// versions returns which versions of the objects that init creates are in the
+// cluster.
+func versions(t *testing.T, client kubernetes.Interface) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	note := func(kind string, m metav1.ObjectMeta) { all[kind+" "+m.Namespace+"/"+m.Name] = m.ResourceVersion }
+	configs, err := client.CoreV1().ConfigMaps("").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range configs.Items {
+		note("ConfigMap", m.ObjectMeta)
+	}
+	secrets, err := client.CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range secrets.Items {
+		note("Secret", s.ObjectMeta)
+	}
+	bindings, err := client.RbacV1().ClusterRoleBindings().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range bindings.Items {
+		note("ClusterRoleBinding", b.ObjectMeta)
+	}
+	return all
+}
