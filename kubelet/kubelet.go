@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
+
+	"boot.internal/kubelet/rotate"
 )
 
 // Options say what the loop is to do and with what.
@@ -83,6 +85,7 @@ func (k *kubelet) runPods(ctx context.Context) error {
 	g.Go(func() error { return k.hearEngine(ctx) })
 	g.Go(func() error { k.relist(ctx, relistInterval); return nil })
 	g.Go(func() error { k.watchEngine(ctx); return nil })
+	g.Go(func() error { rotate.Run(ctx, k.rotation()); return nil })
 	if k.o.Ready != nil {
 		k.o.Ready()
 	}

@@ -10,8 +10,25 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+
+	"boot.internal/kubelet/rotate"
 )
+
+// rotation says how large the logs of containers may get.
+func (k *kubelet) rotation() rotate.Options {
+	c := k.o.Config
+	o := rotate.Options{Runtime: k.runtime, MaxFiles: int(ptr.Deref(c.ContainerLogMaxFiles, 5)), Interval: 10 * time.Second, Log: k.o.Logger}
+	if size, err := resource.ParseQuantity(c.ContainerLogMaxSize); err == nil { // it was validated
+		o.MaxSize = size.Value()
+	}
+	if every := c.ContainerLogMonitorInterval; every != nil {
+		o.Interval = every.Duration
+	}
+	return o
+}
 
 // logsOutlive is how long the logs of a pod stay when nothing of it is left: to
 // be read, and to tell how often its containers were started should the pod come
