@@ -40,9 +40,9 @@ race: engine/bundled/engine.tar.zst
 	CGO_ENABLED=1 go build -race -trimpath -ldflags '$(LDFLAGS)' -o bin/boot-race ./cmd/boot
 
 up: deps build ## Bring up a cluster on this host and show it
-	@install -d $(BUNDLES)
-	@cmp -s "$$($(MAKE) -s images-dir)/bundle.tar.zst" $(BUNDLES)/bundle.tar.zst || \
-		cp "$$($(MAKE) -s images-dir)/bundle.tar.zst" $(BUNDLES)/bundle.tar.zst
+	@install -d $(BUNDLES); dir="$$($(MAKE) -s images-dir)/images"; \
+	for image in $$(ls $$dir | grep '\.tar$$' | grep -v testbox); do \
+		cmp -s $$dir/$$image $(BUNDLES)/$$image || cp $$dir/$$image $(BUNDLES)/; done
 	bin/boot init
 	@kubectl="$$($(MAKE) -s images-dir)/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf"; \
 	$$kubectl wait --for=condition=Ready node --all --timeout=120s; \

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"boot.internal/config"
+	"boot.internal/journal"
 	"boot.internal/phases"
 	"boot.internal/service"
 )
@@ -105,13 +106,26 @@ func newInitSetup(ui *ui, f initFlags, cfg *config.Init) (*initSetup, error) {
 		}
 		loop = manager
 	}
+	if err := makeCertificateKey(cfg); err != nil {
+		return nil, err
+	}
+	inputs, err := hostInputs(ui, cfg)
+	if err != nil {
+		return nil, err
+	}
+	log, node := ui.logger(), cfg.Init.NodeRegistration
 	s.options = phases.InitOptions{
-		Config: cfg, Dirs: phases.DefaultDirs(), Service: loop,
-		Components: components{boot: cfg.Boot, socket: cfg.Init.NodeRegistration.CRISocket, node: cfg.Init.NodeRegistration.Name, log: ui.logger()},
-		Preflight:  phases.PlanFunc(func(context.Context) ([]phases.Change, error) { return nil, nil }),
+		Config: cfg, Dirs: phases.DefaultDirs(), Inputs: inputs, Service: loop,
+		Components: components{boot: cfg.Boot, socket: node.CRISocket, node: node.Name, log: log},
+		Preflight: phases.Preflight(phases.PreflightOptions{
+			Config: cfg, Dirs: phases.DefaultDirs(), Journal: hostJournal(), Service: loop, Engine: engineCheck{cfg, log},
+		}),
 	}
 	return s, nil
 }
+
+// hostJournal is where boot notes what it changes on this host.
+func hostJournal() *journal.Journal { return journal.At(filepath.Join(stateDir, "journal.json")) }
 
 // loopArgs are the arguments with which the loop lives on.
 func loopArgs(cfg *config.Init) []string {
@@ -140,6 +154,10 @@ func (u *ui) initDone(cfg *config.Init) {
 	} else {
 		fmt.Fprintf(&b, "  sudo install -o $(id -u) -g $(id -g) -m 600 -D %s $HOME/.kube/config\n", admin)
 	}
-	b.WriteString("  kubectl get nodes\n\nTo take it down again:\n\n  boot reset\n")
+	b.WriteString("  kubectl get nodes\n")
+	if cfg.UploadCerts {
+		fmt.Fprintf(&b, "\nThe control plane's certificates are stored in the cluster for two hours, under this key:\n\n  %s\n", cfg.Init.CertificateKey.Reveal())
+	}
+	b.WriteString("\nTo take it down again:\n\n  boot reset\n")
 	u.printf("%s", b.String())
 }

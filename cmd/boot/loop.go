@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"boot.internal/engine"
 	"boot.internal/kubelet"
 	"boot.internal/network"
+	"boot.internal/phases"
 	"boot.internal/service"
 )
 
@@ -59,7 +61,22 @@ func runKubelet(ctx context.Context, ui *ui, f kubeletFlags) error {
 	if err != nil {
 		return err
 	}
+	l.readyHost(ctx)
 	return l.run(ctx)
+}
+
+// readyHost loads modules and makes settings that a restart of the host has
+// forgotten, or that nobody made yet. Pods may well run without.
+func (l *loop) readyHost(ctx context.Context) {
+	ipv6 := slices.ContainsFunc(l.host.Default, netip.Addr.Is6)
+	runner := phases.Runner{Report: func(e phases.Event) {
+		if e.State == phases.Changing || e.State == phases.Warned {
+			l.log.LogAttrs(ctx, slog.LevelInfo, "ready the host", slog.String("phase", e.Step), slog.String("change", e.Text))
+		}
+	}}
+	if err := runner.Run(ctx, []phases.Step{{Name: "host", Phase: phases.Ready(hostJournal(), ipv6)}}); err != nil {
+		l.log.LogAttrs(ctx, slog.LevelWarn, "ready the host", slog.Any("err", err))
+	}
 }
 
 func withoutSupervise(args []string) []string {
