@@ -9,6 +9,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -45,9 +46,9 @@ type Options struct {
 	SystemReserved, KubeReserved map[string]string
 	EvictionHard                 map[string]string // nil is the kubelet's default
 
-	StatusEvery time.Duration // nodeStatusUpdateFrequency: how often to look
-	ReportEvery time.Duration // nodeStatusReportFrequency: how often to report though nothing changed
-	LeaseFor    time.Duration // nodeLeaseDurationSeconds
+	StatusEvery time.Duration // nodeStatusUpdateFrequency: how often to look; 0 is 10 s
+	ReportEvery time.Duration // nodeStatusReportFrequency: how often to report though nothing changed; 0 is 5 min
+	LeaseFor    time.Duration // nodeLeaseDurationSeconds; 0 is 40 s
 
 	Machine Machine
 	// OnNode is called from one goroutine with the Node object whenever it is
@@ -99,9 +100,10 @@ type Keeper struct {
 // that are none.
 func New(o Options) (*Keeper, error) {
 	k := &Keeper{o: o, poke: make(chan struct{}, 1), exists: make(chan struct{})}
-	if k.o.Hostname == "" {
-		k.o.Hostname = o.Name
-	}
+	k.o.Hostname = cmp.Or(o.Hostname, o.Name)
+	k.o.StatusEvery = cmp.Or(o.StatusEvery, 10*time.Second)
+	k.o.ReportEvery = cmp.Or(o.ReportEvery, 5*time.Minute)
+	k.o.LeaseFor = cmp.Or(o.LeaseFor, 40*time.Second)
 	if o.OnNode == nil {
 		k.o.OnNode = func(*v1.Node) {}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -224,6 +225,9 @@ func TestCapacity(t *testing.T) {
 				if q := s.Allocatable[name]; q.String() != want {
 					t.Errorf("allocatable %s is %s, want %s", name, q.String(), want)
 				}
+			}
+			if c2, a, err := k.Resources(); err != nil || !equality.Semantic.DeepEqual(c2, s.Capacity) || !equality.Semantic.DeepEqual(a, s.Allocatable) {
+				t.Errorf("resources %v, %v, %v", c2, a, err)
 			}
 			storage, left := s.Capacity[v1.ResourceEphemeralStorage], s.Allocatable[v1.ResourceEphemeralStorage]
 			if storage.Value() <= 0 || c.o.EvictionHard == nil && left.Value() != storage.Value()-storage.Value()/10 {

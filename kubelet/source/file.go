@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -17,7 +18,7 @@ import (
 type FileOptions struct {
 	Path     string        // staticPodPath: a directory or a single file
 	Node     string        // name of this node
-	Interval time.Duration // fileCheckFrequency: how often everything is read even if nothing was heard
+	Interval time.Duration // fileCheckFrequency: how often everything is read even if nothing was heard; 0 is 20 s
 	// State is the file that keeps the last good version of each manifest, so
 	// that one which is bad when boot starts does not end its pod. "" keeps
 	// nothing.
@@ -43,10 +44,14 @@ type FileSource struct {
 
 // File returns a source of the manifests at a path.
 func File(o FileOptions) *FileSource {
+	o.Interval = cmp.Or(o.Interval, defaultInterval)
 	return &FileSource{o: o, files: map[string]*file{}, writing: map[string]time.Time{}}
 }
 
 const (
+	// defaultInterval is the kubelet's for both files and URL.
+	defaultInterval = 20 * time.Second
+
 	// settle is how long a file is left alone after a sign that somebody is
 	// writing it. It only counts where the end is never heard of: a link that
 	// was made, or a writer that does not close. Who closes is read at once.

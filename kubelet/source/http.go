@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,10 +17,10 @@ import (
 
 // HTTPOptions say which URL to ask for pods.
 type HTTPOptions struct {
-	URL      string      // staticPodURL
-	Header   http.Header // staticPodURLHeader
-	Node     string      // name of this node
-	Interval time.Duration
+	URL      string        // staticPodURL
+	Header   http.Header   // staticPodURLHeader
+	Node     string        // name of this node
+	Interval time.Duration // httpCheckFrequency; 0 is 20 s
 	// Client sends the requests; nil is one that gives up after 10 s.
 	Client *http.Client
 }
@@ -39,6 +40,7 @@ const httpTimeout = 10 * time.Second
 
 // HTTP returns a source of the pods at a URL.
 func HTTP(o HTTPOptions) *HTTPSource {
+	o.Interval = cmp.Or(o.Interval, defaultInterval)
 	if o.Client == nil {
 		o.Client = &http.Client{Timeout: httpTimeout}
 	}

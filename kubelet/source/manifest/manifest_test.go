@@ -214,3 +214,28 @@ func TestLines(t *testing.T) {
 		}
 	}
 }
+
+// FuzzPod holds that no document makes the reader panic, and that what it lets
+// through is a static pod in every respect.
+func FuzzPod(f *testing.F) {
+	for _, path := range []string{"testdata/refused.txt", "testdata/defaults.txt"} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for block := range strings.SplitSeq(string(data), "\n====\n") {
+			_, rest, _ := strings.Cut(block, "\n")
+			doc, _, _ := strings.Cut(rest+"\n", "\n----\n")
+			f.Add([]byte(doc))
+		}
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		p, _, err := Pod(doc, origin())
+		if err != nil {
+			return
+		}
+		if p.UID == "" || !pod.IsStatic(p) || pod.IsMirror(p) || p.Spec.NodeName != "node-1" || !strings.HasSuffix(p.Name, "-node-1") {
+			t.Errorf("no static pod: %+v", p.ObjectMeta)
+		}
+	})
+}
