@@ -53,13 +53,16 @@ func (m *metrics) said(before, now v1.PodStatus) {
 
 // startedAfter returns how long it took until all containers ran, if they do.
 func startedAfter(s v1.PodStatus) (took time.Duration, running bool) {
+	if s.StartTime == nil {
+		return 0, false
+	}
 	for _, c := range s.ContainerStatuses {
 		if c.State.Running == nil || c.RestartCount > 0 {
 			return 0, false
 		}
 		took = max(took, c.State.Running.StartedAt.Sub(s.StartTime.Time))
 	}
-	return took, len(s.ContainerStatuses) > 0 && s.StartTime != nil
+	return took, len(s.ContainerStatuses) > 0
 }
 
 // counts are the numbers of pods, counted when somebody asks.

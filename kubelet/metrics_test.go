@@ -1,0 +1,72 @@
+package kubelet
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"boot.internal/kubelet/mirror"
+)
+
+// gathered returns the values of the metrics with a name, by their labels.
+func gathered(t *testing.T, k *kubelet, name string) map[string]float64 {
+	t.Helper()
+	families, err := k.metrics.registry(k).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			labels := ""
+			for _, l := range m.GetLabel() {
+				labels += l.GetName() + "=" + l.GetValue() + " "
+			}
+			got[labels] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return got
+}
+
+func TestMetrics(t *testing.T) { // SP-60
+	k := &kubelet{metrics: newMetrics(), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
+	k.now = []*v1.Pod{static("a", "1"), static("b", "2")}
+	k.going = []*v1.Pod{static("c", "3")}
+	for name, want := range map[string]map[string]float64{
+		"kubelet_desired_pods": {"static= ": 0, "static=true ": 2},
+		"kubelet_active_pods":  {"static= ": 0, "static=true ": 2},
+		"kubelet_mirror_pods":  {"": 0},
+		"kubelet_working_pods": {
+			"config=desired lifecycle=sync static= ": 0, "config=desired lifecycle=sync static=true ": 2,
+			"config=orphan lifecycle=terminating static= ": 0, "config=orphan lifecycle=terminating static=true ": 1,
+		},
+	} {
+		if diff := cmp.Diff(want, gathered(t, k, name)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestStartIsMeasuredOnce(t *testing.T) {
+	k := &kubelet{metrics: newMetrics(), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
+	seen := metav1.NewTime(time.Unix(100, 0))
+	waiting := v1.PodStatus{StartTime: &seen, ContainerStatuses: []v1.ContainerStatus{{}}}
+	running := *waiting.DeepCopy()
+	running.ContainerStatuses[0].State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(time.Unix(102, 0))}
+	again := *running.DeepCopy()
+	again.ContainerStatuses[0].RestartCount = 1
+	k.metrics.said(waiting, waiting)
+	k.metrics.said(waiting, running)
+	k.metrics.said(running, running)
+	k.metrics.said(waiting, again)
+	if got := gathered(t, k, "kubelet_pod_start_total_duration_seconds")[""]; got != 1 {
+		t.Errorf("%v starts measured, want 1", got)
+	}
+}
