@@ -109,18 +109,18 @@ func TestFileSeesNoChange(t *testing.T) {
 	r.start(time.Hour)
 	s := r.next()
 
-	r.run("SP-16 same bytes, touch, comments and key order do nothing", func(t *testing.T) {
+	r.run("SP-16 same bytes, touch, comments and key order do nothing", func(*testing.T) {
 		r.write(r.path("a.yaml"), manifestOf("a", "1"))
 		now := time.Now()
 		r.check(os.Chtimes(r.path("a.yaml"), now, now))
 		r.write(r.path("a.yaml"), "# a comment\nkind: Pod\n"+strings.Replace(manifestOf("a", "1"), "kind: Pod\n", "", 1))
 		r.nothingBut(s)
 	})
-	r.run("SP-3 dot files are ignored by the watch", func(t *testing.T) {
+	r.run("SP-3 dot files are ignored by the watch", func(*testing.T) {
 		r.write(r.path(".a.yaml.swp"), manifestOf("swap", ""))
 		r.nothingBut(s)
 	})
-	r.run("SP-4 an editor's short-lived file is not worth a word", func(t *testing.T) {
+	r.run("SP-4 an editor's short-lived file is not worth a word", func(*testing.T) {
 		r.write(r.path("4913"), "")
 		r.check(os.Remove(r.path("4913")))
 		r.nothingBut(s)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,14 +16,33 @@ import (
 // A fakeServer answers what it is told, without a network, so that time in the
 // test is that of synctest.
 type fakeServer struct {
+	mu     sync.Mutex // guards all below
 	status int
 	body   string
 	err    error
 	asked  int
 	header http.Header
+	got    []Snapshot // what came of it
+}
+
+// set says what to answer from now on, and returns what was asked and what came
+// of it so far.
+func (f *fakeServer) set(status int, body string, err error) (asked int, got []Snapshot) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status, f.body, f.err = status, body, err
+	return f.asked, f.got
+}
+
+func (f *fakeServer) take(s Snapshot) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.got = append(f.got, s)
 }
 
 func (f *fakeServer) RoundTrip(req *http.Request) (*http.Response, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.asked++
 	f.header = req.Header
 	if f.err != nil {
@@ -46,26 +66,26 @@ func TestHTTP(t *testing.T) {
 			URL: "http://pods.example/", Node: "n1", Interval: 20 * time.Second,
 			Header: http.Header{"X-Token": {"t"}}, Client: &http.Client{Transport: server},
 		})
-		var got []Snapshot
-		go s.Run(t.Context(), func(s Snapshot) { got = append(got, s) })
+		go s.Run(t.Context(), server.take)
 
 		// step lets one interval pass and returns the one snapshot it brought.
 		step := func(what string, status int, body string) *Snapshot {
 			t.Helper()
-			server.status, server.body, server.err = status, body, nil
-			before, asked := len(got), server.asked
+			before, had := server.set(status, body, nil)
 			time.Sleep(20 * time.Second)
 			synctest.Wait()
-			if server.asked != asked+1 {
-				t.Errorf("%s: asked %d times in an interval", what, server.asked-asked)
+			asked, got := server.set(status, body, nil)
+			if asked != before+1 {
+				t.Errorf("%s: asked %d times in an interval", what, asked-before)
 			}
-			if len(got) == before {
+			if len(got) == len(had) {
 				return nil
 			}
 			return &got[len(got)-1]
 		}
 
 		synctest.Wait()
+		_, got := server.set(0, "", io.ErrUnexpectedEOF)
 		if len(got) != 1 || !got[0].Partial || got[0].Problems[0].Reason != Unreadable {
 			t.Fatalf("SP-61 before the first answer: %+v", got)
 		}
