@@ -201,7 +201,7 @@ func TestErrors(t *testing.T) {
 		w.run()
 		w.r.SetNode(node("node-uid"))
 		w.r.SetStatic([]*v1.Pod{static("a", "h1")})
-		time.Sleep(time.Hour) // SP-48: nobody waits for this
+		time.Sleep(10 * time.Minute) // SP-48: nobody waits for this
 		w.failWith(nil)
 		time.Sleep(15 * time.Second)
 		w.want("made once the API answers", "create a")
