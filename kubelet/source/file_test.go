@@ -206,7 +206,7 @@ func TestFileHalfWritten(t *testing.T) {
 		}
 		r.nothingBut(s)
 	})
-	r.run("SP-15 but not for ever", func(t *testing.T) {
+	r.run("SP-15 but not for ever", func(*testing.T) {
 		f, err := os.Create(r.path("b.yaml"))
 		r.check(err)
 		defer func() { r.check(f.Close()) }()
@@ -233,7 +233,7 @@ func TestFileDuplicates(t *testing.T) {
 			t.Errorf("problem %+v", p)
 		}
 	})
-	r.run("SP-19 events and lists do not flip it", func(t *testing.T) {
+	r.run("SP-19 events and lists do not flip it", func(*testing.T) {
 		now := time.Now()
 		r.check(os.Chtimes(r.path("c.yaml"), now, now))
 		r.write(r.path("c.yaml"), manifestOf("twin", "c")+"# touched\n")
@@ -246,7 +246,7 @@ func TestFileDuplicates(t *testing.T) {
 			t.Errorf("pods %v, problems %v", names(after), after.Problems)
 		}
 	})
-	r.run("a UID given twice", func(t *testing.T) {
+	r.run("a UID given twice", func(*testing.T) {
 		given := func(name string) string {
 			return strings.Replace(manifestOf(name, ""), "metadata:\n", "metadata:\n  uid: mine\n", 1)
 		}
