@@ -133,7 +133,7 @@ func static(doc *document, o Origin) (*v1.Pod, []Issue, error) {
 	issues := referenceIssues(p)
 	issues = append(issues, validationIssues(p)...)
 	if len(issues) > 0 {
-		refused := doc.refuse(issues...)
+		refused := doc.refuse(append(issues, warnings...)...) // a misspelt field is why another is missing
 		refused.Pod = pod.KeyOf(p)
 		return nil, nil, refused
 	}
