@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,11 +26,11 @@ func gathered(t *testing.T, k *kubelet, name string) map[string]float64 {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			labels := ""
+			var labels strings.Builder
 			for _, l := range m.GetLabel() {
-				labels += l.GetName() + "=" + l.GetValue() + " "
+				labels.WriteString(l.GetName() + "=" + l.GetValue() + " ")
 			}
-			got[labels] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			got[labels.String()] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 		}
 	}
 	return got

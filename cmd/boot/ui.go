@@ -18,7 +18,8 @@ import (
 
 // The rules of the terminal:
 //
-//   - This file is the only place that prints.
+//   - This file is the only place that prints. That printing fails is nobody's
+//     business: there is no one left to tell.
 //   - Results go to stdout; progress, warnings, errors and logs to stderr.
 //   - An error is one line "error: …", followed by "hint: …" where the user can
 //     act. Several findings are one line each.
@@ -56,23 +57,23 @@ func hinted(err error, hint string) error { return hintedError{err, hint} }
 // error prints err and what can be done about it.
 func (u *ui) error(err error) {
 	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
-		fmt.Fprintf(u.err, "%s %s\n", u.paint(red, "error:"), line)
+		_, _ = fmt.Fprintf(u.err, "%s %s\n", u.paint(red, "error:"), line)
 	}
 	var h hinter
 	if errors.As(err, &h) && h.Hint() != "" {
 		for line := range strings.SplitSeq(strings.TrimRight(h.Hint(), "\n"), "\n") {
-			fmt.Fprintf(u.err, "%s %s\n", u.paint(yellow, "hint:"), line)
+			_, _ = fmt.Fprintf(u.err, "%s %s\n", u.paint(yellow, "hint:"), line)
 		}
 	}
 }
 
 // warn prints a warning.
 func (u *ui) warn(text string) {
-	fmt.Fprintf(u.err, "%s %s\n", u.paint(yellow, "warning:"), text)
+	_, _ = fmt.Fprintf(u.err, "%s %s\n", u.paint(yellow, "warning:"), text)
 }
 
 // printf prints a result.
-func (u *ui) printf(format string, a ...any) { fmt.Fprintf(u.out, format, a...) }
+func (u *ui) printf(format string, a ...any) { _, _ = fmt.Fprintf(u.out, format, a...) }
 
 // object prints v for scripts to read, as json or yaml.
 func (u *ui) object(output string, v any) error {
@@ -127,7 +128,7 @@ func changing(dryRun bool, text string) string {
 }
 
 func (u *ui) line(step, text string) {
-	fmt.Fprintf(u.err, "%s %s\n", u.paint(bold, "["+step+"]"), text)
+	_, _ = fmt.Fprintf(u.err, "%s %s\n", u.paint(bold, "["+step+"]"), text)
 }
 
 // logger returns the log of a command that a person runs.

@@ -10,8 +10,8 @@ import (
 
 // version and gitCommit are stamped by the Makefile.
 var (
-	version   = "v0.0.0-dev" //nolint:gochecknoglobals // set by the linker
-	gitCommit = "unknown"    //nolint:gochecknoglobals // set by the linker
+	version   = "v0.0.0-dev"
+	gitCommit = "unknown"
 )
 
 // A versionInfo is what "boot version -o json" prints.

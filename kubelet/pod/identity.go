@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"io"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -27,8 +26,7 @@ func UID(doc []byte, node, place string) (types.UID, error) {
 	}
 	h := fnv.New128a()
 	for _, part := range []string{string(canonical), "host:" + node, place} {
-		fmt.Fprintf(h, "%d:", len(part)) // so that parts cannot run into each other
-		_, _ = io.WriteString(h, part)   // a hash never fails
+		_, _ = fmt.Fprintf(h, "%d:%s", len(part), part) // so that parts cannot run into each other
 	}
 	return types.UID(hex.EncodeToString(h.Sum(nil))), nil
 }

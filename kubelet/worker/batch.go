@@ -93,7 +93,7 @@ func (w *Worker) abandon() {
 }
 
 // finish learns from the end of a batch.
-func (w *Worker) finish(err error) {
+func (w *Worker) finish(ctx context.Context, err error) {
 	overtaken := w.batch.overtakenBy(w.take())
 	w.batch.cancel()
 	w.batch = nil
@@ -105,7 +105,7 @@ func (w *Worker) finish(err error) {
 	case overtaken && errors.Is(err, context.Canceled):
 	case errors.As(err, &f):
 		w.remember(f)
-		w.backOff(err)
+		w.backOff(ctx, err)
 	}
 }
 
@@ -138,12 +138,12 @@ func (w *Worker) remember(f *failedAction) {
 
 // backOff keeps a pod whose looks or actions fail from being planned in a tight
 // circle. Failed starts wait for longer by their Failure; this holds all else.
-func (w *Worker) backOff(err error) {
+func (w *Worker) backOff(ctx context.Context, err error) {
 	w.failed++
 	wait := min(100*time.Millisecond<<min(w.failed-1, 10), 10*time.Second)
 	w.hold = time.Now().Add(wait)
 	w.timer.Reset(wait)
-	w.o.Logger.LogAttrs(context.Background(), slog.LevelWarn, "retry", slog.String("pod", w.key.String()),
+	w.o.Logger.LogAttrs(ctx, slog.LevelWarn, "retry", slog.String("pod", w.key.String()),
 		slog.Duration("after", wait), slog.Any("err", err))
 }
 

@@ -123,7 +123,7 @@ func (w *Worker) Run(ctx context.Context) {
 		case <-w.poke:
 		case <-w.timer.C:
 		case err := <-w.done():
-			w.finish(err)
+			w.finish(ctx, err)
 		}
 		if w.once(ctx) {
 			return
@@ -137,7 +137,7 @@ func (w *Worker) once(ctx context.Context) (over bool) {
 	want := w.take()
 	have, err := w.look(ctx, want)
 	if err != nil {
-		w.backOff(err)
+		w.backOff(ctx, err)
 		return false
 	}
 	w.o.Prober.Sync(podOf(want), have, !w.stopping.IsZero())
@@ -166,7 +166,7 @@ func (w *Worker) plan(ctx context.Context, want *pod.Want, have pod.Observed) (o
 		return false
 	}
 	if err := w.clean(ctx, want, have); err != nil {
-		w.backOff(err)
+		w.backOff(ctx, err)
 		return false
 	}
 	if next.Gone {
