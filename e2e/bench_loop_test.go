@@ -1,0 +1,69 @@
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"boot.internal/e2e/lab"
+)
+
+// How long the loop is watched doing nothing, after it has come to rest.
+const (
+	rest   = 15 * time.Second
+	window = 30 * time.Second
+)
+
+// benchLoop measures the process of the loop, and its supervisor, at rest.
+func benchLoop(b *testing.B, n *lab.Node, results *table, with string) {
+	b.Helper()
+	time.Sleep(rest)
+	for _, p := range n.Find(b, filepath.Base(lab.BootBinary(b)), "kubelet") {
+		who, anon, rss := "loop", "≤ 12 MiB (0.4 × 30)", "≤ 50 MiB (0.5 × 100)"
+		if strings.Contains(strings.Join(p.Args, " "), "--supervise") {
+			who, anon, rss = "supervisor", "", ""
+		}
+		before := cpu(b, n, p)
+		time.Sleep(window)
+		used := (cpu(b, n, p) - before).Seconds() / window.Seconds() * 1000
+		m := memory(b, n, p)
+		add := func(what string, u unit, budget string, v float64) {
+			r := results.row(fmt.Sprintf("%s with %s: %s", who, with, what), u, budget)
+			r.boot = append(r.boot, v)
+		}
+		add("anonymous memory", mebibytes, anon, m["Anonymous"])
+		add("resident memory", mebibytes, rss, m["Rss"])
+		add("CPU", millicores, "", used)
+	}
+}
+
+// cpu returns what the threads of a process have used so far. Clock ticks, of
+// which most other figures are made, are too coarse.
+func cpu(b *testing.B, n *lab.Node, p lab.Process) time.Duration {
+	b.Helper()
+	total := 0
+	for line := range strings.Lines(n.Run(b, "sh", "-c", fmt.Sprintf("cat /proc/%d/task/*/schedstat", p.PID))) {
+		ns, err := strconv.Atoi(strings.Fields(line)[0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		total += ns
+	}
+	return time.Duration(total)
+}
+
+// memory returns the sums over all mappings of a process, in MiB.
+func memory(b *testing.B, n *lab.Node, p lab.Process) map[string]float64 {
+	b.Helper()
+	sums := map[string]float64{}
+	for line := range strings.Lines(n.ReadFile(b, fmt.Sprintf("/proc/%d/smaps_rollup", p.PID))) {
+		name, rest, _ := strings.Cut(line, ":")
+		if kib, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB"))); err == nil {
+			sums[name] = float64(kib) / 1024
+		}
+	}
+	return sums
+}

@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"boot.internal/e2e/lab"
+)
+
+// A table collects what was measured, a row for each thing, in the order in
+// which they were first seen.
+type table struct {
+	rows []*row
+}
+
+// A row is one thing, measured several times with boot and without.
+type row struct {
+	what       string
+	budget     string
+	boot, bare []float64
+	unit       unit
+}
+
+// A unit tells how a number is written.
+type unit int
+
+const (
+	_ unit = iota
+	seconds
+	mebibytes
+	millicores
+)
+
+func (u unit) format(v float64) string {
+	switch u {
+	case mebibytes:
+		return fmt.Sprintf("%.1f MiB", v)
+	case millicores:
+		return fmt.Sprintf("%.1f m", v)
+	default:
+		return time.Duration(v * float64(time.Second)).Round(100 * time.Microsecond).String()
+	}
+}
+
+// row returns the row of a thing.
+func (t *table) row(what string, u unit, budget string) *row {
+	for _, r := range t.rows {
+		if r.what == what {
+			return r
+		}
+	}
+	r := &row{what: what, unit: u, budget: budget}
+	t.rows = append(t.rows, r)
+	return r
+}
+
+// took adds how long it took with boot, and without if that is to compare.
+func (r *row) took(boot, bare time.Duration) {
+	r.boot = append(r.boot, boot.Seconds())
+	if bare > 0 {
+		r.bare = append(r.bare, bare.Seconds())
+	}
+}
+
+// print writes the table as Markdown.
+func (t *table) print(w io.Writer) {
+	tw := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	_, _ = fmt.Fprintln(tw, "\n| what\t| boot\t| (median)\t| bare\t| (median)\t| ratio\t| budget\t|")
+	_, _ = fmt.Fprintln(tw, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
+	for _, r := range t.rows {
+		bare, bareMedian, ratio := "", "", ""
+		if len(r.bare) > 0 {
+			bare, bareMedian = r.unit.format(slices.Min(r.bare)), r.unit.format(median(r.bare))
+			ratio = fmt.Sprintf("%.2f", slices.Min(r.boot)/slices.Min(r.bare))
+		}
+		_, _ = fmt.Fprintf(tw, "| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t|\n", r.what,
+			r.unit.format(slices.Min(r.boot)), r.unit.format(median(r.boot)), bare, bareMedian, ratio, r.budget)
+	}
+	_ = tw.Flush()
+}
+
+func median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}
+
+// size adds the size of the binary.
+func (t *table) size(b *testing.B) {
+	fi, err := os.Stat(lab.BootBinary(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := t.row("size of the binary, engine included", mebibytes, "< 95.4 MiB (100 MB)")
+	r.boot = append(r.boot, float64(fi.Size())/(1<<20))
+}
