@@ -7,6 +7,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
 
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/worker"
@@ -16,29 +17,35 @@ import (
 // Its goroutine alone touches its fields; everyone else sends.
 type dispatcher struct {
 	newWorker func(pod.Key) *worker.Worker
-	// desiredChanged is told all desired pods and those still going, whenever
-	// either changes. It must not block.
-	desiredChanged func(desired, going []*v1.Pod)
+	// desiredChanged is told all desired pods, by whether they may run, and those
+	// still going, whenever any changes. It must not block.
+	desiredChanged func(admitted, rejected, going []*v1.Pod)
+	admission      admission
 	logger         *slog.Logger
 
 	desired chan desired // the latest wish of all sources
 	listed  chan []found // what the runtime has under every key
 	pokes   chan pod.Key
 	retries chan struct{}
+	again   chan struct{} // capacity 1: another pod may be admitted now
 
-	workers map[pod.Key]*worker.Worker
-	wants   map[pod.Key]*pod.Want
-	going   map[pod.Key]*v1.Pod // no longer wanted, not gone yet; nil where never known
-	running map[pod.Key]string  // as listed last: where what runs under a key is from
-	synced  map[string]bool     // origins that have said what they want
-	ended   chan pod.Key
-	life    sync.WaitGroup
+	workers  map[pod.Key]*worker.Worker
+	pods     []*v1.Pod // desired, in the order of their sources
+	wants    map[pod.Key]*pod.Want
+	rejected map[pod.Key]rejection   // desired, but not admitted
+	before   map[pod.Key][]types.UID // found at the start, not dealt with yet
+	going    map[pod.Key]*v1.Pod     // no longer wanted, not gone yet; nil where never known
+	running  map[pod.Key]string      // as listed last: where what runs under a key is from
+	synced   map[string]bool         // origins that have said what they want
+	ended    chan pod.Key
+	life     sync.WaitGroup
 }
 
 // Desired is what all sources want now.
 type desired struct {
 	pods   []*v1.Pod
 	synced map[string]bool // origins that have had their say (SP-45)
+	heard  func()          // called before any of it takes effect; may be nil
 }
 
 // Found is a key that the runtime has something of.
@@ -52,22 +59,26 @@ func newDispatcher(logger *slog.Logger) *dispatcher {
 	return &dispatcher{
 		logger:  logger,
 		desired: make(chan desired), listed: make(chan []found),
-		pokes: make(chan pod.Key), retries: make(chan struct{}), ended: make(chan pod.Key),
-		workers: map[pod.Key]*worker.Worker{}, wants: map[pod.Key]*pod.Want{}, going: map[pod.Key]*v1.Pod{},
-		running: map[pod.Key]string{},
+		pokes: make(chan pod.Key), retries: make(chan struct{}), again: make(chan struct{}, 1), ended: make(chan pod.Key),
+		workers: map[pod.Key]*worker.Worker{}, wants: map[pod.Key]*pod.Want{}, rejected: map[pod.Key]rejection{},
+		going: map[pod.Key]*v1.Pod{}, running: map[pod.Key]string{},
 	}
 }
 
 // run works until ctx ends and all workers have returned.
 func (d *dispatcher) run(ctx context.Context) {
 	defer d.life.Wait()
+	d.before = d.admission.before(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case all := <-d.desired:
-			d.synced = all.synced
-			d.want(ctx, all.pods)
+			if all.heard != nil {
+				all.heard()
+			}
+			d.synced, d.pods = all.synced, all.pods
+			d.settle(ctx)
 			d.adopt(ctx)
 		case all := <-d.listed:
 			d.see(all)
@@ -75,6 +86,11 @@ func (d *dispatcher) run(ctx context.Context) {
 		case key := <-d.pokes:
 			if w, ok := d.workers[key]; ok {
 				w.Poke()
+			}
+			d.repeat(key)
+		case <-d.again:
+			if d.synced != nil { // else nobody wants anything yet
+				d.settle(ctx)
 			}
 		case <-d.retries:
 			for _, w := range d.workers {
@@ -86,27 +102,47 @@ func (d *dispatcher) run(ctx context.Context) {
 	}
 }
 
-// want makes the workers' wants match the desired pods.
-func (d *dispatcher) want(ctx context.Context, pods []*v1.Pod) {
-	wanted := make(map[pod.Key]bool, len(pods))
-	for _, p := range pods {
-		key := pod.KeyOf(p)
-		wanted[key] = true
-		if old, ok := d.wants[key]; ok && same(old.Pod, p) {
-			continue
-		}
-		d.wants[key] = &pod.Want{Pod: p}
-		delete(d.going, key)
-		d.tellWorker(ctx, key, d.wants[key])
-	}
-	for key, old := range d.wants {
-		if !wanted[key] {
-			delete(d.wants, key)
-			d.going[key] = old.Pod
-			d.tellWorker(ctx, key, nil)
-		}
-	}
+// settle makes the workers' wants match the desired pods that are admitted.
+func (d *dispatcher) settle(ctx context.Context) {
+	d.release(ctx)
+	d.admit(ctx)
 	d.tell()
+}
+
+// release lets go of what is not desired any more.
+func (d *dispatcher) release(ctx context.Context) {
+	desired := make(map[pod.Key]bool, len(d.pods))
+	for _, p := range d.pods {
+		desired[pod.KeyOf(p)] = true
+	}
+	for key := range d.wants {
+		if !desired[key] {
+			d.letGo(ctx, key)
+		}
+	}
+	for key := range d.rejected {
+		if !desired[key] {
+			d.unreject(key, "")
+		}
+	}
+}
+
+// keep has the pod run by the worker of its key.
+func (d *dispatcher) keep(ctx context.Context, p *v1.Pod) {
+	key := pod.KeyOf(p)
+	if old, ok := d.wants[key]; ok && same(old.Pod, p) {
+		return
+	}
+	d.wants[key] = &pod.Want{Pod: p}
+	delete(d.going, key)
+	d.tellWorker(ctx, key, d.wants[key])
+}
+
+// letGo has what is wanted of a key end.
+func (d *dispatcher) letGo(ctx context.Context, key pod.Key) {
+	d.going[key] = d.wants[key].Pod
+	delete(d.wants, key)
+	d.tellWorker(ctx, key, nil)
 }
 
 // same reports whether two versions of a desired pod are one to a worker.
@@ -166,25 +202,31 @@ func (d *dispatcher) tellWorker(ctx context.Context, key pod.Key, want *pod.Want
 func (d *dispatcher) end(ctx context.Context, key pod.Key) {
 	delete(d.workers, key)
 	delete(d.going, key)
+	delete(d.before, key)
 	if want, ok := d.wants[key]; ok {
 		d.tellWorker(ctx, key, want)
 	}
-	d.tell()
+	d.repeat(key)
+	d.settle(ctx) // it may have been in the way of another
 }
 
-// tell passes on who is desired and who is still going.
+// tell passes on who is desired and who is still going. What goes to make room
+// for a rejected pod of its key is not told: only one of them can be.
 func (d *dispatcher) tell() {
-	desired := make([]*v1.Pod, 0, len(d.wants))
+	admitted := make([]*v1.Pod, 0, len(d.wants))
 	for _, want := range d.wants {
-		desired = append(desired, want.Pod)
+		admitted = append(admitted, want.Pod)
 	}
-	var going []*v1.Pod
-	for _, p := range d.going {
-		if p != nil {
+	var rejected, going []*v1.Pod
+	for _, r := range d.rejected {
+		rejected = append(rejected, r.pod)
+	}
+	for key, p := range d.going {
+		if _, ok := d.rejected[key]; p != nil && !ok {
 			going = append(going, p)
 		}
 	}
-	d.desiredChanged(desired, going)
+	d.desiredChanged(admitted, rejected, going)
 }
 
 // retry makes all failed actions due.

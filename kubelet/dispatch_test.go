@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/plan"
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/runtime"
@@ -25,28 +26,35 @@ import (
 // A crew is a dispatcher with real workers on a fake runtime.
 type crew struct {
 	*dispatcher
-	t   *testing.T
-	cri *fake.CRI
+	t       *testing.T
+	cri     *fake.CRI
+	runtime *runtime.Runtime
 
-	mu   sync.Mutex // guards last
-	last told
+	mu       sync.Mutex // guards the fields below
+	last     told
+	news     []string // rejections that were told, "name: reason"
+	repeated int      // those told again
+	offer    admit.Node
+	over     map[types.UID]bool
+	forgot   []types.UID
 }
 
 // Told is what the dispatcher told last, by name.
-type told struct{ desired, going []string }
+type told struct{ admitted, rejected, going []string }
 
 // onCrew runs f with a dispatcher that is ended afterwards.
 func onCrew(t *testing.T, f func(ctx context.Context, c *crew)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		c := &crew{dispatcher: newDispatcher(slog.New(slog.DiscardHandler)), t: t, cri: fake.New()}
+		c := &crew{dispatcher: newDispatcher(slog.New(slog.DiscardHandler)), t: t, cri: fake.New(), over: map[types.UID]bool{}}
 		dir := t.TempDir()
 		r := runtime.New(runtime.Options{
 			CRI: c.cri.Runtime(), Images: anyImage{}, Node: func() spec.Node { return spec.Node{Name: "n1"} },
 			PodsDir: dir + "/pods", PodLogsDir: dir + "/logs", KillMessage: plan.Message,
 			Event: func(*v1.Pod, string, string, string) {}, Log: slog.New(slog.DiscardHandler),
 		})
+		c.runtime = r
 		c.newWorker = func(key pod.Key) *worker.Worker {
 			return worker.New(key, worker.Options{
 				Runtime: r, Prober: noProbes{}, Plan: plan.For, Logger: slog.New(slog.DiscardHandler),
@@ -54,7 +62,7 @@ func onCrew(t *testing.T, f func(ctx context.Context, c *crew)) {
 				Clean: func(context.Context, pod.Key, types.UID) error { return nil },
 			})
 		}
-		c.desiredChanged = c.tell
+		c.desiredChanged, c.admission = c.tell, c.desk()
 		ended := make(chan struct{})
 		go func() { defer close(ended); c.run(ctx) }()
 		f(ctx, c)
@@ -63,18 +71,18 @@ func onCrew(t *testing.T, f func(ctx context.Context, c *crew)) {
 	})
 }
 
-func (c *crew) tell(desired, going []*v1.Pod) {
+func (c *crew) tell(admitted, rejected, going []*v1.Pod) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = told{names(desired), names(going)}
+	c.last = told{names(admitted), names(rejected), names(going)}
 }
 
-func (c *crew) expectTold(desired, going string) {
+func (c *crew) expectTold(admitted, going string) {
 	c.t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if strings.Join(c.last.desired, " ") != desired || strings.Join(c.last.going, " ") != going {
-		c.t.Errorf("told of %v and, going, %v; want %q and %q", c.last.desired, c.last.going, desired, going)
+	if strings.Join(c.last.admitted, " ") != admitted || strings.Join(c.last.going, " ") != going {
+		c.t.Errorf("told of %v and, going, %v; want %q and %q", c.last.admitted, c.last.going, admitted, going)
 	}
 }
 
@@ -89,7 +97,7 @@ func names(pods []*v1.Pod) []string {
 
 // want says what the file source wants and lets everything settle.
 func (c *crew) want(pods ...*v1.Pod) {
-	c.dispatcher.desired <- desired{pods: pods, synced: map[string]bool{pod.SourceFile: true}}
+	c.desired <- desired{pods: pods, synced: map[string]bool{pod.SourceFile: true}}
 	synctest.Wait()
 }
 
@@ -173,7 +181,7 @@ func TestWantedAgainInTheMomentOfItsEnd(t *testing.T) { // SP-41
 	onCrew(t, func(_ context.Context, c *crew) {
 		for range 20 {
 			c.want(static("a", "1"))
-			c.dispatcher.desired <- desired{synced: map[string]bool{pod.SourceFile: true}}
+			c.desired <- desired{synced: map[string]bool{pod.SourceFile: true}}
 			c.want(static("a", "1"))
 			c.expectRunning("a")
 		}
@@ -189,7 +197,7 @@ func TestOrphansEnd(t *testing.T) {
 
 		// Another process of boot, which knows nothing yet.
 		d := newDispatcher(slog.New(slog.DiscardHandler))
-		d.newWorker, d.desiredChanged = c.newWorker, c.tell
+		d.newWorker, d.desiredChanged, d.admission = c.newWorker, c.tell, c.desk()
 		var life sync.WaitGroup
 		ctx, cancel := context.WithCancel(ctx)
 		life.Go(func() { d.run(ctx) })

@@ -85,16 +85,17 @@ func (c counts) Describe(to chan<- *prometheus.Desc) {
 // Collect counts.
 func (c counts) Collect(to chan<- prometheus.Metric) {
 	c.k.mu.Lock()
-	desired, going := c.k.now, c.k.going
+	desired, rejected, going := c.k.now, c.k.rejected, c.k.going
 	c.k.mu.Unlock()
 	for _, static := range []bool{false, true} {
 		label := strconv.FormatBool(static)
 		if !static {
 			label = "" // as upstream spells it
 		}
+		active := count(desired, static) - count(rejected, static)
 		to <- gauge(descDesired, count(desired, static), label)
-		to <- gauge(descActive, count(desired, static), label)
-		to <- gauge(descWorking, count(desired, static), "sync", "desired", label)
+		to <- gauge(descActive, active, label)
+		to <- gauge(descWorking, active, "sync", "desired", label)
 		to <- gauge(descWorking, count(going, static), "terminating", "orphan", label)
 	}
 }

@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -26,6 +27,7 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 	now := status.Of(in)
 	k.metrics.said(in.Prev, now)
 	k.writer.Set(in.Pod, now)
+	k.noteOver(in.Pod.UID, want != nil && (now.Phase == v1.PodSucceeded || now.Phase == v1.PodFailed))
 }
 
 // adopt goes on from what an earlier process told the API: a container that had
@@ -37,12 +39,14 @@ func (k *kubelet) adopt(ctx context.Context, p *v1.Pod, held v1.PodStatus) {
 	go k.dispatch.poke(ctx, pod.KeyOf(p))
 }
 
-// setDesired keeps who is desired for those who ask, and tells the mirrors.
-func (k *kubelet) setDesired(desired, going []*v1.Pod) {
+// setDesired keeps who is desired for those who ask, and tells the mirrors: a
+// rejected pod has one as well, which says why.
+func (k *kubelet) setDesired(admitted, rejected, going []*v1.Pod) {
+	desired := slices.Concat(admitted, rejected)
 	k.mu.Lock()
-	k.now, k.going, k.said = desired, going, true
+	k.now, k.rejected, k.going, k.said = desired, rejected, going, true
 	k.mu.Unlock()
-	k.mirrors.SetStatic(append(desired[:len(desired):len(desired)], going...))
+	k.mirrors.SetStatic(slices.Concat(desired, going))
 }
 
 func (k *kubelet) goingPod(key pod.Key) *v1.Pod {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
+	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/cgroup"
 	"boot.internal/kubelet/image"
 	"boot.internal/kubelet/mirror"
@@ -52,22 +53,27 @@ type kubelet struct {
 
 	problems map[source.Problem]bool // told already; owned by merge
 
-	mu    sync.Mutex // guards what follows
-	now   []*v1.Pod  // desired
-	going []*v1.Pod  // no longer desired, not gone
-	said  bool       // the two above are known
+	offers atomic.Pointer[admit.Node] // what pods are admitted by
+
+	mu       sync.Mutex         // guards what follows
+	now      []*v1.Pod          // desired
+	rejected []*v1.Pod          // of those, not admitted
+	going    []*v1.Pod          // no longer desired, not gone
+	said     bool               // the three above are known
+	over     map[types.UID]bool // pods of which nothing runs any more
 }
 
 // newKubelet puts the parts together. What pokes a worker does so until ctx
 // ends.
 func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
-	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics()}
+	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}}
 	k.dispatch.newWorker, k.dispatch.desiredChanged = k.newWorker, k.setDesired
 	k.mirrors = mirror.New(mirror.Options{Node: o.Node, OnChange: func(pod.Key) { k.writer.Poke() }, Log: o.Logger})
 	k.writer = status.NewWriter(status.WriterOptions{
 		Mirrors: k.mirrors, Logger: o.Logger,
 		Adopt: func(p *v1.Pod, held v1.PodStatus) { k.adopt(ctx, p, held) },
 	})
+	k.dispatch.admission = k.admission()
 	if err := k.newNode(ctx); err != nil {
 		return nil, err
 	}
@@ -99,13 +105,14 @@ func (k *kubelet) newNode(ctx context.Context) error {
 		SystemReserved: c.SystemReserved, KubeReserved: c.KubeReserved, EvictionHard: c.EvictionHard,
 		StatusEvery: c.NodeStatusUpdateFrequency.Duration, ReportEvery: c.NodeStatusReportFrequency.Duration,
 		LeaseFor: leaseFor(c), Machine: node.Machine{Dir: k.o.RootDir},
-		OnNode:     k.mirrors.SetNode,
+		OnNode:     func(n *v1.Node) { k.mirrors.SetNode(n); k.setNode(n) },
 		OnPodCIDRs: func(cidrs []string) { k.configureNetwork(ctx, cidrs) },
 		Log:        k.o.Logger,
 	})
 	if err != nil {
 		return err
 	}
+	k.setNode(nil)
 	capacity, allocatable, err := k.node.Resources()
 	if err != nil {
 		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "look at the machine", slog.Any("err", err))
@@ -190,6 +197,7 @@ func (k *kubelet) newWorker(key pod.Key) *worker.Worker {
 // the end, and tell how often a container was started (SP-43).
 func (k *kubelet) clean(_ context.Context, _ pod.Key, uid types.UID) error {
 	k.writer.Forget(uid)
+	k.noteOver(uid, false)
 	return errors.Join(k.volumes.Teardown(uid), k.cgroups.Remove(uid))
 }
 

@@ -2,6 +2,7 @@ package admit
 
 import (
 	"cmp"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -16,10 +17,8 @@ func checkPorts(p *v1.Pod, others []*v1.Pod) *Rejection {
 		taken = append(taken, hostPorts(o)...)
 	}
 	for _, want := range hostPorts(p) {
-		for _, has := range taken {
-			if want.clashes(has) {
-				return predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports")
-			}
+		if slices.ContainsFunc(taken, want.clashes) {
+			return predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports")
 		}
 	}
 	return nil
