@@ -24,6 +24,7 @@ type ResetDirs struct {
 	State         string // what boot keeps: /var/lib/boot
 	Run           string // what boot keeps until the host restarts: /run/boot
 	Logs          string // boot's own logs: /var/log/boot
+	XtablesLock   string // what users of iptables take turns by: /run/xtables.lock
 }
 
 // DefaultResetDirs are where everything is outside of tests.
@@ -32,6 +33,7 @@ func DefaultResetDirs() ResetDirs {
 		Kubernetes: DefaultDirs().Kubernetes, Manifests: config.DefaultManifestsDir, Kubelet: DefaultDirs().Kubelet,
 		Etcd: config.DefaultEtcdDataDir, PodLogs: "/var/log/pods", ContainerLogs: "/var/log/containers",
 		CNI: "/etc/cni/net.d", State: "/var/lib/boot", Run: "/run/boot", Logs: "/var/log/boot",
+		XtablesLock: "/run/xtables.lock",
 	}
 }
 
@@ -164,14 +166,6 @@ func (r reset) network(ctx context.Context) ([]Change, error) {
 		changes = append(changes, Change{l.Desc, l.Remove})
 	}
 	return changes, nil
-}
-
-func (r reset) entries() ([]journal.Entry, error) {
-	entries, err := r.Journal.Entries()
-	if err != nil {
-		return nil, hint(err, "put the file right; without it, nothing of what was there before boot is spared")
-	}
-	return entries, nil
 }
 
 // bridgeConf is the configuration of the pod network, which goes with it.

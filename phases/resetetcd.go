@@ -56,7 +56,7 @@ func (m removeMember) Plan(ctx context.Context) ([]Change, error) {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		warn(ctx, fmt.Sprintf("etcd does not answer; if it has other members, remove this one there, with 'etcdctl member remove': %v", err))
+		warn(ctx, fmt.Sprintf("etcd does not tell its members; if there are others, remove this one there, with 'etcdctl member remove': %v", err))
 		return nil, nil
 	}
 	i := slices.IndexFunc(members, func(e *etcdserverpb.Member) bool { return e.ID == self })

@@ -23,8 +23,27 @@ const etcdData = "etcd-data"
 // and manifests are somebody else's. Where its first phase was skipped there is
 // no journal to tell.
 func (r reset) begun() (bool, error) {
-	begun, err := r.Journal.Begun()
-	return begun || exists(filepath.Join(r.Dirs.Kubelet, "config.yaml")), err
+	noted, err := r.noted()
+	return noted || exists(filepath.Join(r.Dirs.Kubelet, "config.yaml")), err
+}
+
+// noted says whether the journal knows what was here before boot.
+func (r reset) noted() (bool, error) {
+	noted, err := r.Journal.Begun()
+	return noted, unreadable(err)
+}
+
+// entries are those of the journal.
+func (r reset) entries() ([]journal.Entry, error) {
+	entries, err := r.Journal.Entries()
+	return entries, unreadable(err)
+}
+
+func unreadable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return hint(err, "put the file right; without it, nothing that was there before boot is spared")
 }
 
 // ran says whether boot has run pods here, if only by "boot kubelet".
@@ -104,7 +123,7 @@ func (r reset) certs(ctx context.Context) ([]Change, error) {
 }
 
 func (r reset) certsIn(ctx context.Context, c *clearing, dir string) error {
-	if noted, err := r.Journal.Begun(); err != nil || !noted {
+	if noted, err := r.noted(); err != nil || !noted {
 		warn(ctx, "certificates in "+dir+" are kept: nothing tells which of them boot has made")
 		return err
 	}
@@ -147,7 +166,10 @@ func (r reset) kubernetes(ctx context.Context) ([]Change, error) {
 				return err
 			}
 		}
-		return errors.Join(r.tell(ctx, c, r.Dirs.Manifests), c.empty(r.Dirs.Manifests), c.empty(r.Dirs.Kubernetes))
+		return errors.Join(
+			r.tell(ctx, c, r.Dirs.Manifests), c.empty(r.Dirs.Manifests), c.empty(r.Dirs.Kubernetes),
+			c.file(r.Dirs.XtablesLock), // made for kube-proxy's pod
+		)
 	})
 }
 

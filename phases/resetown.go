@@ -19,9 +19,7 @@ func (r reset) own(context.Context) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	if keep {
-		c.kept[r.images()] = true
-	}
+	c.whole[r.images()] = keep
 	dirs := []string{r.Dirs.Run, r.Dirs.State}
 	if r.Purge {
 		dirs = append(dirs, r.Dirs.Logs)

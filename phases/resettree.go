@@ -17,14 +17,15 @@ import (
 // A clearing plans what is to go from the disk. What is kept stays, with the
 // directories that lead to it.
 type clearing struct {
-	kept    map[string]bool // by path
+	kept    map[string]bool // by path; of a directory only that it is there
+	whole   map[string]bool // by path: kept with what is in it
 	gone    map[string]bool // by path: planned to go, by this phase or one before
 	changes []Change
 }
 
 // clearing returns one that keeps those of the paths that are there.
 func (r reset) clearing(kept ...string) *clearing {
-	c := &clearing{kept: map[string]bool{}, gone: r.gone}
+	c := &clearing{kept: map[string]bool{}, whole: map[string]bool{}, gone: r.gone}
 	for _, path := range kept {
 		if exists(path) {
 			c.kept[path] = true
@@ -60,7 +61,10 @@ func (c *clearing) tree(path string) error {
 }
 
 func (c *clearing) branch(path string) error {
-	if !c.kept[path] && !c.keepsBelow(path) {
+	switch {
+	case c.whole[path]:
+		return nil
+	case !c.kept[path] && !c.keepsBelow(path):
 		c.add(path, removeAll)
 		return nil
 	}
@@ -81,9 +85,11 @@ func (c *clearing) branch(path string) error {
 }
 
 func (c *clearing) keepsBelow(path string) bool {
-	for kept := range c.kept {
-		if strings.HasPrefix(kept, path+"/") {
-			return true
+	for _, paths := range []map[string]bool{c.kept, c.whole} {
+		for kept, is := range paths {
+			if is && strings.HasPrefix(kept, path+"/") {
+				return true
+			}
 		}
 	}
 	return false

@@ -16,7 +16,6 @@ import (
 
 	"boot.internal/config"
 	"boot.internal/engine"
-	"boot.internal/journal"
 	"boot.internal/kubelet/cgroup"
 	"boot.internal/network"
 	"boot.internal/phases"
@@ -161,7 +160,7 @@ func resetOptions(ctx context.Context, ui *ui, cfg *config.ResetConfiguration) (
 		return phases.ResetOptions{}, err
 	}
 	o := phases.ResetOptions{
-		Config: cfg, Dirs: dirs, Journal: journal.At(filepath.Join(dirs.State, "journal.json")),
+		Config: cfg, Dirs: dirs, Journal: hostJournal(),
 		Loop: loopLeft{manager, runDir},
 		Leftovers: func(ctx context.Context) ([]network.Leftover, error) {
 			return network.Leftovers(ctx, network.Options{ConfDir: dirs.CNI})
