@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -48,8 +47,10 @@ func runKubelet(ctx context.Context, ui *ui, f kubeletFlags) error {
 	for _, w := range cfg.Warnings {
 		ui.warn(w)
 	}
+	frugal()
 	if f.supervise {
 		args := withoutSupervise(os.Args[1:])
+		giveBack() // a supervisor only waits
 		return service.Supervise(ctx, serviceOptions(cfg.Boot, args, ui.serviceLogger()))
 	}
 	lock, err := service.Claim(runDir)
@@ -147,7 +148,7 @@ func (l *loop) runEngine(ctx context.Context) error {
 			l.log.LogAttrs(ctx, slog.LevelError, "import images", slog.Any("err", err))
 		}
 		// Unpacking took a hundred times the memory that the loop needs from now on.
-		debug.FreeOSMemory()
+		giveBack()
 		return nil
 	})
 	return g.Wait()
