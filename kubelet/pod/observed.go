@@ -99,6 +99,9 @@ func (c Container) Failed() bool {
 type Verdict struct {
 	Started bool // the startup probe succeeded, or there is none
 	Ready   bool // the readiness probe succeeds, or there is none; false until Started
+	// Unasked is set while Ready is no answer: the container has started, and its
+	// readiness probe has not come to a result yet.
+	Unasked bool
 	// Unhealthy is set once liveness or startup failed for good: the container
 	// is to be killed.
 	Unhealthy *Unhealthy

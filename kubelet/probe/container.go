@@ -34,12 +34,16 @@ type container struct {
 	unhealthy      *pod.Unhealthy
 	seeded         bool // known from before this process
 	answered       bool // a probe has come to a result
+	asked          bool // the readiness probe has
 	ended          bool
 }
 
 // verdict returns what others are to know.
 func (c *container) verdict() pod.Verdict {
-	return pod.Verdict{Started: c.started, Ready: c.started && c.ready && !c.ended, Unhealthy: c.unhealthy}
+	return pod.Verdict{
+		Started: c.started, Ready: c.started && c.ready && !c.ended, Unhealthy: c.unhealthy,
+		Unasked: c.started && c.spec.ReadinessProbe != nil && !c.asked && !c.seeded && !c.ended,
+	}
 }
 
 // known reports whether c says anything: a probe has answered, or did before, or
@@ -105,9 +109,9 @@ func (pr *Prober) liveness(ctx context.Context, c *container, seeded bool) {
 // readiness goes on until the container has exited.
 func (pr *Prober) readiness(ctx context.Context, c *container, ready, seeded bool) {
 	w := newWatch(c, "Readiness", c.spec.ReadinessProbe)
-	w.settled, w.good = true, ready
+	w.settled, w.good = seeded, ready
 	pr.watch(ctx, w, seeded && ready, func(good bool, _ string) (done bool) {
-		pr.update(ctx, c, func() { c.ready = good })
+		pr.update(ctx, c, func() { c.ready, c.asked = good, true })
 		return false
 	})
 }

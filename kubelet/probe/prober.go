@@ -128,8 +128,9 @@ func (pr *Prober) Forget(key pod.Key) {
 
 // Seed tells what was known of a container before boot was restarted, so that
 // its pod does not flap (IC-26). Whatever was not started then has to go through
-// its startup probe still (IC-27). It counts for nothing once this Prober has
-// a result of its own.
+// its startup probe still (IC-27). It counts for nothing where this Prober has
+// a result of its own; a startup probe that has succeeded already says nothing
+// of readiness.
 func (pr *Prober) Seed(containerID string, v pod.Verdict) {
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
@@ -138,7 +139,9 @@ func (pr *Prober) Seed(containerID string, v pod.Verdict) {
 		pr.seeds[containerID] = v
 		return
 	}
-	if !c.answered && !c.ended {
+	unasked := c.verdict().Unasked && time.Since(c.startedAt) >= seedAge
+	if !c.answered && !c.ended || unasked {
+		v.Started = v.Started || c.started
 		pr.seeds[containerID] = v
 		c.endAll()
 		pr.start(c)

@@ -510,6 +510,31 @@ func TestSeedIsNotTaken(t *testing.T) {
 	}
 }
 
+// A startup probe that succeeds before the seed is there says nothing of
+// readiness, so what was known of that still counts, until it is known better.
+func TestSeedComesAfterStartup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(probe string, _ time.Duration) (answer, error) {
+			return answer{ok: probe == "startup"}, nil
+		})
+		w.takes = 500 * time.Millisecond
+		p := newPod(newProbe("startup"), nil, newProbe("readiness"))
+		w.Sync(p, observed(pod.Running, "a", time.Now().Add(-seedAge)), false)
+		time.Sleep(700 * time.Millisecond) // readiness is being asked
+		if v := w.Verdicts(key)["a"]; !v.Started || v.Ready || !v.Unasked {
+			t.Errorf("verdict before the seed %+v", v)
+		}
+		w.Seed("a", pod.Verdict{Started: true, Ready: true})
+		if v := w.Verdicts(key)["a"]; !v.Started || !v.Ready || v.Unasked {
+			t.Errorf("IC-26: verdict after the seed %+v", v)
+		}
+		time.Sleep(time.Minute)
+		if v := w.Verdicts(key)["a"]; !v.Started || v.Ready {
+			t.Errorf("the seed never wears off: %+v", v)
+		}
+	})
+}
+
 func TestSeedComesTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, good)

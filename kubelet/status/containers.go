@@ -138,7 +138,7 @@ func (v *view) probed(s *v1.ContainerStatus, d pod.Declared, instances []pod.Con
 	if d.Kind == pod.Init || !*s.Started {
 		return
 	}
-	s.Ready = d.ReadinessProbe == nil || v.Have.Probes[c.ID].Ready || v.before(c, prev) && prev.Ready
+	s.Ready = d.ReadinessProbe == nil || v.Have.Probes[c.ID].Ready || v.stands(c, prev) && prev.Ready
 }
 
 // seedAge is how long a container must have run for what was said of it before
@@ -150,8 +150,19 @@ const seedAge = 10 * time.Second
 // (IC-26). One inside its startup period was not said to have started (IC-27).
 func (v *view) before(c pod.Container, prev v1.ContainerStatus) bool {
 	_, asked := v.Have.Probes[c.ID]
-	return !asked && prev.ContainerID == v.containerID(c) && prev.State.Running != nil &&
-		v.Now.Sub(c.StartedAt) >= seedAge
+	return !asked && v.lasts(c, prev)
+}
+
+// stands reports the same of its readiness alone, which is asked last.
+func (v *view) stands(c pod.Container, prev v1.ContainerStatus) bool {
+	verdict, asked := v.Have.Probes[c.ID]
+	return (!asked || verdict.Unasked) && v.lasts(c, prev)
+}
+
+// lasts reports whether a status is of this very instance, and that is old
+// enough to go by it.
+func (v *view) lasts(c pod.Container, prev v1.ContainerStatus) bool {
+	return prev.ContainerID == v.containerID(c) && prev.State.Running != nil && v.Now.Sub(c.StartedAt) >= seedAge
 }
 
 // mounts describes the volume mounts of a container.

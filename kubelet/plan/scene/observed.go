@@ -58,7 +58,7 @@ func state(a *args) pod.State {
 }
 
 func (p *parser) probe(a *args) {
-	v := pod.Verdict{Started: a.flag("started"), Ready: a.flag("ready")}
+	v := pod.Verdict{Started: a.flag("started"), Ready: a.flag("ready"), Unasked: a.flag("unasked")}
 	message, grace := a.text("message", ""), a.duration("grace", -1)
 	if probe := a.text("unhealthy", ""); probe != "" {
 		v.Unhealthy = &pod.Unhealthy{Probe: probe, Message: message}
