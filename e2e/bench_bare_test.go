@@ -57,6 +57,35 @@ func (p *bare) start(b *testing.B, attempt uint32) (time.Time, error) {
 	return time.Unix(0, status.Status.StartedAt), nil
 }
 
+// A life is how long the steps of a pod took.
+type life struct{ run, killed, again, gone time.Duration }
+
+// benchBare takes a bare pod through its life.
+func benchBare(b *testing.B, p *bare) (took life, err error) {
+	begin := time.Now()
+	at, err := p.run(b)
+	if err != nil {
+		return life{}, err
+	}
+	took.run = at.Sub(begin)
+	begin = time.Now()
+	if err := p.kill(b); err != nil { // returns once the engine has seen the exit
+		return life{}, err
+	}
+	took.killed = time.Since(begin)
+	begin = time.Now()
+	if at, err = p.start(b, 1); err != nil {
+		return life{}, err
+	}
+	took.again = at.Sub(begin)
+	begin = time.Now()
+	if err := p.remove(b); err != nil {
+		return life{}, err
+	}
+	took.gone = time.Since(begin)
+	return took, nil
+}
+
 // kill ends the container.
 func (p *bare) kill(b *testing.B) error {
 	_, err := p.engine.StopContainer(b.Context(), &cri.StopContainerRequest{ContainerId: p.container})
