@@ -16,7 +16,7 @@ const tailLines = 20
 // report makes the error of a wait that ended with pod, in the words of ended.
 // It also shows what comes up before pod and has not: that may be the cause.
 func (p waitControlPlane) report(ctx context.Context, w *watcher, pod, ended string) error {
-	r := report{lines: []string{ended}}
+	r := report{lines: []string{ended}, log: p.log}
 	p.loop(ctx, &r)
 	if w.lookErr != nil {
 		r.add("the containers cannot be looked at: %v", w.lookErr)
@@ -40,6 +40,7 @@ func (p waitControlPlane) loop(ctx context.Context, r *report) {
 // A report is the text of an error, with what to do about it.
 type report struct {
 	lines  []string
+	log    loopLog
 	advice string
 }
 
@@ -52,7 +53,7 @@ func (r *report) add(format string, args ...any) {
 func (r *report) component(w *watcher, pod string) {
 	own := w.containersOf(pod)
 	if len(own) == 0 {
-		r.add("%s has no container yet", pod)
+		r.missing(pod)
 	}
 	for _, c := range own {
 		r.add("%s: %s", pod, c)
@@ -69,6 +70,16 @@ func (r *report) component(w *watcher, pod string) {
 		}
 		r.advice = "the whole log is in " + c.LogPath
 	}
+}
+
+// missing adds why a pod has no container, if the loop has said so.
+func (r *report) missing(pod string) {
+	text := pod + " has no container yet"
+	if why := r.log.complaint(pod); why != "" {
+		text += ": " + why
+		r.advice = "the log of the kubelet loop is in " + r.log.path
+	}
+	r.add("%s", text)
 }
 
 func (w *watcher) containersOf(pod string) []Component {

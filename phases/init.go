@@ -36,6 +36,7 @@ type InitOptions struct {
 	Preflight  Phase      // checks the host and makes it ready
 	Service    Service    // runs the kubelet loop
 	Components Components // looks at the control plane's containers
+	LoopLog    string     // file that the loop logs to; empty where a service manager keeps its log
 }
 
 // Init returns the phases of "boot init" in the order of the work.
@@ -88,6 +89,7 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 		[]Step{
 			{"wait-control-plane", "Wait until the control plane is healthy", waitControlPlane{
 				probes(cfg, api, tree), o.Components, o.Service, limit(timeouts.ControlPlaneComponentHealthCheck),
+				loopLog{o.LoopLog, node.Name},
 			}},
 
 			// From here on the work is done in the cluster. Things that other

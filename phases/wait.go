@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -22,6 +23,9 @@ const (
 	// lookInterval is how often the containers are looked at while they are
 	// waited for.
 	lookInterval = 500 * time.Millisecond
+	// planTimeout is how long a healthy component may take to say so, before it
+	// is waited for in the open.
+	planTimeout = 2 * time.Second
 	// maxExits of one component end the wait: it will not come up by waiting.
 	maxExits = 3
 )
@@ -33,16 +37,12 @@ type waitControlPlane struct {
 	components Components
 	service    Service
 	timeout    time.Duration
+	log        loopLog
 }
 
 // Plan implements Phase.
 func (p waitControlPlane) Plan(ctx context.Context) ([]Change, error) {
-	var sick []string
-	for _, probe := range p.probes {
-		if err := probe.ask(ctx); err != nil {
-			sick = append(sick, probe.pod)
-		}
-	}
+	sick := p.sick(ctx)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -50,6 +50,26 @@ func (p waitControlPlane) Plan(ctx context.Context) ([]Change, error) {
 		return nil, nil
 	}
 	return []Change{{"wait for " + strings.Join(sick, ", "), p.wait}}, nil
+}
+
+// sick asks all components at once and returns those that are not healthy. One
+// that takes connections and does not answer is not, and keeps nobody waiting.
+func (p waitControlPlane) sick(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, planTimeout)
+	defer cancel()
+	errs := make([]error, len(p.probes))
+	var group sync.WaitGroup
+	for i, probe := range p.probes {
+		group.Go(func() { errs[i] = probe.ask(ctx) })
+	}
+	group.Wait()
+	var sick []string
+	for i, err := range errs {
+		if err != nil {
+			sick = append(sick, p.probes[i].pod)
+		}
+	}
+	return sick
 }
 
 // A verdict is what one round of asking a component came to.

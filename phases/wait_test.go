@@ -407,3 +407,18 @@ func TestProbesOfAConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// An API server without etcd takes connections and leaves it at that.
+func TestWaitPlanIsNotKeptByWhoDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		silent := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		changes, err := waitControlPlane{probes: []probe{{"a", silent}, healthyAfter("b", 0), {"c", silent}}}.Plan(t.Context())
+		if err != nil || len(changes) != 1 || changes[0].Desc != "wait for a, c" {
+			t.Errorf("changes %v, %v", changes, err)
+		}
+		if took := time.Since(begin); took > planTimeout {
+			t.Errorf("it took %s", took)
+		}
+	})
+}

@@ -140,6 +140,14 @@ func (m *Manager) LogHint() string {
 	return m.o.LogFile
 }
 
+// LogFile is where the loop logs to; empty if the service manager keeps its log.
+func (m *Manager) LogFile() string {
+	if m.kind == Systemd {
+		return ""
+	}
+	return m.o.LogFile
+}
+
 // Running reports whether the loop runs, is ready, and is what Start would
 // start: the same program with the same arguments.
 func (m *Manager) Running(ctx context.Context) (bool, error) { return m.backend.running(ctx) }

@@ -96,6 +96,7 @@ func newInitSetup(ui *ui, f initFlags, cfg *config.Init) (*initSetup, error) {
 	args := loopArgs(cfg)
 	s := &initSetup{stay: func(context.Context) error { return nil }}
 	var loop phases.Service
+	var loopLog string
 	if f.foreground {
 		fg := newForeground(ui, args)
 		loop, s.stay = fg, fg.wait
@@ -104,7 +105,7 @@ func newInitSetup(ui *ui, f initFlags, cfg *config.Init) (*initSetup, error) {
 		if err != nil {
 			return nil, err
 		}
-		loop = manager
+		loop, loopLog = manager, manager.LogFile()
 	}
 	if err := makeCertificateKey(cfg); err != nil {
 		return nil, err
@@ -115,7 +116,7 @@ func newInitSetup(ui *ui, f initFlags, cfg *config.Init) (*initSetup, error) {
 	}
 	log, node := ui.logger(), cfg.Init.NodeRegistration
 	s.options = phases.InitOptions{
-		Config: cfg, Dirs: phases.DefaultDirs(), Inputs: inputs, Service: loop,
+		Config: cfg, Dirs: phases.DefaultDirs(), Inputs: inputs, Service: loop, LoopLog: loopLog,
 		Components: components{boot: cfg.Boot, socket: node.CRISocket, node: node.Name, log: log},
 		Preflight: phases.Preflight(phases.PreflightOptions{
 			Config: cfg, Dirs: phases.DefaultDirs(), Journal: hostJournal(), Service: loop, Engine: engineCheck{cfg, log},
