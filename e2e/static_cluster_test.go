@@ -1,0 +1,135 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/e2e/lab"
+)
+
+// staticPods is where a control plane keeps its manifests.
+const staticPods = "/etc/kubernetes/manifests"
+
+// A controlPlane is a node on which static pods have mirrors.
+type controlPlane struct {
+	node   *lab.Node
+	client kubernetes.Interface
+	cri    cri.RuntimeServiceClient
+}
+
+func newControlPlane(t *testing.T) *controlPlane {
+	t.Helper()
+	n := cluster(t)
+	waitReady(t, n)
+	return &controlPlane{node: n, client: n.Client(t, adminConf), cri: engineClient(t, n)}
+}
+
+// pods are those of namespace default, where the tests have theirs.
+func (c *controlPlane) pods() typedv1.PodInterface {
+	return c.client.CoreV1().Pods(metav1.NamespaceDefault)
+}
+
+func (c *controlPlane) fullName(name string) string { return name + "-" + c.node.Name }
+
+func (c *controlPlane) file(name string) string { return filepath.Join(staticPods, name+".yaml") }
+
+// put writes the manifest of a pod to the file of its name, and removes it after
+// the test.
+func (c *controlPlane) put(t testing.TB, p *corev1.Pod) {
+	t.Helper()
+	c.node.WriteFile(t, c.file(p.Name), text(t, p))
+	t.Cleanup(func() { c.node.Remove(t, c.file(p.Name)) })
+}
+
+// until waits for the mirror of a pod to be as it should, and returns it.
+func (c *controlPlane) until(t testing.TB, name, what string, check func(p *corev1.Pod) error) (p *corev1.Pod) {
+	t.Helper()
+	lab.Until(t, patience, "see the mirror of "+name+" "+what, func(ctx context.Context) (err error) {
+		if p, err = c.pods().Get(ctx, c.fullName(name), metav1.GetOptions{}); err != nil {
+			return err
+		}
+		if err = check(p); err != nil {
+			err = fmt.Errorf("%w: %s", err, brief(p))
+		}
+		return err
+	})
+	return p
+}
+
+// run puts a pod and waits until its mirror is Ready.
+func (c *controlPlane) run(t testing.TB, p *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	c.put(t, p)
+	return c.until(t, p.Name, "ready", podReady)
+}
+
+// gone waits until there is no mirror of a pod.
+func (c *controlPlane) gone(t testing.TB, name string) {
+	t.Helper()
+	lab.Until(t, patience, "see the mirror of "+name+" gone", func(ctx context.Context) error {
+		p, err := c.pods().Get(ctx, c.fullName(name), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return errors.Join(err, fmt.Errorf("it is there: %s", brief(p)))
+	})
+}
+
+// running waits until a container of a pod runs, whatever the API server knows,
+// and returns it.
+func (c *controlPlane) running(t testing.TB, namespace, name, container string) (found lab.Container) {
+	t.Helper()
+	lab.Until(t, patience, "see "+name+" run", func(ctx context.Context) error {
+		all, err := lab.Containers(ctx, c.cri)
+		if err != nil {
+			return err
+		}
+		var ok bool
+		if found, ok = all[namespace+"/"+c.fullName(name)+"/"+container]; !ok {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	return found
+}
+
+// mirrors returns all mirror pods of the node.
+func (c *controlPlane) mirrors(ctx context.Context) ([]corev1.Pod, string, error) {
+	list, err := c.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, "", err
+	}
+	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {
+		return p.Annotations[corev1.MirrorPodAnnotationKey] == ""
+	}), list.ResourceVersion, nil
+}
+
+// loop returns the process of the loop, not that of its supervisor.
+func (c *controlPlane) loop(t testing.TB) (lab.Process, error) {
+	t.Helper()
+	found := slices.DeleteFunc(c.node.Find(t, filepath.Base(lab.BootBinary(t)), " kubelet "), func(p lab.Process) bool {
+		return slices.Contains(p.Args, "--supervise")
+	})
+	if len(found) != 1 {
+		return lab.Process{}, fmt.Errorf("found %d loops: %v", len(found), found)
+	}
+	return found[0], nil
+}
+
+// nft runs a command of nft on the node.
+func (c *controlPlane) nft(t testing.TB, command string) {
+	t.Helper()
+	c.node.Run(t, append([]string{"nft"}, strings.Fields(command)...)...)
+}
