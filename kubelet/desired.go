@@ -53,9 +53,14 @@ func (k *kubelet) merge(ctx context.Context, nothing map[string]bool, snapshots 
 		pods, problems := m.Desired()
 		k.complain(problems)
 		d := desired{pods: pods, synced: map[string]bool{}}
+		var pending []string
 		for origin := range nothing {
 			d.synced[origin] = m.Synced(origin)
+			if !d.synced[origin] {
+				pending = append(pending, origin)
+			}
 		}
+		d.heard = func() { k.pending.Store(&pending) } // the mirrors of their pods are no orphans yet
 		select {
 		case k.dispatch.desired <- d:
 		case <-ctx.Done():

@@ -21,7 +21,9 @@ type dispatcher struct {
 	// still going, whenever any changes. It must not block.
 	desiredChanged func(admitted, rejected, going []*v1.Pod)
 	admission      admission
-	logger         *slog.Logger
+	// restarted is told of a pod that is wanted again while it ends.
+	restarted func(p *v1.Pod)
+	logger    *slog.Logger
 
 	desired chan desired // the latest wish of all sources
 	listed  chan []found // what the runtime has under every key
@@ -57,7 +59,7 @@ type found struct {
 
 func newDispatcher(logger *slog.Logger) *dispatcher {
 	return &dispatcher{
-		logger:  logger,
+		logger: logger, restarted: func(*v1.Pod) {},
 		desired: make(chan desired), listed: make(chan []found),
 		pokes: make(chan pod.Key), retries: make(chan struct{}), again: make(chan struct{}, 1), ended: make(chan pod.Key),
 		workers: map[pod.Key]*worker.Worker{}, wants: map[pod.Key]*pod.Want{}, rejected: map[pod.Key]rejection{},
@@ -132,6 +134,9 @@ func (d *dispatcher) keep(ctx context.Context, p *v1.Pod) {
 	key := pod.KeyOf(p)
 	if old, ok := d.wants[key]; ok && same(old.Pod, p) {
 		return
+	}
+	if was := d.going[key]; was != nil && was.UID == p.UID {
+		d.restarted(p) // SP-41
 	}
 	d.wants[key] = &pod.Want{Pod: p}
 	delete(d.going, key)

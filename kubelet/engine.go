@@ -3,6 +3,7 @@ package kubelet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -167,6 +168,22 @@ func (k *kubelet) tellNode() {
 		said.Network = errors.New(s.Message)
 	}
 	k.node.SetRuntime(said)
+}
+
+// sandboxOf returns the engine's ID of the ready sandbox of a pod.
+func (k *kubelet) sandboxOf(ctx context.Context, uid types.UID) (string, error) {
+	all, err := k.runtime.Keys(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, sum := range all {
+		for _, s := range sum.Sandboxes {
+			if s.UID == uid && s.Ready {
+				return s.ID, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("pod %s has no sandbox that is ready", uid)
 }
 
 // health says what is wrong with the loop, if anything.

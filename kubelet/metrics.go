@@ -1,7 +1,6 @@
 package kubelet
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,6 +50,19 @@ func (m *metrics) said(before, now v1.PodStatus) {
 	}
 }
 
+// podRestarted notes that a pod is wanted again while it ends.
+func (m *metrics) podRestarted(p *v1.Pod) {
+	m.restarted.WithLabelValues(staticLabel(pod.IsStatic(p))).Inc()
+}
+
+// staticLabel spells the label as upstream does.
+func staticLabel(static bool) string {
+	if static {
+		return "true"
+	}
+	return ""
+}
+
 // startedAfter returns how long it took until all containers ran, if they do.
 func startedAfter(s v1.PodStatus) (took time.Duration, running bool) {
 	if s.StartTime == nil {
@@ -88,10 +100,7 @@ func (c counts) Collect(to chan<- prometheus.Metric) {
 	desired, rejected, going := c.k.now, c.k.rejected, c.k.going
 	c.k.mu.Unlock()
 	for _, static := range []bool{false, true} {
-		label := strconv.FormatBool(static)
-		if !static {
-			label = "" // as upstream spells it
-		}
+		label := staticLabel(static)
 		active := count(desired, static) - count(rejected, static)
 		to <- gauge(descDesired, count(desired, static), label)
 		to <- gauge(descActive, active, label)

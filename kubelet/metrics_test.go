@@ -1,9 +1,11 @@
 package kubelet
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"boot.internal/kubelet/mirror"
+	"boot.internal/kubelet/runtime/fake"
 )
 
 // gathered returns the values of the metrics with a name, by their labels.
@@ -52,6 +55,25 @@ func TestMetrics(t *testing.T) { // SP-60
 		if diff := cmp.Diff(want, gathered(t, k, name)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+func TestRestartsAreCounted(t *testing.T) { // SP-60
+	k := &kubelet{metrics: newMetrics(), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
+	onCrew(t, func(_ context.Context, c *crew) {
+		c.restarted = k.metrics.podRestarted
+		c.cri.Script("a", fake.Program{StopTakes: time.Second})
+		p := static("a", "1")
+		p.Spec.TerminationGracePeriodSeconds = new(int64(30))
+		c.want(p)
+		c.want()
+		c.want(p)
+		c.want(static("a", "2")) // another pod is no restart
+		time.Sleep(time.Second)
+		synctest.Wait()
+	})
+	if diff := cmp.Diff(map[string]float64{"static=true ": 1}, gathered(t, k, "kubelet_restarted_pods_total")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -48,6 +48,7 @@ type kubelet struct {
 	dispatch *dispatcher
 	facts    spec.Node // what pods get to see of the node
 
+	pending atomic.Pointer[[]string]       // sources that have not had their say
 	engine  atomic.Pointer[engineState]    // nil before the engine answered
 	reviews atomic.Pointer[server.Reviews] // nil before there is an API server
 
@@ -68,6 +69,7 @@ type kubelet struct {
 func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}}
 	k.dispatch.newWorker, k.dispatch.desiredChanged = k.newWorker, k.setDesired
+	k.dispatch.restarted = k.metrics.podRestarted
 	k.mirrors = mirror.New(mirror.Options{Node: o.Node, OnChange: func(pod.Key) { k.writer.Poke() }, Log: o.Logger})
 	k.writer = status.NewWriter(status.WriterOptions{
 		Mirrors: k.mirrors, Logger: o.Logger,
@@ -170,6 +172,7 @@ func (k *kubelet) newServer() (err error) {
 	}
 	k.server, err = server.New(server.Options{
 		Config: c, Node: k.o.Node, CertFile: cert, KeyFile: key, IPs: k.o.NodeIPs,
+		Streams: k.conn.Runtime, Sandbox: k.sandboxOf, MirrorUID: k.mirrors.UIDFor,
 		Pods: k, PodLogsDir: k.o.PodLogsDir, ContainerStatus: k.runtime.ContainerStatus,
 		Metrics: k.metrics.registry(k), Health: k.health, Log: k.o.Logger,
 		Reviews: func() server.Reviews {
