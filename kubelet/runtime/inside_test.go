@@ -127,6 +127,20 @@ func logOf(t *testing.T, path string) string {
 	return out.String()
 }
 
+// awaitStream makes events until one is heard of: then the stream is open.
+func awaitStream(t *testing.T, pokes <-chan pod.Key, event func(n uint32)) {
+	t.Helper()
+	for n := range uint32(30) {
+		event(n)
+		select {
+		case <-pokes:
+			return
+		case <-time.After(time.Second):
+		}
+	}
+	t.Fatal("no event is heard of")
+}
+
 // testRestart restarts containerd: containers run on, actions fail and then
 // work again, and the event stream comes back by itself.
 func testRestart(t *testing.T, d *daemon, w *suite.World) {
@@ -141,7 +155,11 @@ func testRestart(t *testing.T, d *daemon, w *suite.World) {
 	ctx, cancel := context.WithCancel(t.Context())
 	pokes, done := make(chan pod.Key, 1000), make(chan error, 1)
 	go func() { done <- w.Runtime.Events(ctx, func(k pod.Key) { pokes <- k }) }()
+	awaitStream(t, pokes, func(n uint32) { do(t, w, p, pod.StartContainer{Name: "b", SandboxID: sandbox, Attempt: n}) })
 	d.stop(t)
+	for len(pokes) > 0 {
+		<-pokes
+	}
 	if _, err := w.Runtime.Observe(ctx, pod.KeyOf(p)); err == nil {
 		t.Error("a runtime that is gone answered")
 	}
