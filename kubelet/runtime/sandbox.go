@@ -26,6 +26,11 @@ func (r *Runtime) createSandbox(ctx context.Context, p *v1.Pod, a pod.CreateSand
 	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
 		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("make log directory: %w", err))
 	}
+	done, err := r.turn(ctx)
+	if err != nil {
+		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("create sandbox: %w", err))
+	}
+	defer done()
 	// The network plugin may wait for things of its own.
 	ctx, cancel := r.bounded(ctx, r.o.Timeout)
 	defer cancel()

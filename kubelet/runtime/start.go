@@ -118,6 +118,11 @@ func (r *Runtime) target(ctx context.Context, p *v1.Pod, d pod.Declared) (string
 }
 
 func (r *Runtime) createContainer(ctx context.Context, req *cri.CreateContainerRequest) (id string, err error) {
+	done, err := r.turn(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
 	ctx, cancel := r.bounded(ctx, 0)
 	defer cancel()
 	resp, err := r.o.CRI.CreateContainer(ctx, req)
@@ -128,9 +133,14 @@ func (r *Runtime) createContainer(ctx context.Context, req *cri.CreateContainerR
 }
 
 func (r *Runtime) runContainer(ctx context.Context, id string) error {
+	done, err := r.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	ctx, cancel := r.bounded(ctx, 0)
 	defer cancel()
-	_, err := r.o.CRI.StartContainer(ctx, &cri.StartContainerRequest{ContainerId: id})
+	_, err = r.o.CRI.StartContainer(ctx, &cri.StartContainerRequest{ContainerId: id})
 	return err
 }
 
