@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -73,18 +72,6 @@ func (c *controlPlane) run(t testing.TB, p *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	c.put(t, p)
 	return c.until(t, p.Name, "ready", podReady)
-}
-
-// gone waits until there is no mirror of a pod.
-func (c *controlPlane) gone(t testing.TB, name string) {
-	t.Helper()
-	lab.Until(t, patience, "see the mirror of "+name+" gone", func(ctx context.Context) error {
-		p, err := c.pods().Get(ctx, c.fullName(name), metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return errors.Join(err, fmt.Errorf("it is there: %s", brief(p)))
-	})
 }
 
 // running waits until a container of a pod runs, whatever the API server knows,

@@ -27,7 +27,7 @@ func (s *standalone) containers(t *testing.T) {
 func (s *standalone) crashes(t *testing.T) {
 	p := s.run(t, hostPod("crash", box("c", "sleep", "infinity"), box("other", "sleep", "infinity")))
 	s.crash(t, p, "c")
-	after := s.until(t, "crash", "restarted", restarted("c", 1))
+	after := s.until(t, "crash", "restarted", restarted("c"))
 	if last := statusOf(after, "c").LastTerminationState.Terminated; last == nil || last.ExitCode != 137 {
 		t.Errorf("last state is %+v, want exit code 137", last)
 	}
@@ -146,7 +146,7 @@ func (s *standalone) sidecars(t *testing.T) {
 	p.Spec.RestartPolicy = corev1.RestartPolicyNever
 	before := s.run(t, p)
 	s.crash(t, before, "side")
-	after := s.until(t, "sidecar", "with its sidecar restarted", restarted("side", 1))
+	after := s.until(t, "sidecar", "with its sidecar restarted", restarted("side"))
 	if containerID(t, after, "main") != containerID(t, before, "main") {
 		t.Error("the main container was restarted too")
 	}
@@ -181,7 +181,7 @@ func (s *standalone) emptyDir(t *testing.T) {
 		t.Errorf("the other container answers %q", got)
 	}
 	s.crash(t, up, "web")
-	s.until(t, "seed", "restarted", restarted("web", 1))
+	s.until(t, "seed", "restarted", restarted("web"))
 	if got := s.exec(t, s.ready(t, "seed"), "web", "cat", "/data/seed.txt"); got != "from init" {
 		t.Errorf("after a restart it reads %q", got)
 	}

@@ -51,7 +51,7 @@ func (c *controlPlane) what(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	owner := []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID, Controller: ptr.To(true)}}
+	owner := []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID, Controller: new(true)}}
 	if diff := cmp.Diff(owner, m.OwnerReferences); diff != "" {
 		t.Errorf("owner (-want +got):\n%s", diff)
 	}
@@ -108,7 +108,7 @@ func (c *controlPlane) edited(t *testing.T) {
 		t.Errorf("mirror %s with container %s, was %s with %s", after.UID, got, m.UID, id)
 	}
 	killContainer(t, c.node, c.cri, id)
-	after = c.until(t, "edited", "restarted", restarted("c", 1))
+	after = c.until(t, "edited", "restarted", restarted("c"))
 	if after.UID != m.UID || after.Labels["foreign"] != "label" {
 		t.Errorf("mirror %s with labels %v, want %s", after.UID, after.Labels, m.UID)
 	}

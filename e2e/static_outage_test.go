@@ -108,7 +108,7 @@ func (c *controlPlane) loopKilled(t *testing.T) {
 	// Whoever can do this has long seen to those that were there.
 	later := c.run(t, hostPod("later", box("c", "sleep", "infinity")))
 	killContainer(t, c.node, c.cri, containerID(t, later, "c"))
-	c.until(t, "later", "restarted", restarted("c", 1))
+	c.until(t, "later", "restarted", restarted("c"))
 	for _, line := range unready() {
 		t.Error(line)
 	}
@@ -198,7 +198,7 @@ func (c *controlPlane) blackHole(t *testing.T) {
 	if got := containerID(t, m, "c"); got != id {
 		t.Errorf("container was %s and is %s", id, got)
 	}
-	c.until(t, "in-the-dark", "restarted", restarted("c", 1))
+	c.until(t, "in-the-dark", "restarted", restarted("c"))
 }
 
 func (c *controlPlane) apiServerRemoved(t *testing.T) {

@@ -95,12 +95,12 @@ func hasPhase(phase corev1.PodPhase) func(p *corev1.Pod) error {
 	}
 }
 
-// restarted returns a check that a container runs and was restarted so often.
-func restarted(container string, times int32) func(p *corev1.Pod) error {
+// restarted returns a check that a container runs and was restarted once.
+func restarted(container string) func(p *corev1.Pod) error {
 	return func(p *corev1.Pod) error {
 		s := statusOf(p, container)
-		if s == nil || s.State.Running == nil || s.RestartCount != times {
-			return fmt.Errorf("%s is not restarted %d times", container, times)
+		if s == nil || s.State.Running == nil || s.RestartCount != 1 {
+			return fmt.Errorf("%s is not restarted once", container)
 		}
 		return nil
 	}

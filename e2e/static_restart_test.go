@@ -30,7 +30,7 @@ func (s *standalone) loopKilled(t *testing.T) {
 	before := s.run(t, p)
 	crashed := s.run(t, hostPod("crashed", box("c", "sleep", "infinity")))
 	s.crash(t, crashed, "c")
-	s.until(t, "crashed", "restarted", restarted("c", 1))
+	s.until(t, "crashed", "restarted", restarted("c"))
 	ended := hostPod("ended", box("c", "exit", "0"))
 	ended.Spec.RestartPolicy = corev1.RestartPolicyNever
 	s.put(t, ended)
@@ -61,7 +61,7 @@ func (s *standalone) loopKilled(t *testing.T) {
 		s.trace.expect(t, name+"-"+s.node.Name, want...)
 	}
 	s.crash(t, after, "main") // and it is looked after
-	s.until(t, "survivor", "restarted", restarted("main", 1))
+	s.until(t, "survivor", "restarted", restarted("main"))
 }
 
 // What was removed while the loop was away ends, what was replaced is, and a
