@@ -213,8 +213,10 @@ func checkAgain(t *testing.T, n *lab.Node, client kubernetes.Interface) {
 	if err != nil || out.Code != 0 {
 		t.Fatalf("%v, exit code %d: %s", err, out.Code, out.Stderr)
 	}
-	if out.Stderr != "" {
-		t.Errorf("it found something to do: %s", out.Stderr)
+	for line := range strings.Lines(out.Stderr) {
+		if !strings.HasPrefix(line, "warning: ") { // the machine may still lack something
+			t.Errorf("it found something to do: %s", line)
+		}
 	}
 	if diff := cmp.Diff(running, containers(t, n)); diff != "" {
 		t.Errorf("containers (-before +after):\n%s", diff)
