@@ -208,6 +208,7 @@ func (d *dispatcher) end(ctx context.Context, key pod.Key) {
 	delete(d.workers, key)
 	delete(d.going, key)
 	delete(d.before, key)
+	delete(d.running, key) // what was listed is gone
 	if want, ok := d.wants[key]; ok {
 		d.tellWorker(ctx, key, want)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -76,6 +77,9 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 		Adopt: func(p *v1.Pod, held v1.PodStatus) { k.adopt(ctx, p, held) },
 	})
 	k.dispatch.admission = k.admission()
+	if err := os.MkdirAll(o.RootDir, 0o755); err != nil { // what is measured must be there
+		return nil, fmt.Errorf("make root directory: %w", err)
+	}
 	if err := k.newNode(ctx); err != nil {
 		return nil, err
 	}
