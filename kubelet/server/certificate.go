@@ -18,25 +18,28 @@ import (
 // A certificate is the serving certificate, read again when its file changes:
 // whoever renews it need not tell.
 type certificate struct {
-	certFile, keyFile string
+	o Options
 
 	mu   sync.Mutex // guards the fields below
 	read time.Time  // modification time of what was read
 	last *tls.Certificate
 }
 
-// openCertificate reads the serving certificate, and makes it if there is none.
+// openCertificate reads the serving certificate. One that is not there, or of
+// which only a half is, is only missed when somebody asks for it: whoever sets
+// the node up may bring one of the cluster's until then.
 func openCertificate(o Options) (*certificate, error) {
-	c := &certificate{certFile: o.CertFile, keyFile: o.KeyFile}
-	_, certErr := os.Stat(o.CertFile)
-	_, keyErr := os.Stat(o.KeyFile)
-	if errors.Is(certErr, fs.ErrNotExist) && errors.Is(keyErr, fs.ErrNotExist) {
-		if err := makeCertificate(o); err != nil {
-			return nil, err
-		}
+	c := &certificate{o: o}
+	if !exists(o.CertFile) || !exists(o.KeyFile) {
+		return c, nil
 	}
 	_, err := c.get(nil)
 	return c, err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // makeCertificate makes a self-signed certificate, as the kubelet does where it
@@ -61,11 +64,16 @@ func makeCertificate(o Options) error {
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fi, err := os.Stat(c.certFile)
+	if c.last == nil && !exists(c.o.CertFile) && !exists(c.o.KeyFile) {
+		if err := makeCertificate(c.o); err != nil {
+			return nil, err
+		}
+	}
+	fi, err := os.Stat(c.o.CertFile)
 	if err == nil && c.last != nil && fi.ModTime().Equal(c.read) {
 		return c.last, nil
 	}
-	pair, perr := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	pair, perr := tls.LoadX509KeyPair(c.o.CertFile, c.o.KeyFile)
 	if err := errors.Join(err, perr); err != nil {
 		if c.last != nil {
 			return c.last, nil

@@ -71,8 +71,7 @@ type Server struct {
 	tls  *tls.Config
 }
 
-// New returns a server that does not listen before Run. It makes the serving
-// certificate if there is none.
+// New returns a server that does not listen before Run.
 func New(o Options) (*Server, error) {
 	cert, err := openCertificate(o)
 	if err != nil {
