@@ -27,8 +27,8 @@ func (r reset) mounts(context.Context) ([]Change, error) {
 		spared[path] = true
 	}
 	for _, dir := range []string{r.Dirs.Kubelet, r.Dirs.Run, r.Dirs.State} {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			spared[real] = true
+		if target, err := filepath.EvalSymlinks(dir); err == nil {
+			spared[target] = true
 		}
 	}
 	flags := unmountFlags(r.Config.UnmountFlags)

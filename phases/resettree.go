@@ -172,14 +172,14 @@ func removeAll(path string) error {
 func mountsIn(paths ...string) ([]string, error) {
 	var below []string
 	for _, path := range paths {
-		real, err := filepath.EvalSymlinks(path)
+		target, err := filepath.EvalSymlinks(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		below = append(below, real)
+		below = append(below, target)
 	}
 	all, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
 		return !slices.ContainsFunc(below, func(dir string) bool {

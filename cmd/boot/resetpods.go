@@ -99,7 +99,7 @@ func (p podsLeft) ours(ctx context.Context, c cri.RuntimeServiceClient) (func(po
 		noted[key] = noted[key] || item.Annotations[pod.AnnotationKind] != ""
 	}
 	return func(key pod.Key, sum runtime.Summary) bool {
-		if byBoot, any := noted[key]; any {
+		if byBoot, ok := noted[key]; ok {
 			return byBoot
 		}
 		for _, s := range sum.Sandboxes {

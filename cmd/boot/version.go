@@ -11,7 +11,7 @@ import (
 // version and gitCommit are stamped by the Makefile.
 var (
 	version   = "v0.0.0-dev"
-	gitCommit = "unknown"
+	gitCommit = "unknown" //nolint:gochecknoglobals // set by the linker
 )
 
 // A versionInfo is what "boot version -o json" prints.
