@@ -147,7 +147,7 @@ func processesIn(dir string) ([]process.ID, error) {
 			}
 			return ignoreMissing(err)
 		}
-		for _, field := range strings.FieldsSeq(string(data)) {
+		for field := range strings.FieldsSeq(string(data)) {
 			pid, err := strconv.Atoi(field)
 			if err != nil {
 				return fmt.Errorf("read %s: %w", path, err)
