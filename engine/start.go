@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -163,6 +164,8 @@ func (e *Engine) spawn(ctx context.Context, want record) (process.ID, error) {
 	go func() { ended <- cmd.Wait() }()
 	if want.ID, err = process.Of(cmd.Process.Pid); err == nil {
 		err = want.write(e.o.recordPath())
+	} else if errors.Is(err, process.ErrEnded) { // before it could be looked at
+		err = fmt.Errorf("containerd ended: %w", <-ended)
 	}
 	if err == nil {
 		err = e.await(ctx, ended)
