@@ -17,48 +17,33 @@ import (
 
 // runInit runs all phases of init.
 func runInit(ctx context.Context, ui *ui, f initFlags) error {
-	cfg, err := f.load(ui)
+	s, err := newInitSetup(ui, f)
 	if err != nil {
 		return err
 	}
-	s, err := newInitSetup(ui, f, cfg)
-	if err != nil {
-		return err
-	}
-	steps, err := phases.Init(s.options)
-	if err != nil {
-		return withCode(exitValidation, err)
-	}
-	skip, err := phases.Skipping(steps, cfg.Init.SkipPhases)
+	skip, err := phases.Skipping(s.steps, s.cfg.Init.SkipPhases)
 	if err != nil {
 		return withCode(exitValidation, err)
 	}
 	runner := phases.Runner{DryRun: f.DryRun, Skip: skip, Report: ui.progress(f.DryRun)}
-	if err := runner.Run(ctx, steps); err != nil {
+	if err := runner.Run(ctx, s.steps); err != nil {
 		return exitOf(err)
 	}
 	if f.DryRun {
 		return nil
 	}
-	ui.initDone(cfg)
+	ui.initDone(s.cfg)
 	return s.stay(ctx)
 }
 
 // runInitPhase runs one phase, or a group of them.
 func runInitPhase(ctx context.Context, ui *ui, f initFlags, name string) error {
-	cfg, err := f.load(ui)
+	s, err := newInitSetup(ui, f)
 	if err != nil {
 		return err
 	}
-	s, err := newInitSetup(ui, f, cfg)
+	steps, err := phases.Only(s.steps, name)
 	if err != nil {
-		return err
-	}
-	steps, err := phases.Init(s.options)
-	if err != nil {
-		return withCode(exitValidation, err)
-	}
-	if steps, err = phases.Only(steps, name); err != nil {
 		return withCode(exitValidation, err)
 	}
 	runner := phases.Runner{DryRun: f.DryRun, Report: ui.progress(f.DryRun)}
@@ -86,26 +71,17 @@ func (c engineCheck) Check(ctx context.Context) error {
 	return err
 }
 
-// An initSetup is everything the phases of init are built with.
+// An initSetup is a configuration with the phases that carry it out.
 type initSetup struct {
-	options phases.InitOptions
-	stay    func(context.Context) error // until the loop ends, where it runs in the foreground
+	cfg   *config.Init
+	steps []phases.Step
+	stay  func(context.Context) error // until the loop ends, where it runs in the foreground
 }
 
-func newInitSetup(ui *ui, f initFlags, cfg *config.Init) (*initSetup, error) {
-	args := loopArgs(cfg)
-	s := &initSetup{stay: func(context.Context) error { return nil }}
-	var loop phases.Service
-	var loopLog string
-	if f.foreground {
-		fg := newForeground(ui, args)
-		loop, s.stay = fg, fg.wait
-	} else {
-		manager, err := service.New(serviceOptions(cfg.Boot, args, ui.logger()))
-		if err != nil {
-			return nil, err
-		}
-		loop, loopLog = manager, manager.LogFile()
+func newInitSetup(ui *ui, f initFlags) (*initSetup, error) {
+	cfg, err := f.load(ui)
+	if err != nil {
+		return nil, err
 	}
 	if err := makeCertificateKey(cfg); err != nil {
 		return nil, err
@@ -114,15 +90,37 @@ func newInitSetup(ui *ui, f initFlags, cfg *config.Init) (*initSetup, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, node := ui.logger(), cfg.Init.NodeRegistration
-	s.options = phases.InitOptions{
-		Config: cfg, Dirs: phases.DefaultDirs(), Inputs: inputs, Service: loop, LoopLog: loopLog,
+	s := &initSetup{cfg: cfg}
+	loop, loopLog, err := s.newService(ui, f.foreground)
+	if err != nil {
+		return nil, err
+	}
+	log, node, dirs := ui.logger(), cfg.Init.NodeRegistration, phases.DefaultDirs()
+	s.steps, err = phases.Init(phases.InitOptions{
+		Config: cfg, Dirs: dirs, Inputs: inputs, Service: loop, LoopLog: loopLog,
 		Components: components{boot: cfg.Boot, socket: node.CRISocket, node: node.Name, log: log},
 		Preflight: phases.Preflight(phases.PreflightOptions{
-			Config: cfg, Dirs: phases.DefaultDirs(), Journal: hostJournal(), Service: loop, Engine: engineCheck{cfg, log},
+			Config: cfg, Dirs: dirs, Journal: hostJournal(), Service: loop, Engine: engineCheck{cfg, log},
 		}),
+	})
+	return s, withCode(exitValidation, err)
+}
+
+// newService returns the loop as what lives on, with the path of its log if
+// nobody else keeps that.
+func (s *initSetup) newService(ui *ui, inForeground bool) (loop phases.Service, log string, err error) {
+	args := loopArgs(s.cfg)
+	if inForeground {
+		fg := newForeground(ui, args)
+		s.stay = fg.wait
+		return fg, "", nil
 	}
-	return s, nil
+	s.stay = func(context.Context) error { return nil }
+	manager, err := service.New(serviceOptions(s.cfg.Boot, args, ui.logger()))
+	if err != nil {
+		return nil, "", err
+	}
+	return manager, manager.LogFile(), nil
 }
 
 // hostJournal is where boot notes what it changes on this host.
