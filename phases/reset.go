@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"boot.internal/config"
 	"boot.internal/journal"
@@ -21,6 +22,7 @@ type ResetDirs struct {
 	PodLogs       string // logs of containers: /var/log/pods
 	ContainerLogs string // links to those logs: /var/log/containers
 	CNI           string // where the engine looks for CNI configurations: /etc/cni/net.d
+	CNIResults    string // what CNI plugins did for each pod: /var/lib/cni/results
 	State         string // what boot keeps: /var/lib/boot
 	Run           string // what boot keeps until the host restarts: /run/boot
 	Logs          string // boot's own logs: /var/log/boot
@@ -32,7 +34,7 @@ func DefaultResetDirs() ResetDirs {
 	return ResetDirs{
 		Kubernetes: DefaultDirs().Kubernetes, Manifests: config.DefaultManifestsDir, Kubelet: DefaultDirs().Kubelet,
 		Etcd: config.DefaultEtcdDataDir, PodLogs: "/var/log/pods", ContainerLogs: "/var/log/containers",
-		CNI: "/etc/cni/net.d", State: "/var/lib/boot", Run: "/run/boot", Logs: "/var/log/boot",
+		CNI: "/etc/cni/net.d", CNIResults: "/var/lib/cni/results", State: "/var/lib/boot", Run: "/run/boot", Logs: "/var/log/boot",
 		XtablesLock: "/run/xtables.lock",
 	}
 }
@@ -158,14 +160,36 @@ func (r reset) network(ctx context.Context) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	var changes []Change
+	loopbacks, err := r.loopbacks()
+	if err != nil {
+		return nil, err
+	}
 	if len(all) > 0 {
 		r.gone[filepath.Join(r.Dirs.CNI, bridgeConf)] = true
 	}
+	changes := loopbacks // their directory may go with the rest
 	for _, l := range all {
 		changes = append(changes, Change{l.Desc, l.Remove})
 	}
 	return changes, nil
+}
+
+// loopbacks removes what is noted of the loopback interfaces of pods that boot's
+// own engine could not take down. The notes of all engines are in one place.
+func (r reset) loopbacks() ([]Change, error) {
+	const prefix, suffix = "cni-loopback-", "-lo"
+	notes, err := filepath.Glob(filepath.Join(r.Dirs.CNIResults, prefix+"*"+suffix))
+	if err != nil {
+		return nil, err
+	}
+	c := r.clearing()
+	for _, path := range notes {
+		sandbox := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), prefix), suffix)
+		if exists(filepath.Join(r.Dirs.State, "containerd/io.containerd.grpc.v1.cri/sandboxes", sandbox)) {
+			c.add(path, os.Remove)
+		}
+	}
+	return c.changes, nil
 }
 
 // bridgeConf is the configuration of the pod network, which goes with it.

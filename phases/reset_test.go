@@ -41,7 +41,7 @@ func newSite(t *testing.T) *site {
 		Config: &config.ResetConfiguration{CertificatesDir: at("etc/kubernetes/pki")},
 		Dirs: ResetDirs{
 			Kubernetes: at("etc/kubernetes"), Manifests: at("etc/kubernetes/manifests"), Kubelet: at("var/lib/kubelet"),
-			Etcd: at("var/lib/etcd"), PodLogs: at("var/log/pods"), ContainerLogs: at("var/log/containers"), CNI: at("etc/cni/net.d"),
+			Etcd: at("var/lib/etcd"), PodLogs: at("var/log/pods"), ContainerLogs: at("var/log/containers"), CNI: at("etc/cni/net.d"), CNIResults: at("var/lib/cni/results"),
 			State: at("var/lib/boot"), Run: at("run/boot"), Logs: at("var/log/boot"), XtablesLock: at("run/xtables.lock"),
 		},
 		Journal: journal.At(at("var/lib/boot/journal.json")),

@@ -14,8 +14,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	corev1 "k8s.io/api/core/v1"
 
 	"boot.internal/certs"
@@ -59,30 +59,33 @@ func (m removeMember) Plan(ctx context.Context) ([]Change, error) {
 		warn(ctx, fmt.Sprintf("etcd does not tell its members; if there are others, remove this one there, with 'etcdctl member remove': %v", err))
 		return nil, nil
 	}
-	i := slices.IndexFunc(members, func(e *etcdserverpb.Member) bool { return e.ID == self })
-	if len(members) == 1 || i < 0 {
+	var name string
+	var others []string
+	for _, e := range members {
+		if e.ID == self {
+			name = e.Name
+		} else {
+			others = append(others, e.Name)
+		}
+	}
+	if name == "" || len(others) == 0 {
 		return nil, nil
 	}
 	return []Change{{
-		fmt.Sprintf("remove %s (%x) from the etcd cluster, which keeps %d other members", members[i].Name, self, len(members)-1),
+		fmt.Sprintf("remove %s (%x) from the etcd cluster it is in with %s", name, self, strings.Join(others, ", ")),
 		func(ctx context.Context) error { return m.remove(ctx, pod, members, self) },
 	}}, nil
 }
 
 // look asks this node's etcd for the members and for itself.
-func (m removeMember) look(ctx context.Context, pod *corev1.Pod) ([]*etcdserverpb.Member, uint64, error) {
-	c, err := etcdClient(pod, strings.Split(pod.Annotations[etcdClientURLs], ","))
-	if err != nil {
-		return nil, 0, err
-	}
-	defer func() { _ = c.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	list, err := c.MemberList(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	return list.Members, list.Header.MemberId, nil
+func (m removeMember) look(ctx context.Context, pod *corev1.Pod) (members []*etcdserverpb.Member, self uint64, err error) {
+	urls := strings.Split(pod.Annotations[etcdClientURLs], ",")
+	err = askOne(ctx, pod, urls, func(ctx context.Context, c etcdserverpb.ClusterClient) error {
+		list, err := c.MemberList(ctx, &etcdserverpb.MemberListRequest{Linearizable: true})
+		members, self = list.GetMembers(), list.GetHeader().GetMemberId()
+		return err
+	})
+	return members, self, err
 }
 
 // remove has the others remove this member, and makes sure that they have: they
@@ -94,25 +97,11 @@ func (m removeMember) remove(ctx context.Context, pod *corev1.Pod, members []*et
 			urls = append(urls, e.ClientURLs...)
 		}
 	}
-	c, err := etcdClient(pod, urls)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close() }()
-	err = until(ctx, m.timeout, func(ctx context.Context) (bool, error) {
-		_, err := c.MemberRemove(ctx, self)
-		gone := errors.Is(err, rpctypes.ErrMemberNotFound)
-		if err != nil && !gone {
-			return false, err
-		}
-		list, err := c.MemberList(ctx)
-		if err != nil {
-			return false, err
-		}
-		if slices.ContainsFunc(list.Members, func(e *etcdserverpb.Member) bool { return e.ID == self }) {
-			return false, errors.New("the others still list it")
-		}
-		return true, nil
+	err := until(ctx, m.timeout, func(ctx context.Context) (bool, error) {
+		err := askOne(ctx, pod, urls, func(ctx context.Context, c etcdserverpb.ClusterClient) error {
+			return leave(ctx, c, self)
+		})
+		return err == nil, err
 	})
 	if err != nil {
 		return hint(err, "see to the other members first; --skip-phases remove-etcd-member leaves the member to them")
@@ -120,21 +109,51 @@ func (m removeMember) remove(ctx context.Context, pod *corev1.Pod, members []*et
 	return nil
 }
 
-// etcdClient identifies as those do who ask for etcd's health.
-func etcdClient(pod *corev1.Pod, urls []string) (*clientv3.Client, error) {
+func leave(ctx context.Context, c etcdserverpb.ClusterClient, self uint64) error {
+	_, err := c.MemberRemove(ctx, &etcdserverpb.MemberRemoveRequest{ID: self})
+	if err != nil && !errors.Is(rpctypes.Error(err), rpctypes.ErrMemberNotFound) {
+		return err
+	}
+	list, err := c.MemberList(ctx, &etcdserverpb.MemberListRequest{Linearizable: true})
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(list.Members, func(e *etcdserverpb.Member) bool { return e.ID == self }) {
+		return errors.New("the others still list it")
+	}
+	return nil
+}
+
+// askOne calls do with one after another, until one answers. It identifies as
+// those do who ask for etcd's health.
+func askOne(ctx context.Context, pod *corev1.Pod, urls []string, do func(context.Context, etcdserverpb.ClusterClient) error) error {
 	tree := certs.Tree(filepath.Dir(volumePath(pod, "etcd-certs")))
 	pair, err := tls.LoadX509KeyPair(tree.EtcdHealthcheckClient.Cert, tree.EtcdHealthcheckClient.Key)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ca, err := os.ReadFile(tree.EtcdCA.Cert)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	return clientv3.New(clientv3.Config{
-		Endpoints: urls, Logger: zap.NewNop(), MaxUnaryRetries: 1,
-		TLS: &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots},
-	})
+	identity := credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots})
+	for _, url := range urls {
+		if err = askAt(ctx, url, identity, do); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func askAt(ctx context.Context, url string, identity credentials.TransportCredentials, do func(context.Context, etcdserverpb.ClusterClient) error) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	conn, err := grpc.NewClient("passthrough:///"+strings.TrimPrefix(url, "https://"), grpc.WithTransportCredentials(identity))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	return do(ctx, etcdserverpb.NewClusterClient(conn))
 }

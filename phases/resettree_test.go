@@ -142,6 +142,16 @@ func TestResetOfCertificatesElsewhere(t *testing.T) {
 	})
 }
 
+func TestResetOfLoopbackNotes(t *testing.T) {
+	s := newSite(t)
+	s.write("var/lib/cni/results/cni-loopback-ours-lo", "var/lib/cni/results/cni-loopback-theirs-lo",
+		"var/lib/boot/containerd/io.containerd.grpc.v1.cri/sandboxes/ours/")
+	changes, _, err := s.only("cleanup-node/network")
+	if want := []string{"cleanup-node/network: remove /var/lib/cni/results/cni-loopback-ours-lo"}; err != nil || !slices.Equal(changes, want) {
+		t.Errorf("%v, changed %q", err, changes)
+	}
+}
+
 func TestResetOfWhatCannotBeRead(t *testing.T) {
 	t.Run("manifest", func(t *testing.T) {
 		s := newSite(t)
