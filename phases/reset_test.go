@@ -199,8 +199,11 @@ func (s *site) node() {
 	s.engine.running = true
 	s.pods.all = []Pod{
 		{"default", "web", false},
-		{"kube-system", "etcd-a", true}, {"kube-system", "kube-apiserver-a", true}, {"kube-system", "kube-controller-manager-a", true},
-		{"kube-system", "kube-proxy-a", true}, {"kube-system", "kube-scheduler-a", true},
+		{"kube-system", "etcd-a", true},
+		{"kube-system", "kube-apiserver-a", true},
+		{"kube-system", "kube-controller-manager-a", true},
+		{"kube-system", "kube-proxy-a", true},
+		{"kube-system", "kube-scheduler-a", true},
 	}
 }
 

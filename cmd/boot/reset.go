@@ -93,15 +93,32 @@ func runReset(ctx context.Context, ui *ui, f resetFlags) error {
 		}
 	}
 	changes, err := resetOnce(ctx, ui, options, cfg.DryRun)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case changes == 0:
-		ui.printf("There is nothing to do: boot has left nothing on this host.\n")
-	case !cfg.DryRun:
-		ui.printf("The node is reset.\n")
 	}
+	ui.resetDone(options, changes)
 	return nil
+}
+
+// resetDone says how it ended, and what stays for a next cluster.
+func (u *ui) resetDone(o phases.ResetOptions, changes int) {
+	switch {
+	case changes == 0:
+		u.printf("There is nothing to do.\n")
+	case !o.Config.DryRun:
+		u.printf("The node is reset.\n")
+	}
+	if o.Purge {
+		return
+	}
+	for _, kept := range []struct{ what, path string }{
+		{"image archives", filepath.Join(o.Dirs.State, "images")},
+		{"logs", o.Dirs.Logs},
+	} {
+		if _, err := os.Stat(kept.path); err == nil {
+			u.printf("The %s in %s stay; --purge removes them, too.\n", kept.what, kept.path)
+		}
+	}
 }
 
 // resetOnce runs the phases once and returns how many changes there were.
@@ -140,7 +157,11 @@ func askReset(ctx context.Context, ui *ui, o phases.ResetOptions) (yes bool, err
 	}()
 	select {
 	case a := <-answer:
-		return a == "y" || a == "yes", nil
+		if a == "y" || a == "yes" {
+			return true, nil
+		}
+		ui.printf("Nothing has been changed.\n")
+		return false, nil
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
