@@ -213,10 +213,13 @@ func volumePath(pod *corev1.Pod, volume string) string {
 	return ""
 }
 
-// files removes what the loop keeps, what containers have logged, and the
-// directory of an engine that is boot's own.
+// files removes what the loop keeps, and what containers have logged.
 func (r reset) files(context.Context) ([]Change, error) {
 	if ran, err := r.ran(); err != nil || !ran {
+		return nil, err
+	}
+	noted, err := r.noted()
+	if err != nil {
 		return nil, err
 	}
 	return r.clear(func(c *clearing) error {
@@ -226,8 +229,8 @@ func (r reset) files(context.Context) ([]Change, error) {
 		if err := errors.Join(c.empty(r.Dirs.ContainerLogs), c.tree(r.Dirs.PodLogs), c.tree(r.Dirs.Kubelet)); err != nil {
 			return err
 		}
-		if r.Engine == nil {
-			return nil
+		if r.Engine == nil && !noted {
+			return nil // the engine of others may have made the directory
 		}
 		return errors.Join(c.empty(r.Dirs.CNI), c.empty(filepath.Dir(r.Dirs.CNI)))
 	})
