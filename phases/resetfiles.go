@@ -177,7 +177,7 @@ func (r reset) kubernetes(ctx context.Context) ([]Change, error) {
 func (r reset) tell(ctx context.Context, c *clearing, dir string) error {
 	left, err := c.left(dir)
 	if err == nil && len(left) > 0 && !c.kept[dir] {
-		warn(ctx, fmt.Sprintf("%s stays: boot did not put there %s", dir, strings.Join(left, ", ")))
+		warn(ctx, fmt.Sprintf("%s stays, with what boot did not put there: %s", dir, strings.Join(left, ", ")))
 	}
 	return ignoreMissing(err)
 }

@@ -85,8 +85,8 @@ func TestResetTellsWhatStays(t *testing.T) {
 	s.write("etc/kubernetes/manifests/mine.yaml", "var/lib/etcd/snapshot.db")
 	_, warnings := s.reset(Runner{})
 	want := []string{
-		"cleanup-node/etcd: /var/lib/etcd stays: boot did not put there snapshot.db",
-		"cleanup-node/kubernetes: /etc/kubernetes/manifests stays: boot did not put there mine.yaml",
+		"cleanup-node/etcd: /var/lib/etcd stays, with what boot did not put there: snapshot.db",
+		"cleanup-node/kubernetes: /etc/kubernetes/manifests stays, with what boot did not put there: mine.yaml",
 	}
 	if diff := cmp.Diff(want, warnings); diff != "" {
 		t.Error(diff)
