@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
+
+	"boot.internal/kubelet/pod"
 )
 
 // environment returns the variables of c, resolved, in the order in which they
@@ -53,21 +55,10 @@ func valueFrom(p *v1.Pod, c *v1.Container, n Node, in ContainerInput, from *v1.E
 
 // field returns a field of the pod by its path in the downward API.
 func field(p *v1.Pod, n Node, podIPs []string, fieldPath string) (string, error) {
-	if pod, key, ok := subscript(fieldPath); ok {
-		switch pod {
-		case "metadata.labels":
-			return p.Labels[key], nil
-		case "metadata.annotations":
-			return p.Annotations[key], nil
-		}
+	if value, ok := pod.MetadataField(p, fieldPath); ok {
+		return value, nil
 	}
 	switch fieldPath {
-	case "metadata.name":
-		return p.Name, nil
-	case "metadata.namespace":
-		return p.Namespace, nil
-	case "metadata.uid":
-		return string(p.UID), nil
 	case "spec.nodeName":
 		return p.Spec.NodeName, nil
 	case "spec.serviceAccountName":
@@ -89,11 +80,4 @@ func first(all []string) string {
 		return ""
 	}
 	return all[0]
-}
-
-// subscript splits "metadata.labels['key']".
-func subscript(fieldPath string) (object, key string, ok bool) {
-	object, rest, found := strings.Cut(fieldPath, "['")
-	key, closed := strings.CutSuffix(rest, "']")
-	return object, key, found && closed
 }

@@ -10,27 +10,18 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"boot.internal/kubelet/pod"
 )
 
 // fieldValue returns the text of a field of the pod that files may tell of:
 // those that other parts of the spec, such as the node's IP, are not known for
 // as long as the volume lives are for environment variables alone.
 func fieldValue(p *v1.Pod, path string) (string, error) {
-	if field, key, ok := subscript(path); ok {
-		switch field {
-		case "metadata.labels":
-			return p.Labels[key], nil
-		case "metadata.annotations":
-			return p.Annotations[key], nil
-		}
+	if value, ok := pod.MetadataField(p, path); ok {
+		return value, nil
 	}
 	switch path {
-	case "metadata.name":
-		return p.Name, nil
-	case "metadata.namespace":
-		return p.Namespace, nil
-	case "metadata.uid":
-		return string(p.UID), nil
 	case "metadata.labels":
 		return lines(p.Labels), nil
 	case "metadata.annotations":
@@ -38,16 +29,6 @@ func fieldValue(p *v1.Pod, path string) (string, error) {
 	default:
 		return "", fmt.Errorf("field path %q is not supported in a volume", path)
 	}
-}
-
-// subscript splits field['key'].
-func subscript(path string) (field, key string, ok bool) {
-	field, rest, ok := strings.Cut(path, "['")
-	if !ok {
-		return "", "", false
-	}
-	key, ok = strings.CutSuffix(rest, "']")
-	return field, key, ok
 }
 
 // lines returns key="value" lines, sorted, without a newline at the end.

@@ -1,0 +1,26 @@
+package pod
+
+import (
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+)
+
+func TestMetadataField(t *testing.T) {
+	p := &v1.Pod{}
+	p.Name, p.Namespace, p.UID = "a", "ns", "u"
+	p.Labels, p.Annotations = map[string]string{"k": "label"}, map[string]string{"k": "annotation"}
+	for path, want := range map[string]string{
+		"metadata.name": "a", "metadata.namespace": "ns", "metadata.uid": "u",
+		"metadata.labels['k']": "label", "metadata.annotations['k']": "annotation", "metadata.labels['none']": "",
+	} {
+		if got, ok := MetadataField(p, path); got != want || !ok {
+			t.Errorf("%s: %q, %v; want %q", path, got, ok, want)
+		}
+	}
+	for _, path := range []string{"", "metadata.labels", "metadata.labels['k", "spec.nodeName", "status.podIP['k']"} {
+		if got, ok := MetadataField(p, path); ok {
+			t.Errorf("%q is known: %q", path, got)
+		}
+	}
+}
