@@ -1,11 +1,12 @@
 // Package admit decides whether a pod may run on this node beside those that
-// do. It is a pure function of the pods and the node: who is asked first, what
-// becomes of a pod that is rejected, and when to ask again are left to others.
+// do, and whom a critical pod may put out for its place. It is pure: who is
+// asked first, what becomes of a pod that is rejected or put out, and when to
+// ask again are left to others.
 //
-// What is checked, and the words of a rejection, are the kubelet's: first what
-// the pod asks of the node itself (operating system, labels), then what other
-// pods hold (ports, resources). Taints are not looked at: static pods run
-// whatever the taints of their node (SP-33), and others do not get here yet.
+// What is checked, in which order, and the words of a rejection are the
+// kubelet's: first what the node is up to and what it allows, then what the pod
+// asks of the node itself, then what other pods hold. Static pods run whatever
+// the taints of their node (SP-33), and under pressure (SP-32).
 package admit
 
 import (
@@ -13,8 +14,6 @@ import (
 	"runtime"
 
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
 	"boot.internal/kubelet/pod"
 )
@@ -23,9 +22,26 @@ import (
 type Node struct {
 	Name   string
 	Labels map[string]string
+	Taints []v1.Taint
 	// Allocatable is what all pods may ask for together, "pods" among it. A
 	// resource that is missing is not looked at: nothing is known of it.
 	Allocatable v1.ResourceList
+	// Devices is how many devices of each plugin's resource may be given out,
+	// those given out already among them.
+	Devices map[v1.ResourceName]int64
+
+	// Pressure holds the conditions of pressure there are now.
+	Pressure []v1.NodeConditionType
+	// ShuttingDown is set once the node is on its way down: nothing starts.
+	ShuttingDown bool
+
+	// UnsafeSysctls are those that pods may set beside the safe ones; the last
+	// character of one may be a "*".
+	UnsafeSysctls []string
+	// AppArmor is set where the host enforces AppArmor profiles.
+	AppArmor bool
+	// StrictGroups is set where the runtime knows supplementalGroupsPolicy.
+	StrictGroups bool
 }
 
 // A Rejection says why a pod may not run, in the words of its status and event.
@@ -35,10 +51,30 @@ type Rejection struct {
 }
 
 // Check returns why p may not run beside others, which do; nil if it may. Mirrors
-// among the others are pictures of pods and hold nothing (SP-58).
+// among the others are pictures of pods and hold nothing (SP-58). That p lacks
+// room which others would have to make counts too: see Victims.
 func Check(p *v1.Pod, others []*v1.Pod, n Node) *Rejection {
 	others = competing(p, others)
-	return cmp.Or(checkOS(p), checkAffinity(p, n), checkPorts(p, others), checkResources(p, others, n.Allocatable))
+	return cmp.Or(
+		checkPressure(p, n), checkSysctls(p, n), checkDevices(p, others, n),
+		checkOS(p), checkGroups(p, n), checkRoom(p, others, n),
+		checkAppArmor(p, n), checkShutdown(n),
+	)
+}
+
+// checkRoom checks what depends on the other pods, and what upstream's scheduler
+// checks too. What a critical pod lacks is the last thing to say of it, since it
+// may be taken from others; for all other pods it is the first.
+func checkRoom(p *v1.Pod, others []*v1.Pod, n Node) *Rejection {
+	lacks := lacking(p, others, n.Allocatable)
+	inTheWay := cmp.Or(checkAffinity(p, n), checkName(p, n), checkPorts(p, others), checkTaints(p, n))
+	switch {
+	case pod.IsStatic(p), len(lacks) == 0:
+		return cmp.Or(inTheWay, rejectionOf(lacks))
+	case IsCritical(p):
+		return cmp.Or(inTheWay, tooMuch(p, others, lacks))
+	}
+	return rejectionOf(lacks)
 }
 
 // competing returns those of the others that hold what p may not have too.
@@ -68,17 +104,12 @@ func checkOS(p *v1.Pod) *Rejection {
 	return nil
 }
 
-// checkAffinity holds the labels of the node against the node selector and the
-// required node affinity of the pod. A selector that cannot be read matches no
-// node.
-func checkAffinity(p *v1.Pod, n Node) *Rejection {
-	node := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: n.Labels}}
-	if ok, err := nodeaffinity.GetRequiredNodeAffinity(p).Match(node); !ok || err != nil {
-		return predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
+// checkGroups holds back pods whose groups the runtime would get wrong.
+func checkGroups(p *v1.Pod, n Node) *Rejection {
+	s := p.Spec.SecurityContext
+	if s == nil || s.SupplementalGroupsPolicy == nil || n.StrictGroups ||
+		*s.SupplementalGroupsPolicy != v1.SupplementalGroupsPolicyStrict {
+		return nil
 	}
-	return nil
-}
-
-func predicate(name, why string) *Rejection {
-	return &Rejection{name, "Predicate " + name + " failed: " + why}
+	return &Rejection{"SupplementalGroupsPolicyNotSupported", "SupplementalGroupsPolicy=Strict is not supported in this node"}
 }
