@@ -37,6 +37,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	if r := k.o.Config.RegisterNode; r == nil || *r {
 		g.Go(func() error { k.node.Run(ctx, client); return nil })
 	}
+	g.Go(func() error { k.objects.Run(ctx, client.CoreV1()); return nil })
 	g.Go(func() error { k.mirrors.Run(ctx, client.CoreV1()); return nil })
 	g.Go(func() error { k.writer.Run(ctx, status.Client(client.CoreV1())); return nil })
 	return g.Wait()

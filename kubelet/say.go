@@ -46,6 +46,7 @@ func (k *kubelet) setDesired(admitted, rejected, going []*v1.Pod) {
 	k.mu.Lock()
 	k.now, k.rejected, k.going, k.said = desired, rejected, going, true
 	k.mu.Unlock()
+	k.setObjects(desired, going)
 	k.mirrors.SetStatic(slices.Concat(desired, going), *k.pending.Load()...)
 }
 

@@ -20,6 +20,7 @@ import (
 	"boot.internal/kubelet/image"
 	"boot.internal/kubelet/mirror"
 	"boot.internal/kubelet/node"
+	"boot.internal/kubelet/object"
 	"boot.internal/kubelet/plan"
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/probe"
@@ -38,6 +39,7 @@ type kubelet struct {
 	conn     *runtime.Conn
 	runtime  *runtime.Runtime
 	volumes  *volume.Volumes
+	objects  *object.Store
 	cgroups  *cgroup.Cgroups // made once the engine has said how
 	prober   *probe.Prober
 	node     *node.Keeper
@@ -80,6 +82,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	if err := os.MkdirAll(o.RootDir, 0o755); err != nil { // what is measured must be there
 		return nil, fmt.Errorf("make root directory: %w", err)
 	}
+	k.newObjects(ctx)
 	if err := k.newNode(ctx); err != nil {
 		return nil, err
 	}
