@@ -8,7 +8,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,7 +21,7 @@ import (
 // admission is what the dispatcher admits pods by.
 func (k *kubelet) admission() admission {
 	return admission{
-		node: func() admit.Node { return *k.offers.Load() }, before: k.before, over: k.isOver,
+		node: k.offered, before: k.before, over: k.isOver,
 		rejected: k.sayRejected, forget: k.writer.Forget,
 	}
 }
@@ -30,10 +29,9 @@ func (k *kubelet) admission() admission {
 // setNode notes what there is for pods, by the Node object if there is one. When
 // that changes, what was rejected may be admitted.
 func (k *kubelet) setNode(n *v1.Node) {
-	now := admit.Node{Name: k.o.Node, Labels: k.nodeLabels(n), Allocatable: k.allocatable()}
-	if old := k.offers.Swap(&now); old == nil || !equality.Semantic.DeepEqual(*old, now) {
-		k.dispatch.recheck()
-	}
+	k.offer(func(now *admit.Node) {
+		now.Labels, now.Taints, now.Allocatable = k.nodeLabels(n), taintsOf(n), withExtended(k.allocatable(), n)
+	})
 }
 
 // nodeLabels returns the labels of the Node object, or those it will have.

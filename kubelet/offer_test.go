@@ -9,7 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
+
+	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/mirror"
@@ -21,7 +24,7 @@ import (
 func telling() *kubelet {
 	log := slog.New(slog.DiscardHandler)
 	k := &kubelet{
-		o: Options{Node: "n1", Labels: map[string]string{"disk": "ssd"}}, metrics: newMetrics(),
+		o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}, Node: "n1", Labels: map[string]string{"disk": "ssd"}}, metrics: newMetrics(),
 		events: newEvents("n1", log), dispatch: newDispatcher(log), over: map[types.UID]bool{},
 	}
 	k.mirrors = mirror.New(mirror.Options{Node: "n1", Log: log})
@@ -115,6 +118,18 @@ func TestOffer(t *testing.T) { // SP-35
 				t.Errorf("looked again %v, want %v", news, c.news)
 			}
 		})
+	}
+}
+
+func TestOfferExtended(t *testing.T) {
+	n := &v1.Node{}
+	n.Status.Allocatable = v1.ResourceList{
+		"example.com/gpu": resource.MustParse("2"), v1.ResourceCPU: resource.MustParse("64"), "node.kubernetes.io/own": resource.MustParse("1"),
+	}
+	got := withExtended(v1.ResourceList{v1.ResourceCPU: resource.MustParse("4")}, n)
+	want := v1.ResourceList{v1.ResourceCPU: resource.MustParse("4"), "example.com/gpu": resource.MustParse("2")}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -57,7 +57,8 @@ type kubelet struct {
 
 	problems map[source.Problem]bool // told already; owned by merge
 
-	offers atomic.Pointer[admit.Node] // what pods are admitted by
+	offering sync.Mutex                 // held while offers change
+	offers   atomic.Pointer[admit.Node] // what pods are admitted by
 
 	mu       sync.Mutex         // guards what follows
 	now      []*v1.Pod          // desired
