@@ -49,7 +49,7 @@ func (d *dispatcher) admit(ctx context.Context) {
 			d.reject(p, *why)
 			continue
 		}
-		if !d.admission.over(p.UID) {
+		if !d.isOver(p) {
 			held = append(held, p)
 		}
 		d.unreject(key, p.UID)
@@ -82,14 +82,30 @@ func (d *dispatcher) queue() []*v1.Pod {
 func (d *dispatcher) isAdmitted(p *v1.Pod) bool {
 	key := pod.KeyOf(p)
 	old, ok := d.wants[key]
-	return ok && same(old.Pod, p) || slices.Contains(d.before[key], p.UID)
+	return ok && old.Pod.UID == p.UID || slices.Contains(d.before[key], p.UID)
 }
 
+// check returns why a pod may not run. One that is to end, or has, asks for
+// nothing. What was said of a pod of the API stays so: the API knows it as Failed,
+// and that is for good.
 func (d *dispatcher) check(p *v1.Pod, held []*v1.Pod) *admit.Rejection {
-	if d.isAdmitted(p) {
+	if d.isAdmitted(p) || p.DeletionTimestamp != nil || hasEnded(p) {
 		return nil
 	}
+	if old, ok := d.rejected[pod.KeyOf(p)]; ok && old.pod.UID == p.UID && !pod.IsStatic(p) {
+		return &old.why
+	}
 	return admit.Check(p, held, d.admission.node())
+}
+
+// isOver reports whether a pod holds nothing of the node any more.
+func (d *dispatcher) isOver(p *v1.Pod) bool {
+	return d.admission.over(p.UID) || hasEnded(p) && !slices.Contains(d.before[pod.KeyOf(p)], p.UID)
+}
+
+// hasEnded reports whether the API says that a pod has ended.
+func hasEnded(p *v1.Pod) bool {
+	return p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed
 }
 
 // reject notes that a pod may not run, and tells if that is news.

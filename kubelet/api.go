@@ -10,6 +10,7 @@ import (
 
 	"boot.internal/kubelet/node"
 	"boot.internal/kubelet/server"
+	"boot.internal/kubelet/source"
 	"boot.internal/kubelet/status"
 )
 
@@ -38,6 +39,10 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 		g.Go(func() error { k.node.Run(ctx, client); return nil })
 	}
 	g.Go(func() error { k.objects.Run(ctx, client.CoreV1()); return nil })
+	g.Go(func() error {
+		k.api.Run(ctx, client.CoreV1(), func(s source.Snapshot) { k.wanted(ctx, s) })
+		return nil
+	})
 	g.Go(func() error { k.mirrors.Run(ctx, client.CoreV1()); return nil })
 	g.Go(func() error { k.writer.Run(ctx, status.Client(client.CoreV1())); return nil })
 	return g.Wait()

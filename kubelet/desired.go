@@ -11,20 +11,17 @@ import (
 	"boot.internal/kubelet/source"
 )
 
-// readSources passes on what files and the URL want, each time one changes. A
-// source that is not configured wants nothing.
+// readSources passes on what files, the URL and the API want, each time one
+// changes. A source that is not configured wants nothing. The API is read by
+// followAPI, once there is one.
 func (k *kubelet) readSources(ctx context.Context) {
-	snapshots := make(chan source.Snapshot)
-	send := func(s source.Snapshot) {
-		select {
-		case snapshots <- s:
-		case <-ctx.Done():
-		}
-	}
+	send := func(s source.Snapshot) { k.wanted(ctx, s) }
 	c := k.o.Config
 	var g errgroup.Group
-	nothing := map[string]bool{pod.SourceFile: c.StaticPodPath == "", pod.SourceHTTP: c.StaticPodURL == ""}
-	g.Go(func() error { k.merge(ctx, nothing, snapshots); return nil })
+	nothing := map[string]bool{
+		pod.SourceFile: c.StaticPodPath == "", pod.SourceHTTP: c.StaticPodURL == "", pod.SourceAPI: k.o.Kubeconfig == "",
+	}
+	g.Go(func() error { k.merge(ctx, nothing, k.snapshots); return nil })
 	if c.StaticPodPath != "" {
 		file := source.File(source.FileOptions{
 			Path: c.StaticPodPath, Node: k.o.Node, Interval: c.FileCheckFrequency.Duration,
@@ -41,9 +38,17 @@ func (k *kubelet) readSources(ctx context.Context) {
 	_ = g.Wait() // none of them has an error to return
 }
 
+// wanted takes what an origin wants now.
+func (k *kubelet) wanted(ctx context.Context, s source.Snapshot) {
+	select {
+	case k.snapshots <- s:
+	case <-ctx.Done():
+	}
+}
+
 // merge joins what the origins want and tells the dispatcher.
 func (k *kubelet) merge(ctx context.Context, nothing map[string]bool, snapshots <-chan source.Snapshot) {
-	m := source.NewMerge(pod.SourceFile, pod.SourceHTTP)
+	m := source.NewMerge(pod.SourceFile, pod.SourceHTTP, pod.SourceAPI)
 	for origin, is := range nothing {
 		if is {
 			m.Put(source.Snapshot{Origin: origin})
@@ -60,7 +65,10 @@ func (k *kubelet) merge(ctx context.Context, nothing map[string]bool, snapshots 
 				pending = append(pending, origin)
 			}
 		}
-		d.heard = func() { k.pending.Store(&pending) } // the mirrors of their pods are no orphans yet
+		d.heard = func() {
+			k.pending.Store(&pending) // the mirrors of their pods are no orphans yet
+			k.greet(pods)
+		}
 		select {
 		case k.dispatch.desired <- d:
 		case <-ctx.Done():

@@ -4,12 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/status"
 	"boot.internal/kubelet/worker"
 )
 
@@ -23,19 +25,26 @@ type dispatcher struct {
 	admission      admission
 	// restarted is told of a pod that is wanted again while it ends.
 	restarted func(p *v1.Pod)
-	logger    *slog.Logger
+	// started returns when a pod was first seen here, zero if it was not yet.
+	started func(types.UID) time.Time
+	// expired is told of a pod that reached its deadline.
+	expired func(p *v1.Pod)
+	logger  *slog.Logger
 
 	desired chan desired // the latest wish of all sources
 	listed  chan []found // what the runtime has under every key
 	pokes   chan pod.Key
 	retries chan struct{}
 	again   chan struct{} // capacity 1: another pod may be admitted now
+	ends    chan end      // asked for by the node itself
 
 	workers  map[pod.Key]*worker.Worker
 	pods     []*v1.Pod // desired, in the order of their sources
 	wants    map[pod.Key]*pod.Want
 	rejected map[pod.Key]rejection   // desired, but not admitted
 	before   map[pod.Key][]types.UID // found at the start, not dealt with yet
+	stops    map[types.UID]pod.Stop  // what the node itself ends
+	deadline *time.Timer             // of the desired pod that is next to reach its own
 	going    map[pod.Key]*v1.Pod     // no longer wanted, not gone yet; nil where never known
 	running  map[pod.Key]string      // as listed last: where what runs under a key is from
 	synced   map[string]bool         // origins that have said what they want
@@ -59,9 +68,10 @@ type found struct {
 
 func newDispatcher(logger *slog.Logger) *dispatcher {
 	return &dispatcher{
-		logger: logger, restarted: func(*v1.Pod) {},
+		logger: logger, restarted: func(*v1.Pod) {}, expired: func(*v1.Pod) {},
 		desired: make(chan desired), listed: make(chan []found),
 		pokes: make(chan pod.Key), retries: make(chan struct{}), again: make(chan struct{}, 1), ended: make(chan pod.Key),
+		ends: make(chan end), stops: map[types.UID]pod.Stop{}, started: func(types.UID) time.Time { return time.Time{} },
 		workers: map[pod.Key]*worker.Worker{}, wants: map[pod.Key]*pod.Want{}, rejected: map[pod.Key]rejection{},
 		going: map[pod.Key]*v1.Pod{}, running: map[pod.Key]string{},
 	}
@@ -71,6 +81,8 @@ func newDispatcher(logger *slog.Logger) *dispatcher {
 func (d *dispatcher) run(ctx context.Context) {
 	defer d.life.Wait()
 	d.before = d.admission.before(ctx)
+	d.deadline = time.NewTimer(time.Hour)
+	defer d.deadline.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -91,9 +103,12 @@ func (d *dispatcher) run(ctx context.Context) {
 			}
 			d.repeat(key)
 		case <-d.again:
-			if d.synced != nil { // else nobody wants anything yet
-				d.settle(ctx)
-			}
+			d.settleAgain(ctx)
+		case <-d.deadline.C:
+			d.settleAgain(ctx)
+		case e := <-d.ends:
+			d.noteEnd(e)
+			d.settleAgain(ctx)
 		case <-d.retries:
 			for _, w := range d.workers {
 				w.Retry()
@@ -104,9 +119,17 @@ func (d *dispatcher) run(ctx context.Context) {
 	}
 }
 
+// settleAgain settles what is desired once more, if anything is known of that.
+func (d *dispatcher) settleAgain(ctx context.Context) {
+	if d.synced != nil {
+		d.settle(ctx)
+	}
+}
+
 // settle makes the workers' wants match the desired pods that are admitted.
 func (d *dispatcher) settle(ctx context.Context) {
 	d.release(ctx)
+	d.watchDeadlines(time.Now())
 	d.admit(ctx)
 	d.tell()
 }
@@ -131,14 +154,14 @@ func (d *dispatcher) release(ctx context.Context) {
 
 // keep has the pod run by the worker of its key.
 func (d *dispatcher) keep(ctx context.Context, p *v1.Pod) {
-	key := pod.KeyOf(p)
-	if old, ok := d.wants[key]; ok && same(old.Pod, p) {
+	key, stop := pod.KeyOf(p), d.stopOf(p)
+	if old, ok := d.wants[key]; ok && same(old.Pod, p) && sameStop(old.Stop, stop) {
 		return
 	}
 	if was := d.going[key]; was != nil && was.UID == p.UID {
 		d.restarted(p) // SP-41
 	}
-	d.wants[key] = &pod.Want{Pod: p}
+	d.wants[key] = &pod.Want{Pod: p, Stop: stop}
 	delete(d.going, key)
 	d.tellWorker(ctx, key, d.wants[key])
 }
@@ -150,10 +173,13 @@ func (d *dispatcher) letGo(ctx context.Context, key pod.Key) {
 	d.tellWorker(ctx, key, nil)
 }
 
-// same reports whether two versions of a desired pod are one to a worker.
+// same reports whether two versions of a desired pod are one to a worker. Of the
+// status only what others say counts: the rest the worker said itself.
 func same(a, b *v1.Pod) bool {
-	return a == b || a.UID == b.UID && equality.Semantic.DeepEqual(a.Spec, b.Spec) &&
-		equality.Semantic.DeepEqual(a.Labels, b.Labels) && equality.Semantic.DeepEqual(a.Annotations, b.Annotations)
+	return a == b || a.UID == b.UID && a.Generation == b.Generation && equality.Semantic.DeepEqual(a.Spec, b.Spec) &&
+		equality.Semantic.DeepEqual(a.Labels, b.Labels) && equality.Semantic.DeepEqual(a.Annotations, b.Annotations) &&
+		(pod.IsStatic(a) || a.Status.Phase == b.Status.Phase &&
+			equality.Semantic.DeepEqual(status.Foreign(a.Status), status.Foreign(b.Status)))
 }
 
 // see notes what runs, and pokes the workers whose pods changed.

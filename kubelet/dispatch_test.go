@@ -58,8 +58,9 @@ func onCrew(t *testing.T, f func(ctx context.Context, c *crew)) {
 		c.newWorker = func(key pod.Key) *worker.Worker {
 			return worker.New(key, worker.Options{
 				Runtime: r, Prober: noProbes{}, Plan: plan.For, Logger: slog.New(slog.DiscardHandler),
-				Say:   func(pod.Key, *pod.Want, pod.Observed) {},
-				Clean: func(context.Context, pod.Key, types.UID) error { return nil },
+				Say:     func(pod.Key, *pod.Want, pod.Observed) {},
+				Release: func(context.Context, *v1.Pod) error { return nil },
+				Clean:   func(context.Context, pod.Key, types.UID) error { return nil },
 			})
 		}
 		c.desiredChanged, c.admission = c.tell, c.desk()

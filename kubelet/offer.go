@@ -97,8 +97,11 @@ func (k *kubelet) sayRejected(p *v1.Pod, why admit.Rejection, news bool) {
 		ObservedGeneration: p.Generation, QOSClass: status.QOSClass(p), StartTime: new(metav1.Now().Rfc3339Copy()),
 		Phase: v1.PodFailed, Reason: why.Reason, Message: "Pod was rejected: " + why.Message,
 	}
-	if before, ok := k.writer.Get(p.UID); ok && before.StartTime != nil {
-		s.StartTime = before.StartTime
+	if before, ok := k.writer.Get(p.UID); ok {
+		s.Conditions = before.Conditions
+		if before.StartTime != nil {
+			s.StartTime = before.StartTime
+		}
 	}
 	k.writer.Set(p, s)
 }

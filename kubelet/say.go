@@ -6,6 +6,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/status"
@@ -20,6 +21,9 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 	} else {
 		if in.Pod = k.goingPod(key); in.Pod == nil {
 			return // nobody remembers it, so there is nobody to tell
+		}
+		if !pod.IsStatic(in.Pod) {
+			return // the API does not know it any more either
 		}
 		in.Removed = true
 	}
@@ -39,12 +43,39 @@ func (k *kubelet) adopt(ctx context.Context, p *v1.Pod, held v1.PodStatus) {
 	go k.dispatch.poke(ctx, pod.KeyOf(p))
 }
 
+// greet takes the pods of the API as that has them now. Of those that are new the
+// probes go on from what an earlier process said (IC-26).
+func (k *kubelet) greet(pods []*v1.Pod) {
+	for _, p := range pods {
+		if pod.IsStatic(p) || !k.writer.See(p) {
+			continue
+		}
+		for id, v := range status.Seeds(p.Status) {
+			k.prober.Seed(id, v)
+		}
+	}
+}
+
+// startTime returns when a pod was first seen here, zero if it was not.
+func (k *kubelet) startTime(uid types.UID) time.Time {
+	if s, ok := k.writer.Get(uid); ok && s.StartTime != nil {
+		return s.StartTime.Time
+	}
+	return time.Time{}
+}
+
+// sayExpired tells of a pod that reached its deadline.
+func (k *kubelet) sayExpired(p *v1.Pod) {
+	k.events.ofPod(p, v1.EventTypeNormal, deadlineReason, deadlineMessage)
+}
+
 // setDesired keeps who is desired for those who ask, and tells the mirrors: a
 // rejected pod has one as well, which says why.
 func (k *kubelet) setDesired(admitted, rejected, going []*v1.Pod) {
 	desired := slices.Concat(admitted, rejected)
 	k.mu.Lock()
-	k.now, k.rejected, k.going, k.said = desired, rejected, going, true
+	k.now, k.rejected, k.going = desired, rejected, going
+	k.said = len(*k.pending.Load()) == 0
 	k.mu.Unlock()
 	k.setObjects(desired, going)
 	k.mirrors.SetStatic(slices.Concat(desired, going), *k.pending.Load()...)

@@ -44,12 +44,15 @@ type kubelet struct {
 	prober   *probe.Prober
 	node     *node.Keeper
 	mirrors  *mirror.Reconciler
+	api      *source.APIPods
 	writer   *status.Writer
 	server   *server.Server
 	events   *events
 	metrics  *metrics
 	dispatch *dispatcher
 	facts    spec.Node // what pods get to see of the node
+
+	snapshots chan source.Snapshot // of all origins
 
 	pending atomic.Pointer[[]string]       // sources that have not had their say
 	engine  atomic.Pointer[engineState]    // nil before the engine answered
@@ -71,15 +74,16 @@ type kubelet struct {
 // newKubelet puts the parts together. What pokes a worker does so until ctx
 // ends.
 func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
-	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}}
+	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
 	k.dispatch.newWorker, k.dispatch.desiredChanged = k.newWorker, k.setDesired
-	k.dispatch.restarted = k.metrics.podRestarted
+	k.dispatch.restarted, k.dispatch.started, k.dispatch.expired = k.metrics.podRestarted, k.startTime, k.sayExpired
 	k.mirrors = mirror.New(mirror.Options{Node: o.Node, OnChange: func(pod.Key) { k.writer.Poke() }, Log: o.Logger})
 	k.writer = status.NewWriter(status.WriterOptions{
 		Mirrors: k.mirrors, Logger: o.Logger,
 		Adopt: func(p *v1.Pod, held v1.PodStatus) { k.adopt(ctx, p, held) },
 	})
 	k.dispatch.admission = k.admission()
+	k.api = source.API(source.APIOptions{Node: o.Node, Also: k.mirrors.Store(), Log: o.Logger})
 	if err := os.MkdirAll(o.RootDir, 0o755); err != nil { // what is measured must be there
 		return nil, fmt.Errorf("make root directory: %w", err)
 	}
@@ -200,8 +204,17 @@ func (k *kubelet) newWorker(key pod.Key) *worker.Worker {
 	}
 	return worker.New(key, worker.Options{
 		Runtime: gate{k.runtime, k},
-		Prober:  k.prober, Plan: planner.For, Say: k.say, Clean: k.clean, Logger: k.o.Logger,
+		Prober:  k.prober, Plan: planner.For, Say: k.say, Release: k.release, Clean: k.clean, Logger: k.o.Logger,
 	})
+}
+
+// release gives back what a pod holds that is over.
+func (k *kubelet) release(_ context.Context, p *v1.Pod) error {
+	if err := errors.Join(k.volumes.Release(p.UID), k.cgroups.Remove(p.UID)); err != nil {
+		return err
+	}
+	k.writer.Release(p)
+	return nil
 }
 
 // clean removes what a pod left behind, but for its logs: those are read after

@@ -48,8 +48,6 @@ type Reconciler struct {
 	dead  map[types.UID]bool
 	tries map[pod.Key]*try
 	busy  map[pod.Key]bool // a request is under way
-	// listErr is why pods could not be listed last, so that it is logged once.
-	listErr string
 }
 
 // A try is what is remembered of requests for one key that failed.
@@ -153,11 +151,11 @@ func hash(p *v1.Pod) string { return p.Annotations[pod.ConfigHash] }
 const atOnce = 8
 
 // Run keeps mirrors through client until ctx ends. It is called once; until
-// there is a client, everything else works without it.
+// there is a client, everything else works without it. What mirrors there are it
+// hears through Store.
 func (r *Reconciler) Run(ctx context.Context, client corev1.PodsGetter) {
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
-	jobs.Go(func() { r.watch(ctx, client) })
 	slots := make(chan struct{}, atOnce)
 	timer := time.NewTimer(0)
 	defer timer.Stop()

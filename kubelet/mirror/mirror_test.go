@@ -263,7 +263,7 @@ func (s slowPods) Create(ctx context.Context, p *v1.Pod, o metav1.CreateOptions)
 func TestManyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		go w.r.Run(t.Context(), slowAPI{w.api.CoreV1()})
+		go w.follow(t.Context(), slowAPI{w.api.CoreV1()})
 		var pods []*v1.Pod
 		for i := range 60 {
 			pods = append(pods, static(fmt.Sprintf("p%d", i), "h"))

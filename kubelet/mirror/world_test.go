@@ -17,9 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	k8stesting "k8s.io/client-go/testing"
 
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/source"
 )
 
 // A world is a Reconciler against an API that behaves: it gives UIDs, refuses
@@ -52,10 +54,21 @@ func (w *world) run() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.r.Run(ctx, w.api.CoreV1())
+		w.follow(ctx, w.api.CoreV1())
 	}()
 	w.Cleanup(func() { cancel(); <-done })
 	synctest.Wait()
+}
+
+// follow runs the reconciler, fed by the source that feeds it on a node.
+func (w *world) follow(ctx context.Context, client corev1.PodsGetter) {
+	var both sync.WaitGroup
+	defer both.Wait()
+	both.Go(func() {
+		pods := source.API(source.APIOptions{Node: "n1", Also: w.r.Store(), Log: slog.New(slog.DiscardHandler)})
+		pods.Run(ctx, w.api.CoreV1(), func(source.Snapshot) {})
+	})
+	w.r.Run(ctx, client)
 }
 
 func (w *world) react(a k8stesting.Action) (bool, runtime.Object, error) {

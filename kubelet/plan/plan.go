@@ -36,6 +36,9 @@ type Next struct {
 	Actions []pod.Action
 	// Wake is when the plan changes by itself; 0: only an event can change it.
 	Wake time.Duration
+	// Done is set once nothing of a wanted pod runs and nothing ever will: what it
+	// holds on the node, but for what tells of its end, may be released.
+	Done bool
 	// Gone is set once nothing is left of what had to go: the worker may end,
 	// or, where something is wanted, forget Stopping and plan afresh.
 	Gone bool

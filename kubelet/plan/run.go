@@ -32,6 +32,7 @@ func (r *run) plan() {
 	switch {
 	case Over(r.pod, r.have):
 		r.close(r.killing("pod finished"))
+		r.next.Done = r.settled()
 	case r.fault != "":
 		r.renew()
 	default:

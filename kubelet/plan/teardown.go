@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -44,6 +45,14 @@ func (s *step) stop(want *pod.Want) {
 	}
 	grace := func(pod.Container) time.Duration { return want.Stop.Grace }
 	s.close(s.ending(why, grace))
+	s.next.Done = s.settled()
+}
+
+// settled reports whether nothing runs and nothing is left to do about it: an
+// action that has to wait for its time is still to come.
+func (s *step) settled() bool {
+	return len(s.next.Actions) == 0 && !slices.ContainsFunc(s.have.Containers, mayRun) &&
+		!slices.ContainsFunc(s.have.Sandboxes, func(b pod.Sandbox) bool { return b.Ready })
 }
 
 // close kills what runs and then stops the sandboxes that are still up.

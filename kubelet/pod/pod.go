@@ -35,7 +35,13 @@ type Stop struct {
 	Grace   time.Duration // may only shrink (SP-44)
 	Reason  string        // status reason, "" for an ordinary deletion
 	Message string
+	// Disruption is the message of the condition DisruptionTarget (KEP-3329), ""
+	// where the pod gets none.
+	Disruption string
 }
+
+// End returns when the last of the pod is to be killed.
+func (s Stop) End() time.Time { return s.Since.Add(s.Grace) }
 
 // A Kind tells which list of the pod a container is from.
 type Kind string

@@ -36,6 +36,7 @@ func (v *view) conditions(s *v1.PodStatus) {
 	} {
 		v.set(s, c.kind, c.verdict, v1.ConditionTrue)
 	}
+	v.disrupted(s)
 	// Initialized is True with a reason once the pod has succeeded (IC-41).
 	if c := condition(s.Conditions, v1.PodInitialized); s.Phase == v1.PodSucceeded && c.Status == v1.ConditionTrue {
 		c.Reason = podCompleted
@@ -55,6 +56,16 @@ const (
 	sandboxNotReady          = "PodSandboxNotReady"
 	restartAllStarted        = "RestartAllContainersStarted"
 )
+
+// disrupted says why the node ends the pod, where it is the node that does
+// (KEP-3329).
+func (v *view) disrupted(s *v1.PodStatus) {
+	if v.Stop == nil || v.Stop.Disruption == "" {
+		return
+	}
+	s.Conditions = slices.DeleteFunc(s.Conditions, func(c v1.PodCondition) bool { return c.Type == v1.DisruptionTarget })
+	v.set(s, v1.DisruptionTarget, verdict{v1.PodReasonTerminationByKubelet, v.Stop.Disruption}, v1.ConditionFalse)
+}
 
 // set appends a condition: of the status good if there is nothing to say about
 // it, else of the other one. The time of transition is kept while the status is.
@@ -166,6 +177,10 @@ func (v *view) given() []v1.PodCondition {
 	}
 	return v.Pod.Status.Conditions
 }
+
+// Foreign returns the conditions in a status that are not the kubelet's, and that
+// it goes by all the same: readiness gates are opened by others.
+func Foreign(s v1.PodStatus) []v1.PodCondition { return foreign(s.Conditions) }
 
 // foreign returns the conditions that are not the kubelet's.
 func foreign(all []v1.PodCondition) []v1.PodCondition {

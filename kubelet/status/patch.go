@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
@@ -38,18 +39,25 @@ func merge(held, s v1.PodStatus) v1.PodStatus {
 func mergeConditions(held, s []v1.PodCondition) []v1.PodCondition {
 	var all []v1.PodCondition
 	for _, c := range held {
-		if is := condition(s, c.Type); !slices.Contains(owned, c.Type) {
+		if is := condition(s, c.Type); !isOurs(c.Type, is) {
 			all = append(all, c)
 		} else if is != nil {
 			all = append(all, *is)
 		}
 	}
 	for _, c := range s {
-		if slices.Contains(owned, c.Type) && condition(all, c.Type) == nil {
+		if isOurs(c.Type, &c) && condition(all, c.Type) == nil {
 			all = append(all, c)
 		}
 	}
 	return all
+}
+
+// isOurs reports whether a condition is the kubelet's to say: one of its own, or
+// the one that says why a pod is disrupted when the kubelet is who does it.
+func isOurs(kind v1.PodConditionType, is *v1.PodCondition) bool {
+	return slices.Contains(owned, kind) ||
+		kind == v1.DisruptionTarget && is != nil && is.Reason == v1.PodReasonTerminationByKubelet
 }
 
 // patchOf returns the patch that makes one status the other, nil if they are the
@@ -88,4 +96,14 @@ func (c client) PatchStatus(ctx context.Context, key pod.Key, patch []byte) (*v1
 		return nil, fmt.Errorf("patch status of pod %s: %w", key, err)
 	}
 	return p, nil
+}
+
+func (c client) Delete(ctx context.Context, key pod.Key, uid types.UID) error {
+	err := c.pods.Pods(key.Namespace).Delete(ctx, key.Name, metav1.DeleteOptions{
+		GracePeriodSeconds: new(int64), Preconditions: metav1.NewUIDPreconditions(string(uid)),
+	})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // that is another one
+		return fmt.Errorf("delete pod %s: %w", key, err)
+	}
+	return nil
 }

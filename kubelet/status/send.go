@@ -21,7 +21,7 @@ func (w *Writer) send(ctx context.Context, api API, e *entry) error {
 	}
 	s, held := w.meet(e, object)
 	if s == nil {
-		return nil
+		return w.bury(ctx, api, e)
 	}
 	patch, err := patchOf(object.UID, held, merge(held, *s))
 	if err != nil {
@@ -29,7 +29,7 @@ func (w *Writer) send(ctx context.Context, api API, e *entry) error {
 	}
 	if patch == nil {
 		w.held(e, s, held)
-		return nil
+		return w.bury(ctx, api, e)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -38,7 +38,8 @@ func (w *Writer) send(ctx context.Context, api API, e *entry) error {
 		return err
 	}
 	w.held(e, s, result.Status)
-	return nil
+	w.newer(e, result)
+	return w.bury(ctx, api, e)
 }
 
 // object returns the pod as the API knows it: the mirror of a static pod.

@@ -18,6 +18,9 @@ import (
 type API interface {
 	// PatchStatus sends a strategic merge patch to the status of a pod.
 	PatchStatus(ctx context.Context, key pod.Key, patch []byte) (*v1.Pod, error)
+	// Delete removes a pod that has ended from the API for good. It is no error
+	// if that is gone already.
+	Delete(ctx context.Context, key pod.Key, uid types.UID) error
 }
 
 // Mirrors knows the API's pictures of static pods.
@@ -75,6 +78,9 @@ type entry struct {
 	written *v1.PodStatus // the last that is known to be held
 	met     bool          // the API's view of the pod was seen by this process
 	adopted bool          // since the last Get: a status made before is of no use
+
+	released bool // nothing of it runs, and nothing is held for it
+	deleted  bool // and the API was told so
 }
 
 const (
@@ -100,7 +106,9 @@ func (w *Writer) Set(p *v1.Pod, s v1.PodStatus) {
 		e = &entry{}
 		w.entries[p.UID] = e
 	}
-	e.pod = p
+	if e.pod == nil || pod.IsStatic(p) { // of the API's pods See knows the latest
+		e.pod = p
+	}
 	if e.adopted || e.status != nil && apiequality.Semantic.DeepEqual(*e.status, s) {
 		return
 	}

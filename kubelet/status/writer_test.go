@@ -160,6 +160,11 @@ func TestWriterMany(t *testing.T) {
 // A hole is an API server that swallows requests.
 type hole struct{ requests chan struct{} }
 
+func (h hole) Delete(ctx context.Context, _ pod.Key, _ types.UID) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 func (h hole) PatchStatus(ctx context.Context, _ pod.Key, _ []byte) (*v1.Pod, error) {
 	h.requests <- struct{}{}
 	<-ctx.Done()

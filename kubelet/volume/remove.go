@@ -38,6 +38,29 @@ func (v *Volumes) Teardown(uid types.UID) error {
 	return nil
 }
 
+// Release removes the volumes of a pod none of whose containers runs or will,
+// and leaves the rest of its directory: the API still knows the pod, and what it
+// said at its end is in there.
+func (v *Volumes) Release(uid types.UID) error {
+	if err := checkElement(string(uid)); err != nil {
+		return fmt.Errorf("release volumes: %w", err)
+	}
+	parent, err := filepath.EvalSymlinks(v.podDir(uid)) // the mount table holds real paths
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("release volumes: %w", err)
+	}
+	if err := unmountBelow(parent); err != nil {
+		return err
+	}
+	if err := removeTree(parent, volumesDir); err != nil {
+		return fmt.Errorf("release volumes in %s: %w", parent, err)
+	}
+	return nil
+}
+
 // Reap removes the directories of all pods but those to keep: what was left by
 // pods that went while boot was away.
 func (v *Volumes) Reap(keep map[types.UID]bool) error {

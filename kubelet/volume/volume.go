@@ -117,8 +117,11 @@ func (v *Volumes) podDir(uid types.UID) string { return filepath.Join(v.PodsDir,
 
 // path returns where a volume lies: where the upstream kubelet puts it, too.
 func (v *Volumes) path(uid types.UID, plugin, name string) string {
-	return filepath.Join(v.podDir(uid), "volumes", "kubernetes.io~"+plugin, name)
+	return filepath.Join(v.podDir(uid), volumesDir, "kubernetes.io~"+plugin, name)
 }
+
+// volumesDir is the directory of a pod's volumes, within its own.
+const volumesDir = "volumes"
 
 // mounted returns the names of the volumes containers of p mount. Upstream
 // leaves the others alone, whatever is wrong with them.

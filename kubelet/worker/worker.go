@@ -42,6 +42,10 @@ type Options struct {
 	Plan func(want *pod.Want, have pod.Observed, now time.Time) plan.Next
 	// Say is told of every look, on the worker's goroutine: it must not block.
 	Say func(key pod.Key, want *pod.Want, have pod.Observed)
+	// Release gives back what a pod holds that is over, though it is still wanted:
+	// volumes and cgroups, but not what tells of its end. It is called until it
+	// succeeds, once for each UID.
+	Release func(ctx context.Context, p *v1.Pod) error
 	// Clean removes what a pod left on disk and in cgroups. It is called once
 	// nothing of that UID is in the runtime and the UID is not wanted. kept is
 	// set when the same UID is to run again at once: its logs must stay (SP-42).
@@ -71,6 +75,7 @@ type Worker struct {
 	stopping time.Time
 	failures map[string]pod.Failure
 	seen     map[types.UID]bool // UIDs that may have left something to clean
+	released types.UID          // of the pod that Release was called for last
 	batch    *batch             // in flight, nil when idle
 	failed   int                // batches or looks that failed in a row
 	hold     time.Time          // not to plan before
@@ -165,7 +170,7 @@ func (w *Worker) plan(ctx context.Context, want *pod.Want, have pod.Observed) (o
 		w.start(ctx, want, have, next.Actions)
 		return false
 	}
-	if err := w.clean(ctx, want, have); err != nil {
+	if err := w.tidy(ctx, want, have, next.Done); err != nil {
 		w.backOff(ctx, err)
 		return false
 	}
@@ -235,6 +240,17 @@ func (w *Worker) noteStopping(want *pod.Want, have pod.Observed, now time.Time) 
 	case len(have.Sandboxes) == 0 && len(have.Containers) == 0:
 		w.stopping = time.Time{}
 	}
+}
+
+// tidy gives back what pods hold that are over or gone.
+func (w *Worker) tidy(ctx context.Context, want *pod.Want, have pod.Observed, done bool) error {
+	if done && w.released != want.Pod.UID {
+		if err := w.o.Release(ctx, want.Pod); err != nil {
+			return err
+		}
+		w.released = want.Pod.UID
+	}
+	return w.clean(ctx, want, have)
 }
 
 // clean removes what pods left behind that are neither wanted nor observed.

@@ -53,6 +53,7 @@ func newNode(t *testing.T) *node {
 			defer n.mu.Unlock()
 			n.said = append(n.said, have)
 		},
+		Release: func(context.Context, *v1.Pod) error { return nil },
 		Clean: func(_ context.Context, _ pod.Key, uid types.UID) error {
 			n.mu.Lock()
 			defer n.mu.Unlock()
