@@ -170,7 +170,7 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 			CRI: k.conn.Images, Serial: c.SerializeImagePulls != nil && *c.SerializeImagePulls,
 			Importing: k.o.Importing, Event: k.events.ofPod, Log: k.o.Logger,
 		}),
-		Volumes: k.volumes, Cgroups: k, Node: func() spec.Node { return k.facts },
+		Volumes: k.volumes, Cgroups: k, Node: k.nodeFacts,
 		ResolvConf: resolvConf, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
 		KillMessage: plan.Message, Event: k.events.ofPod, Log: k.o.Logger,
 	})

@@ -32,7 +32,11 @@ func (broken) Ensure(context.Context, *v1.Pod, *v1.Container) (*cri.Image, error
 	return nil, errors.New("no image")
 }
 
-func (broken) Setup(context.Context, *v1.Pod) (map[string]string, error) {
+func (broken) SubPath(context.Context, *v1.Pod, pod.SubPath) (string, error) {
+	return "", errors.New("no volumes")
+}
+
+func (broken) Setup(context.Context, *v1.Pod) (map[string]pod.Volume, error) {
 	return nil, errors.New("no volumes")
 }
 

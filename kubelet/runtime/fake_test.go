@@ -29,9 +29,13 @@ func (i image) Ensure(ctx context.Context, _ *v1.Pod, c *v1.Container) (*cri.Ima
 // scratch has one volume, "scratch".
 type scratch string
 
-func (s scratch) Setup(context.Context, *v1.Pod) (map[string]string, error) {
+func (s scratch) Setup(context.Context, *v1.Pod) (map[string]pod.Volume, error) {
 	dir := filepath.Join(string(s), "scratch")
-	return map[string]string{"scratch": dir}, os.MkdirAll(dir, 0o755)
+	return map[string]pod.Volume{"scratch": {Path: dir}}, os.MkdirAll(dir, 0o755)
+}
+
+func (scratch) SubPath(_ context.Context, _ *v1.Pod, sub pod.SubPath) (string, error) {
+	return filepath.Join(sub.Volume.Path, sub.Path), nil
 }
 
 // options returns the options of a runtime whose files are all below dir.

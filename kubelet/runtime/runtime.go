@@ -29,10 +29,13 @@ type Images interface {
 
 // Volumes makes the volumes of a pod.
 type Volumes interface {
-	// Setup returns the path on the node of each volume of p, by the volume's
+	// Setup returns where each volume of p is on the node, by the volume's
 	// name. It is called for every container that starts, so where the volumes
 	// are there already it changes nothing.
-	Setup(ctx context.Context, p *v1.Pod) (map[string]string, error)
+	Setup(ctx context.Context, p *v1.Pod) (map[string]pod.Volume, error)
+	// SubPath returns a path on the node that leads to a part of a volume, and
+	// goes on to whatever containers do to the volume meanwhile.
+	SubPath(ctx context.Context, p *v1.Pod, sub pod.SubPath) (string, error)
 }
 
 // Cgroups makes the cgroup of a pod.

@@ -41,11 +41,26 @@ func (r *Runtime) createSandbox(ctx context.Context, p *v1.Pod, a pod.CreateSand
 }
 
 // volumes makes the volumes of p unless they are there already.
-func (r *Runtime) volumes(ctx context.Context, p *v1.Pod) (map[string]string, error) {
+func (r *Runtime) volumes(ctx context.Context, p *v1.Pod) (map[string]pod.Volume, error) {
 	if r.o.Volumes == nil {
 		return nil, nil
 	}
 	return r.o.Volumes.Setup(ctx, p)
+}
+
+// subPaths makes the paths to those parts of volumes that d mounts.
+func (r *Runtime) subPaths(ctx context.Context, p *v1.Pod, d pod.Declared, in spec.ContainerInput) (map[int]string, error) {
+	subs, err := spec.SubPaths(p, d, r.o.Node(), in)
+	if err != nil || len(subs) == 0 {
+		return nil, err
+	}
+	paths := make(map[int]string, len(subs))
+	for _, sub := range subs {
+		if paths[sub.Index], err = r.o.Volumes.SubPath(ctx, p, sub); err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
 }
 
 // sandboxConfig returns the sandbox of p. The runtime is told it again with each

@@ -65,6 +65,10 @@ func (r *Runtime) createRequest(ctx context.Context, p *v1.Pod, d pod.Declared, 
 	if in.TargetID, err = r.target(ctx, p, d); err != nil {
 		return nil, err
 	}
+	in.RecursiveReadOnly = r.o.Node().RecursiveReadOnly[sandbox.RuntimeHandler]
+	if in.SubPaths, err = r.subPaths(ctx, p, d, in); err != nil {
+		return nil, err
+	}
 	in.TerminationLog = r.terminationLog(string(p.UID), d.Name, in.Attempt)
 	container, err := spec.Container(p, d, r.o.Node(), in)
 	if err != nil {

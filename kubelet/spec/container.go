@@ -20,8 +20,12 @@ type ContainerInput struct {
 	// Image is what the runtime has for the container's image. Its user counts
 	// where the pod names none.
 	Image *cri.Image
-	// Volumes holds the path on the node of each volume, by name.
-	Volumes map[string]string
+	// Volumes tells where each volume is on the node, by name.
+	Volumes map[string]pod.Volume
+	// SubPaths holds the path on the node of each of SubPaths, by its index.
+	SubPaths map[int]string
+	// RecursiveReadOnly says that the runtime can mount that way in this pod.
+	RecursiveReadOnly bool
 	PodIPs  []string
 	// Services are the variables that name the services around the pod.
 	Services []v1.EnvVar
@@ -50,6 +54,10 @@ func Container(p *v1.Pod, d pod.Declared, n Node, in ContainerInput) (*cri.Conta
 	if err != nil {
 		return nil, err
 	}
+	devices, err := blockDevices(d.Container, in)
+	if err != nil {
+		return nil, err
+	}
 	security, err := containerSecurity(p, d.Container, n, in)
 	if err != nil {
 		return nil, err
@@ -66,6 +74,7 @@ func Container(p *v1.Pod, d pod.Declared, n Node, in ContainerInput) (*cri.Conta
 		WorkingDir:  d.WorkingDir,
 		Envs:        keyValues(env),
 		Mounts:      mounts,
+		Devices:     devices,
 		Labels:      containerLabels(p, d),
 		Annotations: annotations(p, d, in),
 		LogPath:     LogPath(d.Name, in.Attempt),

@@ -42,6 +42,10 @@ type Node struct {
 	// nodes whose memory controller counts swap.
 	NoSwap bool
 
+	// RecursiveReadOnly names the runtime handlers that can mount volumes
+	// read-only with all that is mounted below them.
+	RecursiveReadOnly map[string]bool
+
 	SeccompDir     string // where Localhost profiles are
 	SeccompDefault bool   // RuntimeDefault rather than Unconfined where a pod does not say
 }

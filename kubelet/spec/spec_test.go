@@ -84,7 +84,17 @@ func answer(t *testing.T, input string) string {
 		if !ok {
 			t.Fatalf("no container %s", words[1])
 		}
-		m, err := spec.Container(p, d, node(), containerInput())
+		in := containerInput()
+		in.RecursiveReadOnly = p.Spec.RuntimeClassName == nil
+		subs, err := spec.SubPaths(p, d, node(), in)
+		if err != nil {
+			return show(t, nil, err, nil)
+		}
+		in.SubPaths = map[int]string{}
+		for _, sub := range subs {
+			in.SubPaths[sub.Index] = fmt.Sprintf("%s/%s (%d of %s)", sub.Volume.Path, sub.Path, sub.Index, sub.Container)
+		}
+		m, err := spec.Container(p, d, node(), in)
 		return show(t, m, err, words[2:])
 	case "hosts":
 		data, err := spec.Hosts(p, node(), []string{"10.0.0.7", "fd00::7"}, []byte("127.0.0.1\tlocalhost\n192.0.2.10\tnode-1\n"))
@@ -112,7 +122,11 @@ func node() spec.Node {
 func containerInput() spec.ContainerInput {
 	return spec.ContainerInput{
 		Attempt: 3, Backoff: 20 * time.Second, Image: &cri.Image{Id: "sha256:1234", Username: "www"},
-		Volumes:        map[string]string{"data": "/pods/u/volumes/data", "conf": "/etc/app"},
+		Volumes:        map[string]pod.Volume{
+			"data": {Path: "/pods/u/volumes/data"}, "conf": {Path: "/etc/app"}, "forced": {Path: "/ro", ReadOnly: true},
+			"disk": {Device: "/dev/sdx"}, "disk-ro": {Device: "/dev/sdy", ReadOnly: true},
+			"image": {Image: "sha256:5678", ImageName: "data:1"},
+		},
 		PodIPs:         []string{"10.0.0.7", "fd00::7"},
 		Services:       []v1.EnvVar{{Name: "KUBERNETES_SERVICE_HOST", Value: "10.96.0.1"}, {Name: "OWN", Value: "service's"}},
 		TargetID:       "",

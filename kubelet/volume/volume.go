@@ -41,10 +41,10 @@ func New(o Options) *Volumes {
 	return &Volumes{o}
 }
 
-// Setup makes the volumes that containers of p mount and returns their paths on
-// the host by volume name. It may be called again at any time: what is there is
+// Setup makes the volumes that containers of p mount and tells where they
+// are, by volume name. It may be called again at any time: what is there is
 // left alone, but for files that tell of the pod's metadata, which follow it.
-func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]string, error) {
+func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]pod.Volume, error) {
 	if err := checkElement(string(p.UID)); err != nil {
 		return nil, fmt.Errorf("set up volumes of %s: %w", pod.KeyOf(p), err)
 	}
@@ -53,7 +53,7 @@ func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]string, erro
 		return nil, fmt.Errorf("set up volumes of %s: %w", pod.KeyOf(p), err)
 	}
 	used := mounted(p)
-	paths := make(map[string]string, len(used))
+	all := make(map[string]pod.Volume, len(used))
 	var failed []error
 	for i := range p.Spec.Volumes {
 		vol := &p.Spec.Volumes[i]
@@ -63,23 +63,29 @@ func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]string, erro
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("set up volume %q: %w", vol.Name, err)
 		}
-		path, err := v.setup(p, vol)
+		at, err := v.setup(p, vol)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("set up volume %q: %w", vol.Name, err))
 			continue
 		}
-		paths[vol.Name] = path
+		all[vol.Name] = at
 	}
 	if len(failed) > 0 {
 		return nil, errors.Join(failed...)
 	}
-	return paths, nil
+	return all, nil
 }
 
-func (v *Volumes) setup(p *v1.Pod, vol *v1.Volume) (string, error) {
+func (v *Volumes) setup(p *v1.Pod, vol *v1.Volume) (pod.Volume, error) {
 	if err := checkElement(vol.Name); err != nil {
-		return "", err
+		return pod.Volume{}, err
 	}
+	path, err := v.local(p, vol)
+	return pod.Volume{Path: path}, err
+}
+
+// local makes a volume that nothing but this node is needed for.
+func (v *Volumes) local(p *v1.Pod, vol *v1.Volume) (string, error) {
 	switch src := vol.VolumeSource; {
 	case src.HostPath != nil:
 		return src.HostPath.Path, checkHostPath(src.HostPath)

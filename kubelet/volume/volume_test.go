@@ -55,7 +55,7 @@ func setup(t *testing.T, v *Volumes, p *v1.Pod) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return paths["v"]
+	return paths["v"].Path
 }
 
 // needRoot skips tests of owners and mounts where they cannot be made.
@@ -292,7 +292,7 @@ func TestHostPath(t *testing.T) {
 			path := dir + "/" + tc.path
 			paths, err := newVolumes(t).Setup(t.Context(), newPod(hostPath(path, tc.kind)))
 			want := strings.ReplaceAll(tc.want, "PATH", path)
-			if tc.want == "" && (err != nil || paths["v"] != path) {
+			if tc.want == "" && (err != nil || paths["v"].Path != path) {
 				t.Errorf("got %v, %v", paths, err)
 			}
 			if tc.want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
