@@ -29,6 +29,13 @@ type ContainerInput struct {
 	PodIPs  []string
 	// Services are the variables that name the services around the pod.
 	Services []v1.EnvVar
+	// ConfigMaps and Secrets are those that the environment names, by name. What
+	// is not among them may be missing.
+	ConfigMaps map[string]*v1.ConfigMap
+	Secrets    map[string]*v1.Secret
+	// EnvFiles holds the content of the files that the environment names, but for
+	// those that do not exist.
+	EnvFiles map[EnvFile][]byte
 	// TargetID is the container whose processes an ephemeral container sees.
 	TargetID string
 

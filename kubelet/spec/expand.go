@@ -45,15 +45,14 @@ func expandAll(in []string, lookup func(string) (string, bool)) []string {
 	return out
 }
 
-// lookupIn returns how to find a variable; the last of a name wins, as it does
-// in a process.
+// lookupIn returns how to find a variable.
 func lookupIn(env []v1.EnvVar) func(string) (string, bool) {
+	values := make(map[string]string, len(env))
+	for _, e := range env {
+		values[e.Name] = e.Value
+	}
 	return func(name string) (string, bool) {
-		for i := len(env) - 1; i >= 0; i-- {
-			if env[i].Name == name {
-				return env[i].Value, true
-			}
-		}
-		return "", false
+		v, ok := values[name]
+		return v, ok
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	podresource "k8s.io/component-helpers/resource"
 
 	"boot.internal/kubelet/pod"
 )
@@ -18,7 +19,7 @@ func resourceField(p *v1.Pod, c *v1.Container, n Node, ref *v1.ResourceFieldSele
 	if ref.ContainerName != "" && ref.ContainerName != c.Name {
 		d, ok := pod.Find(p, ref.ContainerName)
 		if !ok {
-			return "", fmt.Errorf("container %q is not in the pod", ref.ContainerName)
+			return "", fmt.Errorf("container %s not found", ref.ContainerName)
 		}
 		c = d.Container
 	}
@@ -28,21 +29,29 @@ func resourceField(p *v1.Pod, c *v1.Container, n Node, ref *v1.ResourceFieldSele
 	case v1.ResourceCPU, v1.ResourceMemory, v1.ResourceEphemeralStorage:
 	default:
 		if !strings.HasPrefix(name, v1.ResourceHugePagesPrefix) {
-			return "", fmt.Errorf("resource %q is not supported", ref.Resource)
+			return "", fmt.Errorf("unsupported container resource : %s", ref.Resource)
 		}
 	}
 	switch list {
 	case "requests":
 		return inUnits(c.Resources.Requests[resourceName], resourceName, ref.Divisor), nil
 	case "limits":
-		return inUnits(limitOf(c, n, resourceName), resourceName, ref.Divisor), nil
+		return inUnits(limitOf(p, c, n, resourceName), resourceName, ref.Divisor), nil
 	}
-	return "", fmt.Errorf("resource %q is not supported", ref.Resource)
+	return "", fmt.Errorf("unsupported container resource : %s", ref.Resource)
 }
 
-func limitOf(c *v1.Container, n Node, name v1.ResourceName) resource.Quantity {
-	if q, ok := c.Resources.Limits[name]; ok && !q.IsZero() {
+// limitOf returns the limit of a container: its own, else that of its pod, else
+// what the node has. Of huge pages there is never more than was asked for.
+func limitOf(p *v1.Pod, c *v1.Container, n Node, name v1.ResourceName) resource.Quantity {
+	q := c.Resources.Limits[name]
+	if !q.IsZero() || strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix) {
 		return q
+	}
+	if p.Spec.Resources != nil && podresource.IsSupportedPodLevelResource(name) {
+		if q := p.Spec.Resources.Limits[name]; !q.IsZero() {
+			return q
+		}
 	}
 	return n.Allocatable[name]
 }

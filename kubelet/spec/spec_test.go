@@ -129,6 +129,9 @@ func containerInput() spec.ContainerInput {
 		},
 		PodIPs:         []string{"10.0.0.7", "fd00::7"},
 		Services:       []v1.EnvVar{{Name: "KUBERNETES_SERVICE_HOST", Value: "10.96.0.1"}, {Name: "OWN", Value: "service's"}},
+		ConfigMaps:     map[string]*v1.ConfigMap{"m": {Data: map[string]string{"one": "1", "t.w-o": "2", "url": "$(one)"}}},
+		Secrets:        map[string]*v1.Secret{"s": {Data: map[string][]byte{"one": []byte("uno"), "pass": []byte("word")}}},
+		EnvFiles:       map[spec.EnvFile][]byte{{Volume: "data", Path: "env"}: []byte("A='from file'\nE=''\n"), {Volume: "data", Path: "bad"}: []byte("A=1")},
 		TargetID:       "",
 		TerminationLog: "/pods/u/containers/c/3", Hosts: "/pods/u/etc-hosts",
 	}
