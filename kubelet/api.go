@@ -45,6 +45,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	})
 	g.Go(func() error { k.mirrors.Run(ctx, client.CoreV1()); return nil })
 	g.Go(func() error { k.writer.Run(ctx, status.Client(client.CoreV1())); return nil })
+	k.followEnvironment(ctx, &g, client)
 	return g.Wait()
 }
 

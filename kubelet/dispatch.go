@@ -35,6 +35,7 @@ type dispatcher struct {
 	listed  chan []found // what the runtime has under every key
 	pokes   chan pod.Key
 	retries chan struct{}
+	missed  chan pod.Key  // what a pod missed has come
 	again   chan struct{} // capacity 1: another pod may be admitted now
 	ends    chan end      // asked for by the node itself
 
@@ -70,7 +71,7 @@ func newDispatcher(logger *slog.Logger) *dispatcher {
 	return &dispatcher{
 		logger: logger, restarted: func(*v1.Pod) {}, expired: func(*v1.Pod) {},
 		desired: make(chan desired), listed: make(chan []found),
-		pokes: make(chan pod.Key), retries: make(chan struct{}), again: make(chan struct{}, 1), ended: make(chan pod.Key),
+		pokes: make(chan pod.Key), retries: make(chan struct{}), missed: make(chan pod.Key), again: make(chan struct{}, 1), ended: make(chan pod.Key),
 		ends: make(chan end), stops: map[types.UID]pod.Stop{}, started: func(types.UID) time.Time { return time.Time{} },
 		workers: map[pod.Key]*worker.Worker{}, wants: map[pod.Key]*pod.Want{}, rejected: map[pod.Key]rejection{},
 		going: map[pod.Key]*v1.Pod{}, running: map[pod.Key]string{},
@@ -102,6 +103,10 @@ func (d *dispatcher) run(ctx context.Context) {
 				w.Poke()
 			}
 			d.repeat(key)
+		case key := <-d.missed:
+			if w, ok := d.workers[key]; ok {
+				w.Retry()
+			}
 		case <-d.again:
 			d.settleAgain(ctx)
 		case <-d.deadline.C:
@@ -265,6 +270,15 @@ func (d *dispatcher) tell() {
 func (d *dispatcher) retry(ctx context.Context) {
 	select {
 	case d.retries <- struct{}{}:
+	case <-ctx.Done():
+	}
+}
+
+// retryOf makes the failed actions of one pod due, as when something that it
+// missed has come.
+func (d *dispatcher) retryOf(ctx context.Context, key pod.Key) {
+	select {
+	case d.missed <- key:
 	case <-ctx.Done():
 	}
 }

@@ -15,7 +15,7 @@ import (
 func (k *kubelet) newObjects(ctx context.Context) {
 	k.objects = object.New(object.Options{
 		// A pod that missed an object has another chance.
-		Changed: func(key pod.Key, _ types.UID) { go k.dispatch.poke(ctx, key) },
+		Changed: func(key pod.Key, _ types.UID) { go k.dispatch.retryOf(ctx, key) },
 		Log:     k.o.Logger,
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/cgroup"
 	"boot.internal/kubelet/image"
+	"boot.internal/kubelet/links"
 	"boot.internal/kubelet/mirror"
 	"boot.internal/kubelet/node"
 	"boot.internal/kubelet/object"
@@ -40,6 +41,7 @@ type kubelet struct {
 	runtime  *runtime.Runtime
 	volumes  *volume.Volumes
 	objects  *object.Store
+	links    *links.Links    // nil without an API server
 	cgroups  *cgroup.Cgroups // made once the engine has said how
 	prober   *probe.Prober
 	node     *node.Keeper
@@ -164,7 +166,7 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 	if c.ResolverConfig != nil {
 		resolvConf = *c.ResolverConfig
 	}
-	return runtime.New(runtime.Options{
+	return runtime.New(k.withAPI(runtime.Options{
 		CRI: k.conn.Runtime,
 		Images: image.New(image.Options{
 			CRI: k.conn.Images, Serial: c.SerializeImagePulls != nil && *c.SerializeImagePulls,
@@ -173,7 +175,7 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 		Volumes: k.volumes, Cgroups: k, Node: k.nodeFacts,
 		ResolvConf: resolvConf, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
 		KillMessage: plan.Message, Event: k.events.ofPod, Log: k.o.Logger,
-	})
+	}))
 }
 
 func (k *kubelet) newServer() (err error) {

@@ -66,15 +66,15 @@ func TestFailures(t *testing.T) {
 		},
 		{
 			"cgroup", "", func(o *runtime.Options) { o.Cgroups = broken{} }, nil, create,
-			"FailedCreatePodSandBox", "create sandbox: no cgroup", "FailedCreatePodSandBox",
+			"FailedCreatePodSandBox", "no cgroup", "FailedCreatePodSandBox",
 		},
 		{
 			"sandbox", "RunPodSandbox", nil, nil, create,
-			"FailedCreatePodSandBox", "create sandbox: broken", "FailedCreatePodSandBox",
+			"FailedCreatePodSandBox", "broken", "FailedCreatePodSandBox",
 		},
 		{
 			"hostname", "", nil, func(p *v1.Pod) { p.Spec.DNSPolicy = "X" }, create,
-			"FailedCreatePodSandBox", `create sandbox: DNS policy "X" is unknown`, "FailedCreatePodSandBox",
+			"FailedCreatePodSandBox", `DNS policy "X" is unknown`, "FailedCreatePodSandBox",
 		},
 		{
 			"no such container", "", nil, nil,
@@ -101,11 +101,11 @@ func TestFailures(t *testing.T) {
 		},
 		{
 			"create", "CreateContainer", nil, nil, start,
-			"CreateContainerError", `create container "a": broken`, "Failed",
+			"CreateContainerError", "broken", "Failed",
 		},
 		{
 			"start", "StartContainer", nil, nil, start,
-			"RunContainerError", `start container "a": broken`, "Failed",
+			"RunContainerError", "broken", "Failed",
 		},
 		{
 			"kill", "StopContainer", nil, nil, kill,

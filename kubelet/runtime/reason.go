@@ -1,5 +1,11 @@
 package runtime
 
+import (
+	"errors"
+
+	"google.golang.org/grpc/status"
+)
+
 // Reasons of failed actions, as upstream spells them in the waiting state of a
 // container.
 const (
@@ -38,4 +44,25 @@ func eventReason(reason string) string {
 	default:
 		return eventFailed
 	}
+}
+
+// eventMessage returns what that event says, in the words of upstream.
+func eventMessage(reason string, err error) string {
+	switch reason {
+	case reasonCreateSandbox:
+		return "Failed to create pod sandbox: " + err.Error()
+	case reasonContainerConfig, reasonCreateContainer, reasonRunContainer:
+		return "Error: " + err.Error()
+	default:
+		return err.Error()
+	}
+}
+
+// plain returns what the runtime says, without the words of its protocol: it is
+// for people to read in the status of a container.
+func plain(err error) error {
+	if s, ok := status.FromError(err); ok {
+		return errors.New(s.Message())
+	}
+	return err
 }

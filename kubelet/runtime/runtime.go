@@ -52,6 +52,10 @@ type Options struct {
 	Images  Images
 	Volumes Volumes // nil: pods have no volumes
 	Cgroups Cgroups // nil: the runtime chooses the cgroup
+	// Objects and Services are what environments are made of; nil: there is no
+	// API server to have them.
+	Objects  Objects
+	Services Services
 
 	// Node returns the facts of the node as they are now.
 	Node func() spec.Node
@@ -136,6 +140,6 @@ func (r *Runtime) failed(ctx context.Context, p *v1.Pod, reason string, err erro
 		// A gRPC status does not say so itself.
 		return &pod.ActionError{Reason: reason, Err: fmt.Errorf("%w: %w", canceled, err)}
 	}
-	r.event(p, v1.EventTypeWarning, eventReason(reason), err.Error())
+	r.event(p, v1.EventTypeWarning, eventReason(reason), eventMessage(reason, err))
 	return &pod.ActionError{Reason: reason, Err: err}
 }

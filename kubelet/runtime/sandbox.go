@@ -21,21 +21,21 @@ func (r *Runtime) createSandbox(ctx context.Context, p *v1.Pod, a pod.CreateSand
 	}
 	config, err := r.sandboxConfig(p, a.Attempt)
 	if err != nil {
-		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("create sandbox: %w", err))
+		return r.failed(ctx, p, reasonCreateSandbox, err)
 	}
 	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
 		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("make log directory: %w", err))
 	}
 	done, err := r.turn(ctx)
 	if err != nil {
-		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("create sandbox: %w", err))
+		return r.failed(ctx, p, reasonCreateSandbox, err)
 	}
 	defer done()
 	// The network plugin may wait for things of its own.
 	ctx, cancel := r.bounded(ctx, r.o.Timeout)
 	defer cancel()
 	if _, err := r.o.CRI.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: config}); err != nil {
-		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("create sandbox: %w", err))
+		return r.failed(ctx, p, reasonCreateSandbox, err)
 	}
 	return nil
 }

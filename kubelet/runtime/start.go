@@ -31,13 +31,13 @@ func (r *Runtime) startContainer(ctx context.Context, p *v1.Pod, a pod.StartCont
 	}
 	id, err := r.createContainer(ctx, req)
 	if err != nil {
-		return r.failed(ctx, p, reasonCreateContainer, fmt.Errorf("create container %q: %w", a.Name, err))
+		return r.failed(ctx, p, reasonCreateContainer, plain(err))
 	}
-	r.event(p, v1.EventTypeNormal, eventCreated, "Created container: "+a.Name)
+	r.event(p, v1.EventTypeNormal, eventCreated, "Container created")
 	if err := r.runContainer(ctx, id); err != nil {
-		return r.failed(ctx, p, reasonRunContainer, fmt.Errorf("start container %q: %w", a.Name, err))
+		return r.failed(ctx, p, reasonRunContainer, plain(err))
 	}
-	r.event(p, v1.EventTypeNormal, eventStarted, "Started container "+a.Name)
+	r.event(p, v1.EventTypeNormal, eventStarted, "Container started")
 	log := filepath.Join(req.SandboxConfig.LogDirectory, req.Config.LogPath)
 	if err := r.linkLog(p, a.Name, id, log); err != nil { // only log shippers miss it
 		r.o.Log.Warn("container has no log link", slog.String("container", a.Name), slog.Any("err", err))
@@ -57,6 +57,9 @@ func (r *Runtime) createRequest(ctx context.Context, p *v1.Pod, d pod.Declared, 
 	}
 	in := spec.ContainerInput{Attempt: r.attempt(p, a), Backoff: a.Backoff, Image: image, PodIPs: r.podIPs(sandbox)}
 	if in.Volumes, err = r.volumes(ctx, p); err != nil {
+		return nil, err
+	}
+	if err := r.readEnvironment(ctx, p, d.Container, &in); err != nil {
 		return nil, err
 	}
 	if in.Hosts, err = r.writeHosts(p, in.PodIPs); err != nil {

@@ -1,0 +1,28 @@
+package kubelet
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+
+	"boot.internal/kubelet/links"
+	"boot.internal/kubelet/runtime"
+)
+
+// withAPI completes the options of the runtime with what only an API server
+// knows. Without one containers that ask for it are told so.
+func (k *kubelet) withAPI(o runtime.Options) runtime.Options {
+	if k.o.Kubeconfig == "" {
+		return o
+	}
+	k.links = links.New(links.Options{Log: k.o.Logger})
+	o.Objects, o.Services = k.objects, k.links
+	return o
+}
+
+// followEnvironment follows what the environment of containers is made of until
+// ctx ends.
+func (k *kubelet) followEnvironment(ctx context.Context, g *errgroup.Group, client kubernetes.Interface) {
+	g.Go(func() error { k.links.Run(ctx, client.CoreV1()); return nil })
+}
