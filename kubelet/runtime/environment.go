@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/ptr"
 
+	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/spec"
 )
 
@@ -78,7 +79,7 @@ func (s *sources) readWhole(ctx context.Context, e v1.EnvFromSource) error {
 	return nil
 }
 
-func (s *sources) readKey(ctx context.Context, from *v1.EnvVarSource, volumes map[string]string) error {
+func (s *sources) readKey(ctx context.Context, from *v1.EnvVarSource, volumes map[string]pod.Volume) error {
 	switch {
 	case from.ConfigMapKeyRef != nil:
 		return s.configMap(ctx, from.ConfigMapKeyRef.Name, from.ConfigMapKeyRef.Optional)
@@ -130,16 +131,16 @@ func missing(err error, optional *bool) error {
 
 // file reads a file of variables. Where there is none, whether that is an error
 // is for kubelet/spec to say.
-func (s *sources) file(ref *v1.FileKeySelector, volumes map[string]string) error {
+func (s *sources) file(ref *v1.FileKeySelector, volumes map[string]pod.Volume) error {
 	key := spec.EnvFile{Volume: ref.VolumeName, Path: ref.Path}
 	if _, known := s.files[key]; known {
 		return nil
 	}
-	dir, ok := volumes[ref.VolumeName]
-	if !ok {
+	volume, ok := volumes[ref.VolumeName]
+	if !ok || volume.Path == "" {
 		return fmt.Errorf("cannot find the volume %q referenced by FileKeyRef", ref.VolumeName)
 	}
-	data, err := readInside(dir, ref.Path)
+	data, err := readInside(volume.Path, ref.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
