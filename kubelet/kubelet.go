@@ -81,6 +81,7 @@ func (k *kubelet) runPods(ctx context.Context) error {
 	if err := k.newCgroups(ctx); err != nil {
 		return err
 	}
+	k.newMeter()
 	var g errgroup.Group
 	g.Go(func() error { k.dispatch.run(ctx); return nil })
 	g.Go(func() error { return k.hearEngine(ctx) })

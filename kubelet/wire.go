@@ -29,6 +29,7 @@ import (
 	"boot.internal/kubelet/server"
 	"boot.internal/kubelet/source"
 	"boot.internal/kubelet/spec"
+	"boot.internal/kubelet/stats"
 	"boot.internal/kubelet/status"
 	"boot.internal/kubelet/volume"
 	"boot.internal/kubelet/worker"
@@ -59,6 +60,7 @@ type kubelet struct {
 	pending atomic.Pointer[[]string]       // sources that have not had their say
 	engine  atomic.Pointer[engineState]    // nil before the engine answered
 	reviews atomic.Pointer[server.Reviews] // nil before there is an API server
+	meter   atomic.Pointer[stats.Meter]    // nil before the engine answered
 
 	problems map[source.Problem]bool // told already; owned by merge
 

@@ -1,0 +1,84 @@
+package kubelet
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	v1 "k8s.io/api/core/v1"
+
+	"boot.internal/kubelet/stats"
+)
+
+// newMeter makes what measures the node, once there are control groups to read.
+func (k *kubelet) newMeter() {
+	capacity, _, err := k.node.Resources()
+	if err != nil {
+		k.o.Logger.Warn("look at the machine", slog.Any("err", err))
+	}
+	k.meter.Store(stats.New(stats.Options{
+		Node: k.o.Node, Runtime: k.conn.Runtime, Images: k.conn.Images,
+		Groups: k.cgroups, Root: k.cgroups.RootGroup(), AllPods: k.cgroups.AllPods(),
+		Memory: capacity.Memory().Value(), Started: bootTime(), RootDir: k.o.RootDir, PodLogsDir: k.o.PodLogsDir,
+		Endpoint: k.o.Config.ContainerRuntimeEndpoint, Pods: k.desired, Volumes: k.measurable, Log: k.o.Logger,
+	}))
+}
+
+var errNoMeter = errors.New("container engine does not answer yet")
+
+// measured returns what measures the node.
+func (k *kubelet) measured() (*stats.Meter, error) {
+	if m := k.meter.Load(); m != nil {
+		return m, nil
+	}
+	return nil, errNoMeter
+}
+
+// bootTime returns since when the machine is up.
+func bootTime() time.Time {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return time.Time{} // never happens
+	}
+	return time.Now().Add(-time.Duration(info.Uptime) * time.Second).Truncate(time.Second)
+}
+
+// measurable returns the volumes of a pod that are on the node, whoever made
+// them, as they lie below the pod's directory.
+func (k *kubelet) measurable(p *v1.Pod) []stats.Volume {
+	byName := map[string]*v1.Volume{}
+	for i := range p.Spec.Volumes {
+		byName[p.Spec.Volumes[i].Name] = &p.Spec.Volumes[i]
+	}
+	var all []stats.Volume
+	dir := filepath.Join(k.podsDir(), string(p.UID), "volumes")
+	plugins, _ := os.ReadDir(dir) // a pod without volumes has none
+	for _, plugin := range plugins {
+		if !strings.HasPrefix(plugin.Name(), "kubernetes.io~") {
+			continue
+		}
+		names, _ := os.ReadDir(filepath.Join(dir, plugin.Name())) // gone meanwhile
+		for _, n := range names {
+			if v := byName[n.Name()]; v != nil && n.IsDir() {
+				all = append(all, volumeAt(filepath.Join(dir, plugin.Name(), n.Name()), v))
+			}
+		}
+	}
+	return all
+}
+
+// volumeAt returns how to measure a volume. What is in memory has a size of its
+// own; upstream counts the same sources as local.
+func volumeAt(path string, v *v1.Volume) stats.Volume {
+	out := stats.Volume{Name: v.Name, Path: path}
+	if e := v.EmptyDir; e != nil {
+		out.Whole = e.Medium != v1.StorageMediumDefault
+		out.Local = e.Medium == v1.StorageMediumDefault
+	}
+	out.Local = out.Local || v.ConfigMap != nil
+	return out
+}

@@ -1,0 +1,82 @@
+package stats
+
+import (
+	"context"
+	"time"
+
+	"boot.internal/kubelet/cgroup"
+)
+
+// A rate is how much CPU a group uses, and what that was found out by.
+type rate struct {
+	at    time.Time
+	used  time.Duration
+	cores float64 // −1 if it is not known yet
+}
+
+// Limits of what shares of CPU are averages of. A shorter time says little, and
+// a longer one nothing of how it is now.
+const (
+	shortest = 200 * time.Millisecond
+	longest  = time.Minute
+)
+
+// after returns the rate once more was used.
+func (r rate) after(u cgroup.Usage) rate {
+	now := rate{u.Time, u.CPU, -1}
+	took := u.Time.Sub(r.at)
+	switch {
+	case r.at.IsZero() || took > longest || u.CPU < r.used:
+		return now
+	case took < shortest:
+		return r
+	}
+	now.cores = float64(u.CPU-r.used) / float64(took)
+	return now
+}
+
+// note works out the rates of all that a sample is of, and forgets the others.
+func (m *Meter) note(s *sample) {
+	now := map[string]rate{}
+	add := func(group string, u *cgroup.Usage) {
+		if u != nil {
+			now[group] = m.rates[group].after(*u)
+		}
+	}
+	add(m.o.Root, &s.node)
+	add(m.o.AllPods, &s.allPods)
+	for _, p := range s.pods {
+		add(p.group, p.used)
+		add(p.sandbox.group, p.sandbox.used)
+		for _, c := range p.containers {
+			add(c.group, c.used)
+		}
+	}
+	for name, u := range s.system {
+		add(name, &u)
+	}
+	m.rates = now
+}
+
+// lookTwice takes a first sample for the sake of rates, where the last is too
+// old for any.
+func (m *Meter) lookTwice(ctx context.Context) error {
+	m.mu.Lock()
+	known := m.last != nil && time.Since(m.last.at) < longest
+	m.mu.Unlock()
+	if known {
+		return nil
+	}
+	if _, err := m.sample(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(shortest):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = nil
+	return nil
+}
