@@ -2,8 +2,8 @@ package image
 
 import "time"
 
-// After a pull failed the image is left alone for firstBackOff, then twice as
-// long each time, up to longestBackOff.
+// After a pull failed the pod leaves the image alone for firstBackOff, then twice
+// as long each time, up to longestBackOff.
 const (
 	firstBackOff   = 10 * time.Second
 	longestBackOff = 300 * time.Second
@@ -13,33 +13,35 @@ const (
 // that it has to wait.
 const showError = time.Second
 
-// A failure is the last pull of an image, if it failed.
+// A failure is the last pull of an image for a pod, if it failed.
 type failure struct {
 	err  error
 	next time.Time // not to be pulled before
 	wait time.Duration
 }
 
-// backOff returns for how long an image is still left alone, and why.
-func (u *Puller) backOff(image string, now time.Time) (left time.Duration, cause error) {
+// backOff returns for how long the image is still left alone, and why.
+func (u *Puller) backOff(a attempt, now time.Time) (left time.Duration, cause error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	f := u.failures[image]
+	f := u.failures[a]
 	return f.next.Sub(now), f.err
 }
 
-// note keeps the outcome of a pull. An image nobody asked for in a long time
-// starts over. mu must be held.
-func (u *Puller) note(image string, err error, now time.Time) {
-	for name, f := range u.failures {
+// note keeps the outcome of a pull. What nobody asked for in a long time starts
+// over.
+func (u *Puller) note(a attempt, err error, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for old, f := range u.failures {
 		if now.Sub(f.next) > 2*longestBackOff {
-			delete(u.failures, name)
+			delete(u.failures, old)
 		}
 	}
 	if err == nil {
-		delete(u.failures, image)
+		delete(u.failures, a)
 		return
 	}
-	wait := min(max(2*u.failures[image].wait, firstBackOff), longestBackOff)
-	u.failures[image] = failure{err: err, next: now.Add(wait), wait: wait}
+	wait := min(max(2*u.failures[a].wait, firstBackOff), longestBackOff)
+	u.failures[a] = failure{err: err, next: now.Add(wait), wait: wait}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/distribution/reference"
 	v1 "k8s.io/api/core/v1"
@@ -14,38 +13,58 @@ import (
 	"boot.internal/kubelet/pod"
 )
 
+// A request is for one image of one pod.
+type request struct {
+	p     *v1.Pod
+	image string          // as the pod names it
+	name  reference.Named // in full, without a default tag
+}
+
 // Ensure returns the runtime's record of the image of c, pulled if the policy
 // says so:
 //
-//	             there?          not there, or Always
-//	Never        ok              ErrImageNeverPull
-//	IfNotPresent ok              wait for imports, pull
-//	Always       pull            wait for imports, pull
+//	             there, for this pod   not there, or Always
+//	Never        ok                    ErrImageNeverPull
+//	IfNotPresent ok                    wait for imports, pull
+//	Always       pull                  wait for imports, pull
+//
+// An image that came by credentials of others is as good as not there.
 //
 // Errors are of type *pod.ActionError. After a failed pull the image is not
 // tried again for a while, which is told as ImagePullBackOff.
 func (u *Puller) Ensure(ctx context.Context, p *v1.Pod, c *v1.Container) (*cri.Image, error) {
 	name, err := reference.ParseNormalizedNamed(c.Image)
 	if err != nil {
-		return nil, u.failed(ctx, p, reasonInvalid, "InspectFailed", fmt.Errorf("read image name %q: %w", c.Image, err))
+		//nolint:staticcheck // upstream's words
+		err = fmt.Errorf("Failed to apply default image tag %q: couldn't parse image name %q: %w", c.Image, c.Image, err)
+		return nil, u.failed(ctx, p, reasonInvalid, "InspectFailed", err)
 	}
-	policy := policyOf(c, name)
-	image, err := u.look(ctx, c.Image)
-	if err == nil && image == nil && policy != v1.PullNever {
-		image, err = u.imported(ctx, c.Image, reference.TagNameOnly(name).String())
-	}
+	r, policy := request{p, c.Image, name}, policyOf(c, name)
+	image, err := u.find(ctx, r, policy)
 	if err != nil {
-		return nil, u.failed(ctx, p, reasonInspect, "InspectFailed", err)
+		//nolint:staticcheck // upstream's words
+		return nil, u.failed(ctx, p, reasonInspect, "InspectFailed", fmt.Errorf("Failed to inspect image %q: %w", c.Image, err))
 	}
-	switch {
-	case image == nil && policy == v1.PullNever:
-		err := fmt.Errorf("Container image %q is not present with pull policy of Never", c.Image) //nolint:staticcheck // upstream's words
-		return nil, u.failed(ctx, p, reasonNever, reasonNever, err)
-	case image != nil && policy != v1.PullAlways:
-		u.o.Event(p, v1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine", c.Image))
+	if image != nil && policy != v1.PullAlways && u.mayUse(ctx, r, image) {
+		u.o.Event(p, v1.EventTypeNormal, "Pulled",
+			fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", c.Image))
 		return image, nil
 	}
-	return u.pull(ctx, p, c.Image)
+	if policy == v1.PullNever {
+		// Whether it is there is nobody's business who may not have it.
+		err := fmt.Errorf("Container image %q is not present with pull policy of Never", c.Image) //nolint:staticcheck // upstream's words
+		return nil, u.failed(ctx, p, reasonNever, reasonNever, err)
+	}
+	return u.pull(ctx, r)
+}
+
+// find returns the image if it is there or an import brings it.
+func (u *Puller) find(ctx context.Context, r request, policy v1.PullPolicy) (*cri.Image, error) {
+	image, err := u.look(ctx, r.image)
+	if err != nil || image != nil || policy == v1.PullNever {
+		return image, err
+	}
+	return u.imported(ctx, r.image, reference.TagNameOnly(r.name).String())
 }
 
 // policyOf returns the pull policy of c: by default an image is pulled whose
@@ -67,7 +86,7 @@ func (u *Puller) look(ctx context.Context, image string) (*cri.Image, error) {
 	defer cancel()
 	resp, err := u.o.CRI.ImageStatus(ctx, &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: image}})
 	if err != nil {
-		return nil, fmt.Errorf("look for image %q: %w", image, err)
+		return nil, err
 	}
 	return resp.Image, nil
 }
@@ -89,31 +108,7 @@ func (u *Puller) imported(ctx context.Context, image, fullName string) (*cri.Ima
 	return u.look(ctx, image)
 }
 
-// pull pulls the image unless that failed a moment ago.
-func (u *Puller) pull(ctx context.Context, p *v1.Pod, image string) (*cri.Image, error) {
-	if left, cause := u.backOff(image, time.Now()); left > 0 {
-		u.o.Event(p, v1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", image))
-		return nil, &pod.ActionError{
-			Reason: reasonBackOff, Retry: left,
-			Err: fmt.Errorf("Back-off pulling image %q: %w", image, cause), //nolint:staticcheck // upstream's words
-		}
-	}
-	u.o.Event(p, v1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", image))
-	began := time.Now()
-	got, err := u.join(ctx, p, image)
-	if err != nil {
-		err := u.failed(ctx, p, reasonPull, "Failed", fmt.Errorf("Failed to pull image %q: %w", image, err)) //nolint:staticcheck // upstream's words
-		err.Retry = showError
-		return nil, err
-	}
-	waited := time.Since(began).Round(time.Millisecond)
-	u.o.Event(p, v1.EventTypeNormal, "Pulled", fmt.Sprintf(
-		"Successfully pulled image %q in %s (%s including waiting). Image size: %d bytes.",
-		image, got.took.Round(time.Millisecond), waited, got.image.Size))
-	return got.image, nil
-}
-
-// failed records a failure as an event, unless it only was cut short.
+// failed records a failure as events, unless it only was cut short.
 func (u *Puller) failed(ctx context.Context, p *v1.Pod, reason, event string, err error) *pod.ActionError {
 	if canceled := ctx.Err(); canceled != nil {
 		if !errors.Is(err, canceled) { // a gRPC status does not say so itself
@@ -122,5 +117,6 @@ func (u *Puller) failed(ctx context.Context, p *v1.Pod, reason, event string, er
 		return &pod.ActionError{Reason: reason, Err: err}
 	}
 	u.o.Event(p, v1.EventTypeWarning, event, err.Error())
+	u.o.Event(p, v1.EventTypeWarning, "Failed", "Error: "+reason)
 	return &pod.ActionError{Reason: reason, Err: err}
 }

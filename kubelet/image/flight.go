@@ -2,12 +2,16 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-	v1 "k8s.io/api/core/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/kubelet/credential"
 )
 
 // A flightKey is what makes two pulls the same: with other credentials another
@@ -27,16 +31,13 @@ type flight struct {
 // landed is what a flight brought.
 type landed struct {
 	image *cri.Image
+	used  int           // which of the credentials did it; below 0: none
 	took  time.Duration // without the wait for other pulls
 }
 
 // join waits for the pull of an image, which it starts if nobody has.
-func (u *Puller) join(ctx context.Context, p *v1.Pod, image string) (landed, error) {
-	var auths []*cri.AuthConfig
-	if u.o.Credentials != nil {
-		auths = u.o.Credentials(p, image)
-	}
-	key := flightKey{image: image, credentials: fingerprint(auths)}
+func (u *Puller) join(ctx context.Context, image string, with []credential.Credential) (landed, error) {
+	key := flightKey{image: image, credentials: fingerprint(with)}
 	u.mu.Lock()
 	f, ok := u.flights[key]
 	if !ok {
@@ -44,7 +45,7 @@ func (u *Puller) join(ctx context.Context, p *v1.Pod, image string) (landed, err
 		pullCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		f = &flight{cancel: cancel, done: make(chan struct{})}
 		u.flights[key] = f
-		go u.fly(pullCtx, f, key, auths)
+		go u.fly(pullCtx, f, key, with)
 	}
 	f.waiting++
 	u.mu.Unlock()
@@ -71,19 +72,24 @@ func (u *Puller) leave(f *flight, key flightKey) {
 	}
 }
 
-// fly pulls, and keeps whether that worked, unless it was abandoned.
-func (u *Puller) fly(ctx context.Context, f *flight, key flightKey, auths []*cri.AuthConfig) {
-	f.landed, f.err = u.fetch(ctx, key.image, auths)
+// fly pulls. Until it is recorded by whom, it is on record that somebody did.
+func (u *Puller) fly(ctx context.Context, f *flight, key flightKey, with []credential.Credential) {
+	if f.err = u.intend(key.image); f.err == nil {
+		f.landed, f.err = u.fetch(ctx, key.image, with)
+		if f.err == nil {
+			f.err = u.records.add(key.image, f.landed.image.Id, grantOf(with, f.landed.used))
+		}
+		u.endIntent(ctx, key.image)
+	}
 	u.mu.Lock()
 	if u.flights[key] == f {
 		delete(u.flights, key)
-		u.note(key.image, f.err, time.Now())
 	}
 	u.mu.Unlock()
 	close(f.done)
 }
 
-func (u *Puller) fetch(ctx context.Context, image string, auths []*cri.AuthConfig) (landed, error) {
+func (u *Puller) fetch(ctx context.Context, image string, with []credential.Credential) (landed, error) {
 	if u.slots != nil {
 		select {
 		case u.slots <- struct{}{}:
@@ -92,40 +98,54 @@ func (u *Puller) fetch(ctx context.Context, image string, auths []*cri.AuthConfi
 			return landed{}, ctx.Err()
 		}
 	}
+	if u.limit != nil {
+		if err := u.limit.Wait(ctx); err != nil {
+			return landed{}, err
+		}
+	}
 	began := time.Now()
-	if err := u.ask(ctx, image, auths); err != nil {
+	used, err := u.ask(ctx, image, with)
+	if err != nil {
 		return landed{}, err
 	}
 	got, err := u.look(ctx, image)
 	if err == nil && got == nil {
 		err = fmt.Errorf("image %q is gone right after it was pulled", image)
 	}
-	return landed{image: got, took: time.Since(began)}, err
+	return landed{image: got, used: used, took: time.Since(began)}, err
 }
 
-// ask asks the registry with each of the credentials until one will do.
-func (u *Puller) ask(ctx context.Context, image string, auths []*cri.AuthConfig) error {
-	if len(auths) == 0 {
-		auths = []*cri.AuthConfig{nil}
+// ask asks the registry with each of the credentials until one will do, and
+// returns which.
+func (u *Puller) ask(ctx context.Context, image string, with []credential.Credential) (used int, err error) {
+	if len(with) == 0 {
+		return -1, u.askWith(ctx, image, nil)
 	}
-	var err error
-	for _, auth := range auths {
-		if _, err = u.o.CRI.PullImage(ctx, &cri.PullImageRequest{Image: &cri.ImageSpec{Image: image}, Auth: auth}); err == nil {
-			return nil
+	var wrong []error
+	for i, c := range with {
+		err := u.askWith(ctx, image, c.Auth())
+		if err == nil {
+			return i, nil
 		}
+		wrong = append(wrong, err)
+	}
+	return -1, utilerrors.NewAggregate(wrong)
+}
+
+// askWith asks once. The code of an error that has no better one says nothing.
+func (u *Puller) askWith(ctx context.Context, image string, auth *cri.AuthConfig) error {
+	_, err := u.o.CRI.PullImage(ctx, &cri.PullImageRequest{Image: &cri.ImageSpec{Image: image}, Auth: auth})
+	if s, ok := status.FromError(err); err != nil && ok && s.Code() == codes.Unknown {
+		return errors.New(s.Message())
 	}
 	return err
 }
 
 // fingerprint tells credentials apart. It never leaves the process's memory.
-func fingerprint(auths []*cri.AuthConfig) string {
-	var all []byte
-	for _, a := range auths {
-		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(a)
-		if err != nil { // strings that are no UTF-8: no registry takes them
-			continue
-		}
-		all = append(fmt.Appendf(all, "%d:", len(data)), data...)
+func fingerprint(all []credential.Credential) string {
+	var sum []byte
+	for _, c := range all {
+		sum = append(sum, c.Hash()...)
 	}
-	return string(all)
+	return string(sum)
 }
