@@ -33,6 +33,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	}
 	reviews := server.ReviewsOf(client)
 	k.reviews.Store(&reviews)
+	k.client.Store(&client)
 	k.events.connect(ctx, client)
 	var g errgroup.Group
 	if r := k.o.Config.RegisterNode; r == nil || *r {

@@ -32,6 +32,9 @@ type Options struct {
 	// Kubeconfig leads to the API server; the file may come into being later.
 	// Empty: there is no API server.
 	Kubeconfig string
+	// CredentialConfig and CredentialDir are where credential providers are
+	// configured and their programs lie; there are none if either is empty.
+	CredentialConfig, CredentialDir string
 	// RootDir holds pods and certificates: /var/lib/kubelet.
 	RootDir string
 	// StateDir holds what boot remembers: /var/lib/boot.

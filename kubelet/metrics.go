@@ -14,10 +14,12 @@ import (
 type metrics struct {
 	restarted *prometheus.CounterVec
 	started   prometheus.Histogram
+	identity  *identityMetrics
 }
 
 func newMetrics() *metrics {
 	return &metrics{
+		identity: newIdentityMetrics(),
 		restarted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubelet_restarted_pods_total", Help: "Pods that were restarted because the same UID was wanted again while it ended.",
 		}, []string{"static"}),
@@ -38,6 +40,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 			Name: "kubelet_mirror_pods", Help: "Mirror pods the API has of this node.",
 		}, func() float64 { return float64(k.mirrors.Len()) }),
 	)
+	m.identity.register(r)
 	return r
 }
 

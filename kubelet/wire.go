@@ -13,6 +13,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"boot.internal/kubelet/admit"
@@ -40,6 +41,7 @@ type kubelet struct {
 	o        Options
 	conn     *runtime.Conn
 	runtime  *runtime.Runtime
+	images   *image.Puller
 	volumes  *volume.Volumes
 	objects  *object.Store
 	links    *links.Links    // nil without an API server
@@ -54,6 +56,8 @@ type kubelet struct {
 	metrics  *metrics
 	dispatch *dispatcher
 	facts    spec.Node // what pods get to see of the node
+
+	client atomic.Pointer[kubernetes.Interface] // nil before there is an API server
 
 	snapshots chan source.Snapshot // of all origins
 
@@ -152,6 +156,9 @@ func (k *kubelet) newPods(ctx context.Context) (err error) {
 	if k.conn, err = runtime.Dial(c.ContainerRuntimeEndpoint, c.ImageServiceEndpoint); err != nil {
 		return err
 	}
+	if k.images, err = k.newImages(); err != nil {
+		return err
+	}
 	k.runtime = k.newRuntime()
 	k.prober = probe.New(probe.Options{
 		Exec: k.runtime.Exec, Poke: func(key pod.Key) { k.dispatch.poke(ctx, key) },
@@ -169,11 +176,7 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 		resolvConf = *c.ResolverConfig
 	}
 	return runtime.New(k.withAPI(runtime.Options{
-		CRI: k.conn.Runtime,
-		Images: image.New(image.Options{
-			CRI: k.conn.Images, Serial: c.SerializeImagePulls != nil && *c.SerializeImagePulls,
-			Importing: k.o.Importing, Event: k.events.ofPod, Log: k.o.Logger,
-		}),
+		CRI: k.conn.Runtime, Images: k.images,
 		Volumes: k.volumes, Cgroups: k, Node: k.nodeFacts,
 		ResolvConf: resolvConf, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
 		KillMessage: plan.Message, Event: k.events.ofPod, Log: k.o.Logger,

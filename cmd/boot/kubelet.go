@@ -15,6 +15,8 @@ type kubeletFlags struct {
 	socket     string
 	podPath    string
 	supervise  bool
+
+	credentialConfig, credentialDir string // of credential providers
 }
 
 func newKubelet(ui *ui) *cobra.Command {
@@ -48,6 +50,8 @@ needs neither a cluster nor an API server.`,
 	p.StringVar(&f.rootDir, "root-dir", "/var/lib/kubelet", "`directory` for pods and certificates")
 	p.StringVar(&f.socket, "container-runtime-endpoint", "", "`socket` of the container engine; found, or boot's own, if not set")
 	p.StringVar(&f.podPath, "pod-manifest-path", "", "manifest `directory` or file; overrides staticPodPath")
+	p.StringVar(&f.credentialConfig, "image-credential-provider-config", "", "`file` or directory with a CredentialProviderConfig")
+	p.StringVar(&f.credentialDir, "image-credential-provider-bin-dir", "", "`directory` of the credential providers' programs")
 	p.BoolVar(&f.supervise, "supervise", false, "run the agent as a child and restart it when it dies")
 	_ = p.MarkHidden("supervise")
 	_ = c.MarkFlagFilename("config", "yaml", "yml", "json")
