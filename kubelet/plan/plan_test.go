@@ -77,6 +77,9 @@ func describe(n plan.Next) string {
 	if n.Wake > 0 {
 		lines = append(lines, fmt.Sprintf("wake in %s", n.Wake))
 	}
+	if n.Done {
+		lines = append(lines, "done")
+	}
 	if n.Gone {
 		lines = append(lines, "gone")
 	}

@@ -29,10 +29,10 @@ func newRun(s step, p Planner, v *v1.Pod) *run {
 // left over is cleared away when there is nothing else to do, so that nothing
 // ever waits for that.
 func (r *run) plan() {
+	over := Over(r.pod, r.have)
 	switch {
-	case Over(r.pod, r.have):
+	case over:
 		r.close(r.killing("pod finished"))
-		r.next.Done = r.settled()
 	case r.fault != "":
 		r.renew()
 	default:
@@ -43,6 +43,7 @@ func (r *run) plan() {
 	if len(r.next.Actions) == 0 {
 		r.collect()
 	}
+	r.next.Done = over && r.settled()
 }
 
 // keep brings every container into the state it should be in: ephemeral ones

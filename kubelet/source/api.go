@@ -102,7 +102,7 @@ func (a *APIPods) watch(ctx context.Context, pods corev1.PodInterface) {
 	cache.NewReflectorWithOptions(plainList{lw}, &v1.Pod{}, apiStore{a},
 		cache.ReflectorOptions{Name: "pods", Backoff: &wait.Backoff{
 			// Shorter than client-go's: an API server that just came up should not be kept waiting.
-			Duration: 200 * time.Millisecond, Factor: 1.5, Jitter: 0.5, Steps: 12, Cap: 10 * time.Second,
+			Duration: 200 * time.Millisecond, Factor: 1.5, Jitter: 0.5, Steps: 12, Cap: 4 * time.Second,
 		}}).RunWithContext(klog.NewContext(ctx, logr.Discard())) // noteList says what is worth saying
 }
 

@@ -42,6 +42,7 @@ func serve(t *testing.T, o status.WriterOptions, mirrors ...*v1.Pod) *server {
 	t.Helper()
 	s := &server{t: t, clients: fake.NewClientset()}
 	s.clients.PrependReactor("patch", "pods", s.patch)
+	s.clients.PrependReactor("delete", "pods", s.delete)
 	for _, m := range mirrors {
 		s.create(m)
 	}
@@ -78,6 +79,20 @@ func (s *server) patch(a ktesting.Action) (bool, runtime.Object, error) {
 	}
 	if m := s.get(p.GetNamespace(), p.GetName()); m != nil && m.UID != body.UID {
 		return true, nil, apierrors.NewConflict(statuses, p.GetName(), errors.New("the UID is another one"))
+	}
+	return false, nil, nil
+}
+
+// delete refuses to delete another pod than the one that was meant, as the API
+// does.
+func (s *server) delete(a ktesting.Action) (bool, runtime.Object, error) {
+	d := a.(ktesting.DeleteActionImpl)
+	m := s.get(d.GetNamespace(), d.GetName())
+	if grace := d.DeleteOptions.GracePeriodSeconds; grace == nil || *grace != 0 {
+		s.t.Errorf("a grace of %v", grace)
+	}
+	if m != nil && m.UID != *d.DeleteOptions.Preconditions.UID {
+		return true, nil, apierrors.NewConflict(statuses, d.GetName(), errors.New("the UID is another one"))
 	}
 	return false, nil, nil
 }

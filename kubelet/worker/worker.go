@@ -175,7 +175,7 @@ func (w *Worker) plan(ctx context.Context, want *pod.Want, have pod.Observed) (o
 		return false
 	}
 	if next.Gone {
-		w.stopping = time.Time{}
+		w.stopping, w.released = time.Time{}, ""
 		clear(w.failures)
 		if want != nil { // wanted again while it was going (SP-41)
 			w.Poke()

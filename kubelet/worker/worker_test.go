@@ -371,3 +371,35 @@ func TestEndOfBootLeavesPodsRunning(t *testing.T) { // IC-25
 		<-n.done
 	})
 }
+
+// What a pod holds is given back once it is over, again and again until that goes
+// well, and then no more.
+func TestRelease(t *testing.T) {
+	test(t, func(t *testing.T, n *node) {
+		var tries []types.UID
+		n.worker.o.Release = func(_ context.Context, p *v1.Pod) error {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if tries = append(tries, p.UID); len(tries) < 3 {
+				return errors.New("busy")
+			}
+			return nil
+		}
+		p := testPod("1")
+		p.Spec.RestartPolicy = v1.RestartPolicyNever
+		n.cri.Script(p.Spec.Containers[0].Name, fake.Program{Runs: time.Second})
+		n.want(p)
+		count := func() (released, cleaned int) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return len(tries), len(n.cleaned)
+		}
+		if released, _ := count(); released > 0 {
+			t.Errorf("released while it runs")
+		}
+		pass(time.Minute)
+		if released, cleaned := count(); released != 3 || cleaned != 0 {
+			t.Errorf("%d tries, cleaned %d times", released, cleaned)
+		}
+	})
+}
