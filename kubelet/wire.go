@@ -266,6 +266,12 @@ func (k *kubelet) newCgroups(ctx context.Context) error {
 // Create makes the control group of a pod.
 func (k *kubelet) Create(p *v1.Pod) (parent string, err error) { return k.cgroups.Create(p) }
 
+// Raise raises limits of the control group of a pod.
+func (k *kubelet) Raise(p *v1.Pod) error { return k.cgroups.Raise(p) }
+
+// Update sets the limits of the control group of a pod.
+func (k *kubelet) Update(p *v1.Pod) error { return k.cgroups.Update(p) }
+
 func podPids(c *kubeletv1beta1.KubeletConfiguration) int64 {
 	if c.PodPidsLimit == nil {
 		return 0

@@ -43,31 +43,38 @@ func TestVictims(t *testing.T) {
 		{"but one of a lower rank", api("p", priority(system+1000), demand), []*v1.Pod{api("a", priority(system), asks("cpu", "2"))}, "a"},
 		{
 			"nobody if all of them are not enough", api("p", priority(system), demand),
-			[]*v1.Pod{api("a", asks("cpu", "400m")), static("b", asks("cpu", "1600m"))}, "",
+			[]*v1.Pod{api("a", asks("cpu", "400m")), static("b", asks("cpu", "1600m"))},
+			"",
 		},
 		{
 			"burstable before guaranteed", api("p", priority(system), demand),
-			[]*v1.Pod{api("a", asks("cpu", "1"), asks("memory", "1Mi"), limited), api("b", asks("cpu", "1"))}, "b",
+			[]*v1.Pod{api("a", asks("cpu", "1"), asks("memory", "1Mi"), limited), api("b", asks("cpu", "1"))},
+			"b",
 		},
 		{
 			"as few as possible", api("p", priority(system), demand),
-			[]*v1.Pod{api("a", asks("cpu", "600m")), api("b", asks("cpu", "400m")), api("c", asks("cpu", "1"))}, "c",
+			[]*v1.Pod{api("a", asks("cpu", "600m")), api("b", asks("cpu", "400m")), api("c", asks("cpu", "1"))},
+			"c",
 		},
 		{
 			"the smallest that is enough", api("p", priority(system), demand),
-			[]*v1.Pod{api("a", asks("cpu", "1"), asks("memory", "2Mi")), api("b", asks("cpu", "1"), asks("memory", "1Mi"))}, "b",
+			[]*v1.Pod{api("a", asks("cpu", "1"), asks("memory", "2Mi")), api("b", asks("cpu", "1"), asks("memory", "1Mi"))},
+			"b",
 		},
 		{
 			"several if need be", api("p", priority(system), asks("cpu", "2")),
-			[]*v1.Pod{api("a", asks("cpu", "1200m")), api("b", asks("cpu", "800m"))}, "a b",
+			[]*v1.Pod{api("a", asks("cpu", "1200m")), api("b", asks("cpu", "800m"))},
+			"a b",
 		},
 		{
 			"a place as well", api("p", priority(system)),
-			[]*v1.Pod{static("a"), static("b"), api("c")}, "c",
+			[]*v1.Pod{static("a"), static("b"), api("c")},
+			"c",
 		},
 		{
 			"nobody for a pod that cannot run anyway", api("p", priority(system), demand, selects("disk", "tape")),
-			[]*v1.Pod{api("a", asks("cpu", "2"))}, "",
+			[]*v1.Pod{api("a", asks("cpu", "2"))},
+			"",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

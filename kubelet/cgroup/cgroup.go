@@ -59,11 +59,12 @@ type Cgroups struct {
 	trees []hierarchy
 	units Units // nil unless Driver is Systemd
 
-	mu       sync.Mutex         // guards what follows, and making groups
-	prepared bool               // the groups above pods are there
-	made     map[types.UID]name // made by this process
-	weight   uint64             // shares last given to the burstable pods
-	warned   map[string]bool    // controllers
+	mu       sync.Mutex           // guards what follows, and making groups
+	prepared bool                 // the groups above pods are there
+	made     map[types.UID]name   // made by this process
+	given    map[types.UID]limits // to what was made by this process
+	weight   uint64               // shares last given to the burstable pods
+	warned   map[string]bool      // controllers
 }
 
 // New finds out what the host has. It makes no group yet.
@@ -82,7 +83,7 @@ func newOn(o Options, trees []hierarchy) (*Cgroups, error) {
 	if o.QuotaPeriod == 0 {
 		o.QuotaPeriod = 100 * time.Millisecond
 	}
-	c := &Cgroups{Options: o, trees: trees, made: map[types.UID]name{}, warned: map[string]bool{}}
+	c := &Cgroups{Options: o, trees: trees, made: map[types.UID]name{}, given: map[types.UID]limits{}, warned: map[string]bool{}}
 	for _, controller := range controllers() {
 		if !slices.ContainsFunc(trees, func(t hierarchy) bool { return t.has[controller] }) {
 			c.warnMissing(controller)
@@ -103,8 +104,8 @@ func newOn(o Options, trees []hierarchy) (*Cgroups, error) {
 	return c, nil
 }
 
-// Create makes the group of a pod, if it is not there, with the limits of the
-// pod, and returns its name as the runtime takes it for a parent.
+// Create makes the group of a pod, if it is not there, sees that it has the
+// limits of the pod, and returns its name as the runtime takes it for a parent.
 func (c *Cgroups) Create(p *v1.Pod) (parent string, err error) {
 	if strings.ContainsAny(string(p.UID), "/\x00") || p.UID == "" {
 		return "", fmt.Errorf("make cgroup of %s/%s: UID %q cannot name it", p.Namespace, p.Name, p.UID)
@@ -113,16 +114,23 @@ func (c *Cgroups) Create(p *v1.Pod) (parent string, err error) {
 	defer c.mu.Unlock()
 	class := c.QOS(p)
 	group := c.podName(class, p.UID)
+	want := c.limitsOf(p, class)
 	if _, made := c.made[p.UID]; made && c.exists(group) {
+		if c.given[p.UID] != want { // a container is to start with more, or with less
+			if err := c.change(p, anyway); err != nil {
+				return "", err
+			}
+			c.given[p.UID] = want
+		}
 		return c.path(group), nil
 	}
 	if err := c.prepare(); err != nil {
 		return "", err
 	}
-	if err := c.make(group, c.limitsOf(p, class)); err != nil {
+	if err := c.make(group, want); err != nil {
 		return "", fmt.Errorf("make cgroup of %s/%s: %w", p.Namespace, p.Name, err)
 	}
-	c.made[p.UID] = group
+	c.made[p.UID], c.given[p.UID] = group, want
 	if class == v1.PodQOSBurstable {
 		c.balance()
 	}

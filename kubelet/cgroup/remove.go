@@ -27,6 +27,7 @@ func (c *Cgroups) Remove(uid types.UID) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.made, uid)
+	delete(c.given, uid)
 	if c.prepared {
 		c.balance()
 	}

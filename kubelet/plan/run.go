@@ -48,19 +48,19 @@ func (r *run) plan() {
 
 // keep brings every container into the state it should be in: ephemeral ones
 // first, for they do not wait for anything (IC-11), then init containers, then,
-// once those are through, regular ones (IC-4).
+// once those are through, regular ones (IC-4). What runs is resized last.
 func (r *run) keep() {
 	for _, d := range r.of(pod.Ephemeral) {
 		if _, ran := r.have.NewestOf(r.pod.UID, d.Name); !ran {
 			r.start(d, "")
 		}
 	}
-	if !r.initialise() {
-		return
+	if r.initialise() {
+		for _, d := range r.of(pod.Regular) {
+			r.keepRunning(d)
+		}
 	}
-	for _, d := range r.of(pod.Regular) {
-		r.keepRunning(d)
-	}
+	r.resize()
 }
 
 // keepRunning starts a regular container or a sidecar that does not run, and
@@ -74,6 +74,8 @@ func (r *run) keepRunning(d pod.Declared) {
 		r.replace(d, c, "is in unknown state")
 	case c.State == pod.Running && c.Hash != pod.ContainerHash(r.pod, d.Container):
 		r.replace(d, c, "definition changed")
+	case c.State == pod.Running && r.resized(d) == byRestart:
+		r.replace(d, c, "resize requires restart")
 	case c.State == pod.Running:
 		r.checkHealth(d, c)
 	case c.State == pod.Created:

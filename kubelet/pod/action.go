@@ -2,6 +2,7 @@ package pod
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -54,11 +55,25 @@ type (
 		// Waiting for them uses up Grace (IC-34).
 		After []string
 	}
+	// Resize gives running containers, and the pod's cgroup around them, the
+	// resources that the pod was allocated since they were started (KEP-1287).
+	Resize struct {
+		Containers []Instance // those whose memory shrinks first
+	}
 	// RemoveContainer removes an instance that does not run.
 	RemoveContainer struct {
 		Name, ID string
 	}
 )
+
+// An Instance is one instance of a container, by its name and CRI ID.
+type Instance struct{ Name, ID string }
+
+// ResizeTarget is the target of Resize. No container can have that name.
+const ResizeTarget = "pod resize"
+
+// Target returns ResizeTarget.
+func (Resize) Target() string { return ResizeTarget }
 
 // Target returns "", the sandbox.
 func (CreateSandbox) Target() string { return "" }
@@ -101,6 +116,14 @@ func (a KillContainer) String() string {
 		after = fmt.Sprintf(", after %v", a.After)
 	}
 	return fmt.Sprintf("kill %s (%s, grace %s%s)", a.Name, a.Why, a.Grace, after)
+}
+
+func (a Resize) String() string {
+	names := make([]string, 0, len(a.Containers))
+	for _, c := range a.Containers {
+		names = append(names, c.Name)
+	}
+	return "resize pod " + strings.Join(names, " ")
 }
 
 func (a RemoveContainer) String() string { return fmt.Sprintf("remove %s %s", a.Name, a.ID) }

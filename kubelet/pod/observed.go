@@ -19,6 +19,10 @@ type Observed struct {
 	// Probes holds the last verdicts, by container ID. Owned by the prober. A
 	// container without a verdict has no probes or was not probed yet.
 	Probes map[string]Verdict
+	// Applied holds the resources that running containers were given last, by
+	// container name; "" is the pod itself. What is missing is as it should be.
+	// Owned by package resize.
+	Applied map[string]v1.ResourceRequirements
 	// Failures holds the last action that failed and has not succeeded since,
 	// by container name; "" is the sandbox. Owned by the worker.
 	Failures map[string]Failure

@@ -62,6 +62,9 @@ func newContainerd(t *testing.T) (*daemon, *suite.World) {
 // cgroups puts all pods into the cgroup of the test's node.
 type cgroups struct{}
 
+func (cgroups) Raise(*v1.Pod) error  { return nil }
+func (cgroups) Update(*v1.Pod) error { return nil }
+
 func (cgroups) Create(p *v1.Pod) (string, error) {
 	return "/" + nstest.Cgroup() + "/" + string(p.UID), nil
 }

@@ -33,6 +33,10 @@ func (r *Runtime) Do(ctx context.Context, p *v1.Pod, a pod.Action) error {
 		if p != nil {
 			return r.startContainer(ctx, p, a)
 		}
+	case pod.Resize:
+		if p != nil {
+			return r.resize(ctx, p, a)
+		}
 	}
 	return &pod.ActionError{Reason: eventFailed, Err: fmt.Errorf("%s: not possible without the pod", a)}
 }

@@ -40,6 +40,8 @@ func (broken) Setup(context.Context, *v1.Pod) (map[string]pod.Volume, error) {
 	return nil, errors.New("no volumes")
 }
 
+func (broken) Raise(*v1.Pod) error            { return errors.New("no cgroup") }
+func (broken) Update(*v1.Pod) error           { return errors.New("no cgroup") }
 func (broken) Create(*v1.Pod) (string, error) { return "", errors.New("no cgroup") }
 
 // TestFailures shows the reason, the error and the event of what goes wrong. In

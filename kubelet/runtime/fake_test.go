@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -43,7 +44,7 @@ func options(t *testing.T, dir string, events *suite.Events) runtime.Options {
 	return runtime.Options{
 		Volumes: scratch(dir),
 		Node: func() spec.Node {
-			return spec.Node{Name: "node", IPs: []string{"192.0.2.1"}, ClusterDomain: "cluster.local", Memory: 1 << 34}
+			return spec.Node{CPUPeriod: 100 * time.Millisecond, Name: "node", IPs: []string{"192.0.2.1"}, ClusterDomain: "cluster.local", Memory: 1 << 34}
 		},
 		PodsDir:          filepath.Join(dir, "pods"),
 		PodLogsDir:       filepath.Join(dir, "logs"),

@@ -49,7 +49,7 @@ func TestHTTPHook(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, o, w := newFake(t)
-			o.Node = func() spec.Node { return spec.Node{IPs: []string{"127.0.0.1"}} }
+			o.Node = func() spec.Node { return spec.Node{CPUPeriod: 100 * time.Millisecond, IPs: []string{"127.0.0.1"}} }
 			w.Runtime = runtime.New(o)
 			p := onePod()
 			p.Spec.HostNetwork = true

@@ -43,6 +43,10 @@ type Cgroups interface {
 	// Create returns the name, as the runtime takes it, of the cgroup of p. Like
 	// Setup it is called again and again.
 	Create(p *v1.Pod) (parent string, err error)
+	// Raise and Update give the cgroup of p, if there is one, the limits of p:
+	// those that are higher than now, or all of them.
+	Raise(p *v1.Pod) error
+	Update(p *v1.Pod) error
 }
 
 // Options are what a Runtime is made of. All are required that do not say

@@ -74,8 +74,11 @@ func (p *parser) probe(a *args) {
 
 func (p *parser) failure(a *args) {
 	name := a.subject
-	if name == "sandbox" {
+	switch name {
+	case "sandbox":
 		name = ""
+	case "pod-resize":
+		name = pod.ResizeTarget
 	}
 	if p.Have.Failures == nil {
 		p.Have.Failures = map[string]pod.Failure{}

@@ -7,6 +7,8 @@
 //	sidecar s1 startup                    with a startup probe
 //	regular a image=a:2 policy=OnFailure rule=RestartAllContainers:42
 //	ephemeral e
+//	regular a cpu=100m/1 memory=1Mi/2Mi restart-on=cpu,memory   requests and limits; also of a pod
+//	applied a cpu=100m/1                  resources it runs with; "pod" is the pod itself
 //	stop grace=5s reason=Evicted message=disk
 //	stopping 3s                           tear-down began 3 s ago
 //	sandbox sb uid=1 ready attempt=0      newest first; ready, dead, host, no-ip
@@ -115,6 +117,8 @@ func (p *parser) verb(verb string, a *args) error {
 			Grace: a.duration("grace", 30*time.Second), Reason: a.text("reason", ""), Message: a.text("message", ""),
 			Since: Now(),
 		}
+	case "applied":
+		p.applied(a)
 	case "stopping":
 		a.values["ago"] = a.subject
 		p.Have.Stopping = Now().Add(-a.duration("ago", 0))
@@ -153,6 +157,9 @@ func (p *parser) pod(a *args) {
 	if gate := a.text("gate", ""); gate != "" {
 		v.Spec.ReadinessGates = []v1.PodReadinessGate{{ConditionType: v1.PodConditionType(gate)}}
 	}
+	if r := resources(a); r.Limits != nil || r.Requests != nil {
+		v.Spec.Resources = &r
+	}
 	p.Want = &pod.Want{Pod: v}
 }
 
@@ -171,6 +178,12 @@ func (p *parser) declare(kind pod.Kind, a *args) {
 		c.ReadinessProbe = &v1.Probe{}
 	}
 	c.RestartPolicyRules = rules(a)
+	c.Resources = resources(a)
+	for name := range strings.SplitSeq(a.text("restart-on", ""), ",") {
+		c.ResizePolicy = append(c.ResizePolicy, v1.ContainerResizePolicy{
+			ResourceName: v1.ResourceName(name), RestartPolicy: v1.RestartContainer,
+		})
+	}
 	spec := &p.Want.Pod.Spec
 	switch kind {
 	case pod.Init, pod.Sidecar:

@@ -20,6 +20,8 @@ type Program struct {
 	StopTakes  time.Duration // how long it goes on after the stop signal
 	IgnoreTerm bool          // only a kill ends it
 
+	Memory uint64 // bytes that it uses
+
 	// Log is what it writes to its log, line by line, once it starts.
 	Log []string
 	// Write is a file it writes once it starts, such as its termination log.
@@ -78,6 +80,8 @@ func testbox(argv []string) Program {
 		return Program{StopTakes: duration(arg(1)), StopCode: number(arg(2)), Log: []string{"asked to stop"}}
 	case "log":
 		return logging(int(number(arg(1))), duration(arg(3)))
+	case "fill-memory":
+		return Program{Memory: uint64(number(arg(1))) << 20, Log: []string{"holding " + arg(1) + " MiB"}}
 	case "ls":
 		return Program{AtOnce: true, Code: 1, Log: []string{"testbox: open " + arg(1) + ": no such file or directory"}}
 	case "exec-ok":

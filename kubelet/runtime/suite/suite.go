@@ -39,7 +39,7 @@ type Case struct {
 // Cases returns all of them. Each makes its own pod and removes it.
 func Cases() []Case {
 	var all []Case
-	for _, cases := range [][]Case{lifeCases(), killCases(), hookCases(), worldCases()} {
+	for _, cases := range [][]Case{lifeCases(), killCases(), hookCases(), resizeCases(), worldCases()} {
 		all = append(all, cases...)
 	}
 	return all
