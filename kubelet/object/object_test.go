@@ -150,7 +150,7 @@ func TestChangesAreHeardAndTold(t *testing.T) {
 		w := newWorld(t)
 		w.SetPods([]*v1.Pod{newPod("a"), newPod("b")})
 		w.run()
-		expect(t, "missing", w.value(), `secrets "s" not found`)
+		expect(t, "missing", w.value(), `secret "s" not found`)
 		w.hears(func(f *apiwatch.RaceFreeFakeWatcher) { f.Add(newSecret("2", "b")) })
 		expect(t, "added", w.value(), "b")
 		w.hears(func(f *apiwatch.RaceFreeFakeWatcher) { f.Modify(newSecret("3", "c")) })
@@ -234,10 +234,10 @@ func TestWaitsUntilKnown(t *testing.T) {
 		w := newWorld(t, newSecret("1", "a"))
 		w.refuses(errors.New("connection refused"))
 		w.SetPods([]*v1.Pod{newPod("a")})
-		expect(t, "before there is a server", w.value(), "failed to sync secrets cache: no API server yet")
+		expect(t, "before there is a server", w.value(), "failed to sync secret cache: no API server yet")
 		w.run()
 		start := time.Now()
-		expect(t, "away", w.value(), "failed to sync secrets cache: connection refused")
+		expect(t, "away", w.value(), "failed to sync secret cache: connection refused")
 		expect(t, "waited", time.Since(start), 10*time.Second)
 		time.AfterFunc(time.Second, func() { w.refuses(nil) })
 		expect(t, "back", w.value(), "a")
@@ -348,7 +348,7 @@ func TestRefs(t *testing.T) {
 	}
 	slices.Sort(got)
 	expect(t, "refs", got, []string{
-		"configmaps from", "configmaps key", "configmaps proj", "configmaps vol",
-		"secrets csi", "secrets from", "secrets key", "secrets proj", "secrets pull", "secrets vol",
+		"configmap from", "configmap key", "configmap proj", "configmap vol",
+		"secret csi", "secret from", "secret key", "secret proj", "secret pull", "secret vol",
 	})
 }

@@ -136,13 +136,18 @@ func (s *Store) read(ctx context.Context, r ref) (object, error) {
 	}
 	if r.kind == secret {
 		o, err := c.Secrets(r.namespace).Get(ctx, r.name, metav1.GetOptions{})
-		if err != nil {
-			return nil, err
-		}
-		return o, nil
+		return answer(r, o, err)
 	}
 	o, err := c.ConfigMaps(r.namespace).Get(ctx, r.name, metav1.GetOptions{})
-	if err != nil {
+	return answer(r, o, err)
+}
+
+// answer puts what the API server says into upstream's words.
+func answer(r ref, o object, err error) (object, error) {
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, r.notFound()
+	case err != nil:
 		return nil, err
 	}
 	return o, nil

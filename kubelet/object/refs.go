@@ -16,8 +16,8 @@ type ref struct {
 type kind string
 
 const (
-	secret    kind = "secrets" // as the API spells the resource
-	configMap kind = "configmaps"
+	secret    kind = "secret" // as upstream spells them in what it says of missing ones
+	configMap kind = "configmap"
 )
 
 // refsOf returns all objects that p names, optional ones as well: they may come
