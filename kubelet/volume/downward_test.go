@@ -122,6 +122,7 @@ func TestDownwardRefuses(t *testing.T) {
 }
 
 func TestProjected(t *testing.T) {
+	privateMounts(t)
 	vol := v1.Volume{Name: "v", VolumeSource: v1.VolumeSource{Projected: &v1.ProjectedVolumeSource{
 		DefaultMode: new(int32(0o400)),
 		Sources: []v1.VolumeProjection{
@@ -129,7 +130,9 @@ func TestProjected(t *testing.T) {
 			{DownwardAPI: &v1.DownwardAPIProjection{Items: []v1.DownwardAPIVolumeFile{field("a/ns", "metadata.namespace"), field("uid", "metadata.name")}}},
 		},
 	}}}
-	dir := setup(t, newVolumes(t), labelled(vol))
+	v := newVolumes(t)
+	unmountLater(t, v)
+	dir := setup(t, v, labelled(vol))
 	want := map[string]string{"a/name": "p", "a/ns": "ns", "uid": "p"}
 	if diff := cmp.Diff(want, content(t, dir)); diff != "" {
 		t.Error(diff)

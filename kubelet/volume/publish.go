@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -26,9 +29,10 @@ const (
 )
 
 // publish makes files the content of the volume at dir. Readers see the old
-// files or the new ones, never some of each. Nothing is synced to disk: what a
-// crash leaves is put right by the next call, before any container runs.
-func publish(dir string, files map[string]file, group *int64) error {
+// files or the new ones, never some of each. Beside them lie the mountpoints,
+// empty directories for other volumes. Nothing is synced to disk: what a crash
+// leaves is put right by the next call, before any container runs.
+func publish(dir string, files map[string]file, group *int64, mountpoints []string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -50,7 +54,25 @@ func publish(dir string, files map[string]file, group *int64) error {
 	if err := link(root, files); err != nil {
 		return err
 	}
-	return prune(root, current, files)
+	if err := prune(root, current, files, mountpoints); err != nil {
+		return err
+	}
+	return makeMountpoints(root, mountpoints)
+}
+
+// makeMountpoints makes directories to mount other volumes on, where no file
+// has the name.
+func makeMountpoints(root *os.Root, paths []string) error {
+	for _, path := range paths {
+		top, _, _ := strings.Cut(path, "/")
+		if fi, err := root.Lstat(top); err == nil && !fi.IsDir() {
+			continue
+		}
+		if err := root.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkPaths refuses paths that would clash with the layout or leave it.
@@ -95,7 +117,7 @@ func holds(root *os.Root, dir string, files map[string]file) bool {
 		if err != nil {
 			return err
 		}
-		if fi.Mode().Perm() != want.mode || !bytes.Equal(data, want.data) {
+		if fi.Mode().Perm() != want.mode || !ownedBy(fi, want.owner) || !bytes.Equal(data, want.data) {
 			return fs.ErrInvalid
 		}
 		found++
@@ -152,12 +174,26 @@ func writeOwned(root *os.Root, name string, f file, group *int64) error {
 	if err := root.WriteFile(name, f.data, f.mode); err != nil {
 		return err
 	}
-	if group != nil {
-		if err := root.Lchown(name, -1, int(*group)); err != nil {
+	if group != nil || f.owner != nil {
+		if err := root.Lchown(name, idOrKeep(f.owner), idOrKeep(group)); err != nil {
 			return err
 		}
 	}
 	return root.Chmod(name, f.mode) // whatever the umask
+}
+
+// idOrKeep returns an ID as chown takes it: -1 leaves it as it is.
+func idOrKeep(id *int64) int {
+	if id == nil {
+		return -1
+	}
+	return int(*id)
+}
+
+// ownedBy reports whether a file belongs to who is to own it, if anyone.
+func ownedBy(fi fs.FileInfo, owner *int64) bool {
+	stat, ok := fi.Sys().(*syscall.Stat_t)
+	return owner == nil || ok && int64(stat.Uid) == *owner
 }
 
 // link makes the names users see, which lead through ..data.
@@ -172,10 +208,10 @@ func link(root *os.Root, files map[string]file) error {
 	return nil
 }
 
-// prune removes what belongs neither to the layout nor to the files.
-func prune(root *os.Root, current string, files map[string]file) error {
+// prune removes what belongs neither to the layout, the files nor the mountpoints.
+func prune(root *os.Root, current string, files map[string]file, mountpoints []string) error {
 	keep := map[string]bool{dataLink: true, current: true}
-	for name := range files {
+	for _, name := range slices.AppendSeq(mountpoints, maps.Keys(files)) {
 		top, _, _ := strings.Cut(name, "/")
 		keep[top] = true
 	}

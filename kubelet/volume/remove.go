@@ -28,6 +28,10 @@ func (v *Volumes) Teardown(uid types.UID) error {
 	if err != nil {
 		return fmt.Errorf("remove pod directory: %w", err)
 	}
+	mine := v.filled.of(uid)
+	mine.Lock()
+	defer mine.Unlock()
+	v.filled.forget(uid)
 	dir := filepath.Join(parent, string(uid))
 	if err := unmountBelow(dir); err != nil {
 		return err

@@ -27,18 +27,27 @@ type Options struct {
 	PodsDir     string                 // holds one directory for each pod, named by UID
 	Allocatable func() v1.ResourceList // what pods may use of the node; nil while nothing is known
 	Logger      *slog.Logger           // told what is removed at start-up
+
+	// What volumes are filled with from the API; nil where there is none.
+	Objects      Objects
+	Tokens       Tokens
+	Bundles      Bundles
+	Certificates Certificates
 }
 
 // Volumes are the volumes of all pods of the node. The methods may be called
 // from several goroutines, for one pod by one at a time.
-type Volumes struct{ Options }
+type Volumes struct {
+	Options
+	filled filled
+}
 
 // New returns the volumes below o.PodsDir.
 func New(o Options) *Volumes {
 	if o.Allocatable == nil {
 		o.Allocatable = func() v1.ResourceList { return nil }
 	}
-	return &Volumes{o}
+	return &Volumes{Options: o}
 }
 
 // Setup makes the volumes that containers of p mount and tells where they
@@ -63,9 +72,9 @@ func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]pod.Volume, 
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("set up volume %q: %w", vol.Name, err)
 		}
-		at, err := v.setup(p, vol)
+		at, err := v.setup(ctx, p, vol)
 		if err != nil {
-			failed = append(failed, fmt.Errorf("set up volume %q: %w", vol.Name, err))
+			failed = append(failed, setUpError(vol.Name, err))
 			continue
 		}
 		all[vol.Name] = at
@@ -76,46 +85,26 @@ func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]pod.Volume, 
 	return all, nil
 }
 
-func (v *Volumes) setup(p *v1.Pod, vol *v1.Volume) (pod.Volume, error) {
+func (v *Volumes) setup(ctx context.Context, p *v1.Pod, vol *v1.Volume) (pod.Volume, error) {
 	if err := checkElement(vol.Name); err != nil {
 		return pod.Volume{}, err
 	}
-	path, err := v.local(p, vol)
+	path, err := v.local(ctx, p, vol)
 	return pod.Volume{Path: path}, err
 }
 
 // local makes a volume that nothing but this node is needed for.
-func (v *Volumes) local(p *v1.Pod, vol *v1.Volume) (string, error) {
+func (v *Volumes) local(ctx context.Context, p *v1.Pod, vol *v1.Volume) (string, error) {
 	switch src := vol.VolumeSource; {
 	case src.HostPath != nil:
 		return src.HostPath.Path, checkHostPath(src.HostPath)
 	case src.EmptyDir != nil:
 		return v.emptyDir(p, vol.Name, src.EmptyDir)
-	case src.DownwardAPI != nil:
-		files, err := v.downward(p, src.DownwardAPI.Items, src.DownwardAPI.DefaultMode)
-		if err != nil {
-			return "", err
-		}
-		return v.write(p, "downward-api", vol.Name, files)
-	case src.Projected != nil:
-		files, err := v.projected(p, src.Projected)
-		if err != nil {
-			return "", err
-		}
-		return v.write(p, "projected", vol.Name, files)
+	case plugin(&src) != "":
+		return v.fill(ctx, p, vol)
 	default:
 		return "", fmt.Errorf("volumes of kind %s are not supported", kind(src))
 	}
-}
-
-// write publishes files as the content of a volume.
-func (v *Volumes) write(p *v1.Pod, plugin, name string, files map[string]file) (string, error) {
-	dir := v.path(p.UID, plugin, name)
-	group := fsGroup(p)
-	if err := makeDir(dir, group); err != nil {
-		return "", err
-	}
-	return dir, publish(dir, files, group)
 }
 
 // podDir returns the directory of a pod.

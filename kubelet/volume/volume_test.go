@@ -100,8 +100,8 @@ func TestSetupRefuses(t *testing.T) {
 		pod  *v1.Pod
 		want string
 	}{
-		"kind":             {newPod(v1.Volume{Name: "v", VolumeSource: secret}), `set up volume "v": volumes of kind secret are not supported`},
-		"projected kind":   {newPod(v1.Volume{Name: "v", VolumeSource: token}), `projected sources of kind serviceAccountToken are not supported`},
+		"kind":             {newPod(v1.Volume{Name: "v", VolumeSource: secret}), `MountVolume.SetUp failed for volume "v" : volumes of kind secret need an API server`},
+		"projected kind":   {newPod(v1.Volume{Name: "v", VolumeSource: token}), `service account tokens need a pod of the API`},
 		"medium":           {newPod(emptyDir(v1.EmptyDirVolumeSource{Medium: "HugePages"})), `emptyDir of medium "HugePages" is not supported`},
 		"UID out of place": {escape, `"../../etc" cannot name a directory`},
 		"name out of place": {
