@@ -66,15 +66,19 @@ func (r *refresher) poke(uid types.UID) {
 	r.note(uid)
 }
 
-// pokeAll has those of all pods refreshed that want says.
-func (r *refresher) pokeAll(want func(*v1.Pod) bool) {
+// pokeAll has the volumes of all pods refreshed that it is for, and returns
+// those.
+func (r *refresher) pokeAll(concerns func(*v1.Pod) bool) []*v1.Pod {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var poked []*v1.Pod
 	for uid, p := range r.pods {
-		if want(p) {
+		if concerns(p) {
 			r.note(uid)
+			poked = append(poked, p)
 		}
 	}
+	return poked
 }
 
 // note is called with the lock held.

@@ -32,30 +32,35 @@ import (
 	"boot.internal/kubelet/spec"
 	"boot.internal/kubelet/stats"
 	"boot.internal/kubelet/status"
+	"boot.internal/kubelet/token"
+	"boot.internal/kubelet/trust"
 	"boot.internal/kubelet/volume"
 	"boot.internal/kubelet/worker"
 )
 
 // A kubelet is the parts of the loop, put together.
 type kubelet struct {
-	o        Options
-	conn     *runtime.Conn
-	runtime  *runtime.Runtime
-	images   *image.Puller
-	volumes  *volume.Volumes
-	objects  *object.Store
-	links    *links.Links    // nil without an API server
-	cgroups  *cgroup.Cgroups // made once the engine has said how
-	prober   *probe.Prober
-	node     *node.Keeper
-	mirrors  *mirror.Reconciler
-	api      *source.APIPods
-	writer   *status.Writer
-	server   *server.Server
-	events   *events
-	metrics  *metrics
-	dispatch *dispatcher
-	facts    spec.Node // what pods get to see of the node
+	o         Options
+	conn      *runtime.Conn
+	runtime   *runtime.Runtime
+	images    *image.Puller
+	volumes   *volume.Volumes
+	objects   *object.Store
+	tokens    *token.Store
+	bundles   *trust.Store
+	refresher *refresher
+	links     *links.Links    // nil without an API server
+	cgroups   *cgroup.Cgroups // made once the engine has said how
+	prober    *probe.Prober
+	node      *node.Keeper
+	mirrors   *mirror.Reconciler
+	api       *source.APIPods
+	writer    *status.Writer
+	server    *server.Server
+	events    *events
+	metrics   *metrics
+	dispatch  *dispatcher
+	facts     spec.Node // what pods get to see of the node
 
 	client atomic.Pointer[kubernetes.Interface] // nil before there is an API server
 
@@ -152,6 +157,7 @@ func (k *kubelet) newPods(ctx context.Context) (err error) {
 	c := k.o.Config
 	k.volumes = volume.New(volume.Options{
 		PodsDir: k.podsDir(), Allocatable: func() v1.ResourceList { return k.facts.Allocatable }, Logger: k.o.Logger,
+		Objects: k.objects, Tokens: k.tokens, Bundles: k.bundles,
 	})
 	if k.conn, err = runtime.Dial(c.ContainerRuntimeEndpoint, c.ImageServiceEndpoint); err != nil {
 		return err

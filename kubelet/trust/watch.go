@@ -26,7 +26,7 @@ import (
 
 // A Client is the part of the API that a Store reads; a clientset is one.
 type Client interface {
-	Discovery() discovery.DiscoveryInterface
+	Discovery() discovery.DiscoveryInterfaces
 	CertificatesV1() clientv1.CertificatesV1Interface
 	CertificatesV1beta1() clientv1beta1.CertificatesV1beta1Interface
 }
