@@ -34,8 +34,7 @@ func podTests() []podTest {
 func TestPods(t *testing.T) {
 	n := cluster(t)
 	client := n.Client(t, adminConf)
-	n.Kubectl(t, "taint", "node", n.Name, "node-role.kubernetes.io/control-plane:NoSchedule-")
-	waitNode(t, client, n.Name)
+	openNode(t, client, n)
 	for _, test := range podTests() {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -84,13 +83,20 @@ func (c *podCluster) describe(t *testing.T) {
 	}
 }
 
-// waitNode waits until pods can run on the node.
-func waitNode(t testing.TB, client kubernetes.Interface, name string) {
+// openNode takes the taint of the control plane off the node, and waits until pods
+// can run on it.
+func openNode(t testing.TB, client kubernetes.Interface, n *lab.Node) {
 	t.Helper()
-	lab.Until(t, patience, "see the node Ready", func(ctx context.Context) error {
-		node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	lab.Until(t, patience, "see the node open and Ready", func(ctx context.Context) error {
+		node, err := client.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
+		}
+		if open := withoutTaint(node); len(open) < len(node.Spec.Taints) {
+			node.Spec.Taints = open
+			if node, err = client.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{}); err != nil {
+				return err
+			}
 		}
 		if len(node.Spec.Taints) > 0 {
 			return fmt.Errorf("node has taints %v", node.Spec.Taints)
@@ -101,6 +107,12 @@ func waitNode(t testing.TB, client kubernetes.Interface, name string) {
 			}
 		}
 		return fmt.Errorf("node is not ready: %+v", node.Status.Conditions)
+	})
+}
+
+func withoutTaint(n *corev1.Node) []corev1.Taint {
+	return slices.DeleteFunc(slices.Clone(n.Spec.Taints), func(t corev1.Taint) bool {
+		return t.Key == "node-role.kubernetes.io/control-plane"
 	})
 }
 

@@ -1,0 +1,155 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"boot.internal/e2e/lab"
+)
+
+// TestAway has things happen to pods while the loop is away, or the API server.
+func TestAway(t *testing.T) {
+	n := cluster(t)
+	client := n.Client(t, adminConf)
+	openNode(t, client, n)
+	c := newPodCluster(t, n, client)
+	t.Run("while the loop is away", c.loopAway)
+	t.Run("while the API server is away", c.apiAway)
+	t.Run("the Node is deleted", c.nodeDeleted)
+}
+
+func (c *podCluster) loopAway(t *testing.T) {
+	once := boxPod("once", "exit", "0")
+	once.Spec.RestartPolicy = corev1.RestartPolicyNever
+	c.Create(t, once)
+	for _, name := range []string{"stays", "graceful", "forced", "replaced"} {
+		c.Create(t, boxPod(name, "http", "8080"))
+	}
+	c.AwaitPhase(t, "once", corev1.PodSucceeded)
+	before := c.AwaitReady(t, "stays")
+	forced := c.AwaitReady(t, "forced")
+	replaced := c.AwaitReady(t, "replaced")
+	c.AwaitReady(t, "graceful")
+
+	comeBack := c.sendAway(t)
+	c.Delete(t, "graceful", nil)
+	c.Delete(t, "forced", new(int64(0)))
+	c.Delete(t, "replaced", new(int64(0)))
+	c.Create(t, boxPod("replaced", "http", "8080"))
+	c.Create(t, boxPod("late", "http", "8080"))
+	comeBack()
+
+	c.AwaitGone(t, "graceful")
+	c.AwaitReady(t, "late")
+	c.AwaitReady(t, "replaced")
+	lab.Until(t, patience, "see what nothing wants ended", func(context.Context) error {
+		for _, p := range []*corev1.Pod{forced, replaced} {
+			if c.Exists(t, filepath.Join("/var/lib/kubelet/pods", string(p.UID))) {
+				return fmt.Errorf("SP-46: there is something of pod %s", p.Name)
+			}
+		}
+		return nil
+	})
+	after := c.AwaitReady(t, "stays")
+	if b, a := ids(before), ids(after); b["stays"] != a["stays"] {
+		t.Errorf("the container was %s and is %s", b["stays"], a["stays"])
+	}
+	if p := c.Get(t, "once"); p.Status.Phase != corev1.PodSucceeded || statusOf(p, "once").RestartCount > 0 {
+		t.Errorf("a pod that had ended is %s", brief(p))
+	}
+	for _, name := range []string{"once", "late", "replaced"} {
+		c.Delete(t, name, nil)
+		c.AwaitGone(t, name)
+	}
+}
+
+// sendAway ends the loop and keeps it from being started again until comeBack.
+func (c *podCluster) sendAway(t *testing.T) (comeBack func()) {
+	t.Helper()
+	all := c.Find(t, filepath.Base(lab.BootBinary(t)), " kubelet ")
+	var supervisor, loop lab.Process
+	for _, p := range all {
+		if loop = p; isSupervisor(p) {
+			supervisor = p
+		}
+	}
+	for _, p := range all {
+		if !isSupervisor(p) {
+			loop = p
+		}
+	}
+	if len(all) != 2 || supervisor.PID == 0 {
+		t.Fatalf("found %v", all)
+	}
+	const stop, cont, kill = 19, 18, 9
+	c.Kill(t, supervisor, stop)
+	c.Kill(t, loop, kill)
+	return func() { c.Kill(t, supervisor, cont) }
+}
+
+func isSupervisor(p lab.Process) bool {
+	for _, arg := range p.Args {
+		if arg == "--supervise" {
+			return true
+		}
+	}
+	return false
+}
+
+// apiAway cuts the API server off: pods go on, are restarted, and once it is back
+// it hears of that within seconds.
+func (c *podCluster) apiAway(t *testing.T) {
+	engine := engineClient(t, c.Node)
+	before := c.AwaitReady(t, "stays")
+	c.Run(t, "nft", "add table inet hole; add chain inet hole in { type filter hook input priority 0 ; }; add rule inet hole in tcp dport 6443 drop")
+	filled := false
+	fill := func() {
+		if !filled {
+			filled = true
+			c.Run(t, "nft", "delete table inet hole")
+		}
+	}
+	t.Cleanup(fill)
+	killContainer(t, c.Node, engine, containerID(t, before, "stays"))
+	lab.Until(t, patience, "see it restarted", func(ctx context.Context) error {
+		all, err := lab.Containers(ctx, engine)
+		if got := all[c.Namespace+"/stays/stays"]; err == nil && (got.Attempt != 1 || got.PID == 0) {
+			err = fmt.Errorf("attempt %d", got.Attempt)
+		}
+		return err
+	})
+	fill()
+	start := time.Now()
+	c.Await(t, "stays", "restarted", restarted("stays"))
+	t.Logf("told after %s", time.Since(start).Round(time.Millisecond))
+	c.AwaitReady(t, "stays")
+}
+
+// nodeDeleted has somebody delete the Node: it comes back, and runs pods as before.
+func (c *podCluster) nodeDeleted(t *testing.T) {
+	nodes := c.Client.CoreV1().Nodes()
+	old, err := nodes.Get(t.Context(), c.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nodes.Delete(t.Context(), c.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	lab.Until(t, patience, "see another Node", func(ctx context.Context) error {
+		now, err := nodes.Get(ctx, c.Name, metav1.GetOptions{})
+		if err == nil && now.UID == old.UID {
+			err = fmt.Errorf("it is the old one")
+		}
+		return err
+	})
+	openNode(t, c.Client, c.Node)
+	waitReady(t, c.Node)
+	c.Create(t, boxPod("afresh", "http", "8080"))
+	c.AwaitReady(t, "afresh")
+}
