@@ -1,0 +1,132 @@
+//go:build conformance
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"text/template"
+	"time"
+
+	"boot.internal/e2e/lab"
+)
+
+const upstreamSocket = "/run/containerd.sock"
+
+// upstreamCluster makes the node a cluster with kubeadm and the kubelet of
+// upstream, on the same engine, images and CNI plugins that boot has: a test
+// that fails on both says nothing of boot.
+func upstreamCluster(t *testing.T, n *lab.Node) {
+	t.Helper()
+	startEngine(t, n)
+	n.WriteFile(t, "/etc/kubeadm.yaml", upstreamKubeadm)
+	n.WriteFile(t, "/etc/cni/net.d/10-boot.conflist", upstreamCNI)
+	bin := filepath.Dir(lab.Component(t, "bin/kubelet"))
+	kubelet := n.Command(context.WithoutCancel(t.Context()), "sh", "-c",
+		"until test -e /var/lib/kubelet/config.yaml; do sleep 0.2; done; exec "+bin+"/kubelet "+
+			"--kubeconfig=/etc/kubernetes/kubelet.conf --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf "+
+			"--config=/var/lib/kubelet/config.yaml --hostname-override="+n.Name+" >/var/log/kubelet.log 2>&1")
+	background(t, n, kubelet)
+	n.Run(t, filepath.Join(bin, "kubeadm"), "init", "--config=/etc/kubeadm.yaml", "--ignore-preflight-errors=all", "--node-name="+n.Name)
+}
+
+// startEngine starts the engine that boot carries, as a service would, and
+// gives it the images.
+func startEngine(t *testing.T, n *lab.Node) {
+	t.Helper()
+	bin := filepath.Dir(lab.Component(t, "engine/bin/containerd"))
+	config := new(bytes.Buffer)
+	if err := template.Must(template.New("").Parse(upstreamEngine)).Execute(config, map[string]string{"Bin": bin, "Socket": upstreamSocket}); err != nil {
+		t.Fatal(err)
+	}
+	n.WriteFile(t, "/etc/containerd/config.toml", config.String())
+	engine := n.Command(context.WithoutCancel(t.Context()), "sh", "-c",
+		"PATH="+bin+":$PATH exec "+bin+"/containerd --config /etc/containerd/config.toml >/var/log/containerd.log 2>&1")
+	background(t, n, engine)
+	for _, archive := range []string{"bundle.tar.zst", "*.tar"} {
+		lab.Until(t, 10*time.Minute, "import "+archive, func(ctx context.Context) error {
+			out, err := n.Try(ctx, "sh", "-c", "for f in /var/lib/boot/images/"+archive+"; do case $f in *.zst) zstd -dc $f;; *) cat $f;; esac | "+
+				bin+"/ctr -a "+upstreamSocket+" -n k8s.io images import - || exit 1; done")
+			if err == nil && out.Code != 0 {
+				err = errors.New(out.Stderr)
+			}
+			return err
+		})
+	}
+}
+
+const upstreamKubeadm = `apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+nodeRegistration:
+  criSocket: unix://` + upstreamSocket + `
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v1.37.2
+networking:
+  podSubnet: 10.244.0.0/16
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+cgroupDriver: cgroupfs
+failSwapOn: false
+failCgroupV1: false
+---
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: nftables
+conntrack:
+  maxPerCore: 0
+`
+
+const upstreamCNI = `{
+  "cniVersion": "1.0.0",
+  "name": "boot",
+  "plugins": [
+    {"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true, "ipMasq": true, "ipam": {
+      "type": "host-local", "ranges": [[{"subnet": "10.244.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+    {"type": "portmap", "capabilities": {"portMappings": true}, "backend": "nftables"}
+  ]
+}
+`
+
+const upstreamEngine = `version = 3
+
+[grpc]
+  address = "{{.Socket}}"
+
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "registry.k8s.io/pause:3.10.2"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  enable_unprivileged_ports = true
+  enable_unprivileged_icmp = true
+
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["{{.Bin}}"]
+    conf_dir = "/etc/cni/net.d"
+
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+      BinaryName = "{{.Bin}}/runc"
+      SystemdCgroup = false
+`
+
+// background starts a program that runs for as long as the test.
+func background(t *testing.T, n *lab.Node, cmd *exec.Cmd) {
+	t.Helper()
+	if err := n.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+}
