@@ -17,7 +17,7 @@ DEPS := nft:nftables iptables:iptables ip:iproute2 gcc:gcc git:git pkg-config:pk
 
 include images.mk
 
-.PHONY: help deps build race up down test unit e2e lint generate bench clean
+.PHONY: help deps build race up down test unit e2e lint generate bench conformance clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,20 @@ unit: engine/bundled/engine.tar.zst
 
 e2e: build race
 	BOOT_BIN=$(CURDIR)/bin/boot-race go test -race -count=1 -parallel 8 -timeout 40m ./e2e/...
+
+# Which of upstream's tests `make conformance` runs, how many at a time, against
+# boot or the kubelet and kubeadm of upstream, and where it leaves the results.
+FOCUS   ?= \[NodeConformance\]
+SKIP    ?=
+PROCS   ?= 4
+KUBELET ?= boot
+RESULTS ?= bin/conformance
+
+conformance: build images-conformance ## Run upstream's end-to-end tests that FOCUS names against boot
+	@test "$(KUBELET)" != upstream || $(MAKE) --no-print-directory images-upstream
+	BOOT_BIN=$(CURDIR)/bin/boot CONFORMANCE_DIR="$$(images/conformance/dir.sh)" CONFORMANCE_FOCUS='$(FOCUS)' CONFORMANCE_SKIP='$(SKIP)' \
+		CONFORMANCE_PROCS=$(PROCS) CONFORMANCE_KUBELET=$(KUBELET) CONFORMANCE_OUT=$(abspath $(RESULTS)) \
+		go test -tags conformance -run 'TestConformance$$' -v -count=1 -timeout 24h ./e2e
 
 lint: ## Run the linters, which also hold the import arrows
 	go vet ./...

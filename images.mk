@@ -1,6 +1,6 @@
 # The real components, built from pinned Go modules: see images/README.md.
 
-.PHONY: images images-upstream images-dir images-deps images-lint images-pin images-prune
+.PHONY: images images-upstream images-conformance images-dir images-deps images-lint images-pin images-prune
 
 # What building needs beside Go: a file or command, and the package it is in.
 IMAGES_DEPS := gcc:gcc pkg-config:pkg-config /usr/lib/*/libc.a:libc6-dev /usr/lib/*/libseccomp.a:libseccomp-dev
@@ -12,6 +12,12 @@ images: ## Build the component images, the engine and kubectl, unless the cache 
 images-upstream: ## Also build the upstream kubeadm and kubelet, to compare with
 	@dir=$$(images/dir.sh); test -f "$$dir/bin/kubelet" || { \
 		$(MAKE) --no-print-directory images-deps && cd images && go run . build -dir "$$dir" -upstream; }
+
+images-conformance: images ## Also build upstream's end-to-end tests and the images of their pods
+	@dir=$$(images/conformance/dir.sh); test -f "$$dir/READY" || { \
+		. images/versions.env; components=$$(images/dir.sh); \
+		cd images && go run ./conformance -src conformance -dir "$$dir" -images "$$components/images" \
+			-kubernetes "$$KUBERNETES" -epoch "$$SOURCE_DATE_EPOCH"; }
 
 images-dir: ## Print the directory that holds what `make images` built
 	@images/dir.sh
@@ -33,4 +39,5 @@ images-pin: ## Write the versions of images/versions.env into the modules that b
 	cd images && go run . pin -src .
 
 images-prune: ## Remove from the cache what other versions of images/ built
-	@dir=$$(images/dir.sh); find "$$(dirname "$$dir")" -mindepth 1 -maxdepth 1 -type d ! -path "$$dir" -exec rm -rf {} +
+	@dir=$$(images/dir.sh); find "$$(dirname "$$dir")" -mindepth 1 -maxdepth 1 -type d ! -path "$$dir" \
+		! -path "$$(images/conformance/dir.sh)" -exec rm -rf {} +

@@ -49,7 +49,7 @@ func startEngine(t *testing.T, n *lab.Node) {
 	background(t, n, engine)
 	for _, archive := range []string{"bundle.tar.zst", "*.tar"} {
 		lab.Until(t, 10*time.Minute, "import "+archive, func(ctx context.Context) error {
-			out, err := n.Try(ctx, "sh", "-c", "for f in /var/lib/boot/images/"+archive+"; do case $f in *.zst) zstd -dc $f;; *) cat $f;; esac | "+
+			out, err := n.Try(ctx, "sh", "-c", "for f in /var/lib/boot/images/"+archive+"; do case $f in *.zst) zstd -dcf $f;; *) cat $f;; esac | "+
 				bin+"/ctr -a "+upstreamSocket+" -n k8s.io images import - || exit 1; done")
 			if err == nil && out.Code != 0 {
 				err = errors.New(out.Stderr)
