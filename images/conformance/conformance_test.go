@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"boot.internal/images/pack"
+)
+
+// BusyBox has the names that no other program of the root has, and its netcat
+// gives way to the better one.
+func TestFurnish(t *testing.T) {
+	files := pack.Tree{pack.Text("usr/bin/busybox", ""), pack.Text("usr/sbin/ip", ""), pack.Text("usr/bin/nc.openbsd", "")}
+	got := map[string]string{}
+	for _, e := range furnish(root{files: files, applets: []string{"ip", "nc", "sh"}}) {
+		if e.Link != "" {
+			got[e.Path] = e.Link
+		}
+	}
+	want := map[string]string{"usr/bin/nc": "nc.openbsd", "usr/bin/sh": "busybox"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("links (-want +got):\n%s", diff)
+	}
+}
+
+// The layout is the one that agnhost reads: a tag leads to an index, that to a
+// manifest, and that to its blobs.
+func TestFakeRegistry(t *testing.T) {
+	var archive bytes.Buffer
+	if err := (pack.Recipe{Name: "r.example/pause:1", Root: pack.Tree{pack.Text("pause", "")}, Config: v1.Config{}}).WriteArchive(&archive); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "pause.tar")
+	if err := os.WriteFile(name, archive.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := fakeRegistry(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bodies := map[string][]byte{}
+	for _, e := range tree {
+		bodies[e.Path] = e.Body
+	}
+	follow := func(kind, digest string) []byte {
+		t.Helper()
+		hash, err := v1.NewHash(digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, ok := bodies["var/registry/pause/"+kind+"/sha256/"+hash.Hex[:2]+"/"+hash.Hex+"/data"]
+		if !ok {
+			t.Fatalf("no %s %s in %v", kind, digest, slices.Sorted(maps.Keys(bodies)))
+		}
+		return body
+	}
+	tag := string(bytes.TrimSpace(bodies["var/registry/pause/manifests/testing"]))
+	index, err := v1.ParseIndexManifest(bytes.NewReader(follow("manifests", tag)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := v1.ParseManifest(bytes.NewReader(follow("manifests", index.Manifests[0].Digest.String())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	follow("blobs", manifest.Config.Digest.String())
+	for _, layer := range manifest.Layers {
+		follow("blobs", layer.Digest.String())
+	}
+}
+
+func TestArchiveName(t *testing.T) {
+	if got := archiveName(registry + "agnhost:2.55"); got != "agnhost-2.55.tar" {
+		t.Errorf("got %s", got)
+	}
+}
