@@ -95,7 +95,7 @@ type shop struct {
 // A step makes some of the files.
 type step struct {
 	name    string
-	sources []string // directories that decide what it makes, beside the builder's own files
+	sources sources // what decides what it makes, beside what all steps share
 	make    func(context.Context, *bench) error
 }
 
@@ -189,6 +189,12 @@ func (b *bench) ship(program, name string) error {
 func (b *bench) archive(r pack.Recipe) error {
 	r.Created = b.epoch
 	return b.write(archivePath(r.Name), r.WriteArchive)
+}
+
+// extra packs an image that is for tests alone.
+func (b *bench) extra(r pack.Recipe) error {
+	r.Created = b.epoch
+	return b.write(extraPath(r.Name), r.WriteArchive)
 }
 
 // write makes an output and notes its digest beside it.

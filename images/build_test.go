@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -17,7 +18,9 @@ import (
 func workshop(t *testing.T, cache, name string) *shop {
 	t.Helper()
 	src := t.TempDir()
-	for _, file := range []string{"main.go", "pack/pack.go", "part/go.mod"} {
+	for _, file := range []string{
+		"main.go", "build.go", "wrapper.go", "recipes.go", "go.mod", "go.sum", "pack/pack.go", "part/go.mod", "part.go",
+	} {
 		put(t, filepath.Join(src, file), file)
 	}
 	dir := filepath.Join(cache, name)
@@ -48,7 +51,7 @@ func content(t *testing.T, name string) string {
 
 // writing is a step that writes an archive and counts how often it had to.
 func writing(count *int) step {
-	return step{"part", []string{"part"}, func(_ context.Context, b *bench) error {
+	return step{"part", sources{"part.go", "part", "PART"}, func(_ context.Context, b *bench) error {
 		*count++
 		return b.write("images/part.tar", func(w io.Writer) error {
 			_, err := io.WriteString(w, "archive")
@@ -101,13 +104,33 @@ func TestAStepIsLinkedFromAnotherDirectory(t *testing.T) {
 		t.Errorf("the archive has %q", got)
 	}
 
-	changed := workshop(t, cache, "changed")
-	put(t, filepath.Join(changed.src, "part/go.mod"), "another version")
-	if err := changed.run(t.Context(), writing(&count)); err != nil {
+	other := workshop(t, cache, "other")
+	put(t, filepath.Join(other.src, "main.go"), "something else")
+	if err := other.run(t.Context(), writing(&count)); err != nil {
 		t.Fatal(err)
 	}
-	if count != 2 {
-		t.Error("not done anew for other sources")
+	if count != 1 {
+		t.Error("done anew for what does not concern it")
+	}
+}
+
+func TestAStepIsDoneAnewForOtherSources(t *testing.T) {
+	cache, count := t.TempDir(), 0
+	for i, change := range []func(*shop){
+		func(*shop) {},
+		func(s *shop) { put(t, filepath.Join(s.src, "part/go.mod"), "another version") },
+		func(s *shop) { put(t, filepath.Join(s.src, "part.go"), "another way") },
+		func(s *shop) { put(t, filepath.Join(s.src, "pack/pack.go"), "another format") },
+		func(s *shop) { s.versions = Versions{"PART": "v2"} },
+	} {
+		s := workshop(t, cache, strconv.Itoa(i))
+		change(s)
+		if err := s.run(t.Context(), writing(&count)); err != nil {
+			t.Fatal(err)
+		}
+		if count != i+1 {
+			t.Errorf("change %d: done %d times in all", i, count)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ func programs(t *testing.T) string {
 	dir := t.TempDir()
 	for _, name := range []string{
 		"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy",
-		"etcd", "etcdctl", "etcdutl", "coredns", "pause", "testbox",
+		"etcd", "etcdctl", "etcdutl", "coredns", "pause", "testbox", "metrics-server", "prometheus",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
 			t.Fatal(err)
@@ -94,6 +94,19 @@ func TestReleaseImagesHaveTheNamesKubeadmAsksFor(t *testing.T) {
 	}
 }
 
+func TestExtrasHaveTheNamesOfTheirProjects(t *testing.T) {
+	v := Versions{"METRICS_SERVER": "v0.9.0", "PROMETHEUS": "v0.305.1"}
+	for got, want := range map[string]string{
+		metricsServerImage(v):         "registry.k8s.io/metrics-server/metrics-server:v0.9.0",
+		prometheusImage(v):            "quay.io/prometheus/prometheus:v3.5.1",
+		extraPath(prometheusImage(v)): "extras/prometheus.tar",
+	} {
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func TestImagesRunAsUpstreams(t *testing.T) {
 	v, dir := versions(t), programs(t)
 	recipes, err := kubeRecipes(v, dir, t.TempDir())
@@ -101,7 +114,8 @@ func TestImagesRunAsUpstreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	recipes = append(recipes, etcdRecipe(v, dir), corednsRecipe(v, filepath.Join(dir, "coredns")),
-		pauseRecipe(v, filepath.Join(dir, "pause")), testboxRecipe(v, filepath.Join(dir, "testbox")))
+		pauseRecipe(v, filepath.Join(dir, "pause")), testboxRecipe(v, filepath.Join(dir, "testbox")),
+		metricsServerRecipe(v, filepath.Join(dir, "metrics-server")), prometheusRecipe(v, filepath.Join(dir, "prometheus")))
 	want := map[string]struct{ entrypoint, user string }{
 		kubeImage(v, "kube-apiserver"):          {"/usr/local/bin/kube-apiserver", ""},
 		kubeImage(v, "kube-controller-manager"): {"/usr/local/bin/kube-controller-manager", ""},
@@ -111,6 +125,8 @@ func TestImagesRunAsUpstreams(t *testing.T) {
 		corednsImage(v):                         {"/coredns", "65532:65532"},
 		pauseImage(v):                           {"/pause", "65535:65535"},
 		testboxImage(v):                         {"/testbox", ""},
+		metricsServerImage(v):                   {"/metrics-server", "65534"},
+		prometheusImage(v):                      {"/bin/prometheus", "65534"},
 	}
 	if len(recipes) != len(want) {
 		t.Errorf("%d recipes, want %d", len(recipes), len(want))

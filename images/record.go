@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // recordDir holds a record for each step that is done.
@@ -28,7 +29,7 @@ const sumSuffix = ".sha256"
 type record string
 
 func (s *shop) recordOf(st step) (record, error) {
-	key, err := sourceDigest(s.src, st.sources)
+	key, err := st.sources.digest(s.src, s.versions)
 	if err != nil {
 		return "", fmt.Errorf("digest sources of %s: %w", st.name, err)
 	}
@@ -148,26 +149,50 @@ func (s *shop) writeSums() error {
 	return replace(filepath.Join(s.dir, sumsName), []byte(strings.Join(lines, "")))
 }
 
-// sourceDigest is a digest of all that decides what a step makes: the
-// toolchain, the builder's own files and the files in the given directories.
-func sourceDigest(src string, dirs []string) (string, error) {
+// Sources are what decides what a step makes: files, directories, and names in
+// versions.env, which are in capitals.
+type sources []string
+
+// shared decides what every step makes.
+func shared() sources {
+	return sources{"build.go", "wrapper.go", "recipes.go", "go.mod", "go.sum", "pack", "SOURCE_DATE_EPOCH"}
+}
+
+// digest is a digest of the toolchain, of what all steps share and of the
+// sources.
+func (s sources) digest(src string, v Versions) (string, error) {
 	sum := sha256.New()
 	_, _ = fmt.Fprintln(sum, runtime.Version(), runtime.GOARCH) // a digest takes all
-	for _, dir := range append([]string{".", "pack"}, dirs...) {
-		entries, err := os.ReadDir(filepath.Join(src, dir))
-		if err != nil {
-			return "", err
+	for _, name := range append(shared(), s...) {
+		if name == strings.ToUpper(name) {
+			_, _ = fmt.Fprintln(sum, name, v[name])
+			continue
 		}
-		for _, e := range entries {
-			if e.IsDir() || !decides(e.Name()) {
-				continue
-			}
-			if err := hashFile(sum, src, filepath.Join(dir, e.Name())); err != nil {
-				return "", err
-			}
+		if err := hashSource(sum, src, name); err != nil {
+			return "", err
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:16], nil
+}
+
+// hashSource hashes a file, or those of a directory that decide.
+func hashSource(sum io.Writer, src, name string) error {
+	entries, err := os.ReadDir(filepath.Join(src, name))
+	if errors.Is(err, syscall.ENOTDIR) {
+		return hashFile(sum, src, name)
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() || !decides(e.Name()) {
+			continue
+		}
+		if err := hashFile(sum, src, filepath.Join(name, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decides tells the files that decide what is built from those that test or

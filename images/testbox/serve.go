@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -75,6 +76,11 @@ func handler(ready readiness) http.Handler {
 	})
 	mux.HandleFunc("/env", func(w http.ResponseWriter, _ *http.Request) {
 		say(w, strings.Join(os.Environ(), "\n"))
+	})
+	var scrapes atomic.Int64
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		say(w, fmt.Sprintf("# TYPE testbox_scrapes_total counter\ntestbox_scrapes_total %d\n", scrapes.Add(1)))
 	})
 	return mux
 }

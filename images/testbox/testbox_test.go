@@ -44,6 +44,11 @@ func TestCommands(t *testing.T) {
 		{"env TESTBOX_UNSET", "", 1},
 		{"id", "Uid:", 0},
 		{"resolve localhost", "", 0},
+		{"say one", "one\n", 0},
+		{"test -d " + filepath.Dir(file), "", 0},
+		{"test -d " + file, "", 1},
+		{"test -f " + file + ".none", "", 1},
+		{"tar tf -", "", -1},
 		{"fly", "", -1},
 		{"sleep", "", -1},
 	} {
@@ -169,5 +174,26 @@ func TestGRPCHealthFollowsItsReadyFile(t *testing.T) {
 	check(grpc_health_v1.HealthCheckResponse_SERVING)
 	if err := conn.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTarIsThereAndBack(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(from, "file"), []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", filepath.Join(from, "link")); err != nil {
+		t.Fatal(err)
+	}
+	var archive bytes.Buffer
+	if err := call(t.Context(), "tar", []string{"cf", "-", from}, stdio{nil, &archive}); err != nil {
+		t.Fatal(err)
+	}
+	if err := call(t.Context(), "tar", []string{"-xmf", "-", "-C", to}, stdio{&archive, nil}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(to, from, "link"))
+	if err != nil || string(got) != "content" {
+		t.Errorf("came back: %q, %v", got, err)
 	}
 }
