@@ -26,7 +26,7 @@ type ContainerInput struct {
 	SubPaths map[int]string
 	// RecursiveReadOnly says that the runtime can mount that way in this pod.
 	RecursiveReadOnly bool
-	PodIPs  []string
+	PodIPs            []string
 	// Services are the variables that name the services around the pod.
 	Services []v1.EnvVar
 	// ConfigMaps and Secrets are those that the environment names, by name. What

@@ -122,7 +122,7 @@ func node() spec.Node {
 func containerInput() spec.ContainerInput {
 	return spec.ContainerInput{
 		Attempt: 3, Backoff: 20 * time.Second, Image: &cri.Image{Id: "sha256:1234", Username: "www"},
-		Volumes:        map[string]pod.Volume{
+		Volumes: map[string]pod.Volume{
 			"data": {Path: "/pods/u/volumes/data"}, "conf": {Path: "/etc/app"}, "forced": {Path: "/ro", ReadOnly: true},
 			"disk": {Device: "/dev/sdx"}, "disk-ro": {Device: "/dev/sdy", ReadOnly: true},
 			"image": {Image: "sha256:5678", ImageName: "data:1"},
