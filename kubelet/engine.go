@@ -99,6 +99,7 @@ func (k *kubelet) tidy(ctx context.Context, all map[pod.Key]runtime.Summary, old
 	if err := errors.Join(k.volumes.Reap(keep), k.cgroups.Reap(keep)); err != nil {
 		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "clean up after pods of the past", slog.Any("err", err))
 	}
+	k.users.Reap()
 	old.sweep(ctx, k, keep, time.Now())
 }
 

@@ -10,10 +10,11 @@ func (k *kubelet) nodeFacts() spec.Node {
 	if engine == nil {
 		return facts
 	}
-	facts.RecursiveReadOnly = map[string]bool{}
+	facts.RecursiveReadOnly, facts.UserNamespaces = map[string]bool{}, map[string]bool{}
 	for _, h := range engine.Handlers {
 		f := h.Features
 		facts.RecursiveReadOnly[h.Name] = f != nil && f.RecursiveReadOnlyMounts != nil && *f.RecursiveReadOnlyMounts
+		facts.UserNamespaces[h.Name] = f != nil && f.UserNamespaces != nil && *f.UserNamespaces
 	}
 	return facts
 }

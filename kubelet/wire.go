@@ -27,6 +27,7 @@ import (
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/probe"
 	"boot.internal/kubelet/runtime"
+	"boot.internal/kubelet/runtimeclass"
 	"boot.internal/kubelet/server"
 	"boot.internal/kubelet/source"
 	"boot.internal/kubelet/spec"
@@ -34,6 +35,7 @@ import (
 	"boot.internal/kubelet/status"
 	"boot.internal/kubelet/token"
 	"boot.internal/kubelet/trust"
+	"boot.internal/kubelet/userns"
 	"boot.internal/kubelet/volume"
 	"boot.internal/kubelet/worker"
 )
@@ -49,7 +51,9 @@ type kubelet struct {
 	tokens    *token.Store
 	bundles   *trust.Store
 	refresher *refresher
-	links     *links.Links    // nil without an API server
+	links     *links.Links          // nil without an API server
+	classes   *runtimeclass.Classes // like links
+	users     *userns.Ranges
 	cgroups   *cgroup.Cgroups // made once the engine has said how
 	prober    *probe.Prober
 	node      *node.Keeper
@@ -181,12 +185,12 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 	if c.ResolverConfig != nil {
 		resolvConf = *c.ResolverConfig
 	}
-	return runtime.New(k.withAPI(runtime.Options{
+	return runtime.New(k.withAPI(k.withUsers(runtime.Options{
 		CRI: k.conn.Runtime, Images: k.images,
 		Volumes: k.volumes, Cgroups: k, Node: k.nodeFacts,
 		ResolvConf: resolvConf, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
 		KillMessage: plan.Message, Event: k.events.ofPod, Log: k.o.Logger,
-	}))
+	})))
 }
 
 func (k *kubelet) newServer() (err error) {
@@ -235,7 +239,11 @@ func (k *kubelet) release(_ context.Context, p *v1.Pod) error {
 func (k *kubelet) clean(_ context.Context, _ pod.Key, uid types.UID) error {
 	k.writer.Forget(uid)
 	k.noteOver(uid, false)
-	return errors.Join(k.volumes.Teardown(uid), k.cgroups.Remove(uid))
+	if err := errors.Join(k.volumes.Teardown(uid), k.cgroups.Remove(uid)); err != nil {
+		return err
+	}
+	k.users.Release(uid)
+	return nil
 }
 
 // addresses reads IPs.

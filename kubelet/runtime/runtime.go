@@ -60,6 +60,8 @@ type Options struct {
 	// API server to have them.
 	Objects  Objects
 	Services Services
+	Classes  Classes // nil: there is none
+	Users    Users   // nil: no pod has users of its own
 
 	// Node returns the facts of the node as they are now.
 	Node func() spec.Node

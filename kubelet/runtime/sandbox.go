@@ -19,7 +19,11 @@ func (r *Runtime) createSandbox(ctx context.Context, p *v1.Pod, a pod.CreateSand
 	if _, err := r.volumes(ctx, p); err != nil {
 		return r.failed(ctx, p, reasonMount, err)
 	}
-	config, err := r.sandboxConfig(p, a.Attempt)
+	handler, err := r.handler(ctx, p)
+	if err != nil {
+		return r.failed(ctx, p, reasonCreateSandbox, err)
+	}
+	config, err := r.sandboxConfig(p, a.Attempt, handler)
 	if err != nil {
 		return r.failed(ctx, p, reasonCreateSandbox, err)
 	}
@@ -34,7 +38,7 @@ func (r *Runtime) createSandbox(ctx context.Context, p *v1.Pod, a pod.CreateSand
 	// The network plugin may wait for things of its own.
 	ctx, cancel := r.bounded(ctx, r.o.Timeout)
 	defer cancel()
-	if _, err := r.o.CRI.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: config}); err != nil {
+	if _, err := r.o.CRI.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: config, RuntimeHandler: handler}); err != nil {
 		return r.failed(ctx, p, reasonCreateSandbox, err)
 	}
 	return nil
@@ -65,9 +69,12 @@ func (r *Runtime) subPaths(ctx context.Context, p *v1.Pod, d pod.Declared, in sp
 
 // sandboxConfig returns the sandbox of p. The runtime is told it again with each
 // container.
-func (r *Runtime) sandboxConfig(p *v1.Pod, attempt uint32) (*cri.PodSandboxConfig, error) {
+func (r *Runtime) sandboxConfig(p *v1.Pod, attempt uint32, handler string) (*cri.PodSandboxConfig, error) {
 	in := spec.SandboxInput{Attempt: attempt, LogDir: spec.LogDir(r.o.PodLogsDir, p)}
 	var err error
+	if in.Users, err = r.users(p, handler); err != nil {
+		return nil, err
+	}
 	if r.o.Cgroups != nil {
 		if in.CgroupParent, err = r.o.Cgroups.Create(p); err != nil {
 			return nil, err

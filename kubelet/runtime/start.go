@@ -51,11 +51,14 @@ func (r *Runtime) createRequest(ctx context.Context, p *v1.Pod, d pod.Declared, 
 	if err != nil {
 		return nil, err
 	}
-	config, err := r.sandboxConfig(p, sandbox.Metadata.GetAttempt())
+	config, err := r.sandboxConfig(p, sandbox.Metadata.GetAttempt(), sandbox.RuntimeHandler)
 	if err != nil {
 		return nil, err
 	}
 	in := spec.ContainerInput{Attempt: r.attempt(p, a), Backoff: a.Backoff, Image: image, PodIPs: r.podIPs(sandbox)}
+	if in.Users, err = r.users(p, sandbox.RuntimeHandler); err != nil {
+		return nil, err
+	}
 	if in.Volumes, err = r.volumes(ctx, p); err != nil {
 		return nil, err
 	}

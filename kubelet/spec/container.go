@@ -39,6 +39,8 @@ type ContainerInput struct {
 	// TargetID is the container whose processes an ephemeral container sees.
 	TargetID string
 
+	Users pod.IDRange // see SandboxInput
+
 	TerminationLog string // file on the node that takes the termination message
 	Hosts          string // file on the node to be /etc/hosts; "" leaves it to the runtime
 }
@@ -50,6 +52,9 @@ func LogPath(container string, attempt uint32) string {
 
 // Container returns one instance of the container d of p.
 func Container(p *v1.Pod, d pod.Declared, n Node, in ContainerInput) (*cri.ContainerConfig, error) {
+	if err := checkUsers(p, in.Users); err != nil {
+		return nil, err
+	}
 	if err := verifyNonRoot(p, d.Container, in.Image); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ func mounts(c *v1.Container, env []v1.EnvVar, in ContainerInput) ([]*cri.Mount, 
 	if in.TerminationLog != "" && c.TerminationMessagePath != "" {
 		all = append(all, &cri.Mount{ContainerPath: c.TerminationMessagePath, HostPath: in.TerminationLog})
 	}
+	for _, m := range all { // the owners of files are mapped back to those in the pod
+		m.UidMappings, m.GidMappings = idMapping(in.Users), idMapping(in.Users)
+	}
 	return all, nil
 }
 

@@ -17,11 +17,12 @@ type SandboxInput struct {
 	LogDir       string // of the pod, see LogDir
 	CgroupParent string
 	ResolvConf   []byte // content of the node's resolv.conf
+	Users        pod.IDRange
 }
 
 // Sandbox returns the sandbox of p.
 func Sandbox(p *v1.Pod, n Node, in SandboxInput) (*cri.PodSandboxConfig, error) {
-	if err := refuse(p); err != nil {
+	if err := checkUsers(p, in.Users); err != nil {
 		return nil, err
 	}
 	hostname, err := sandboxHostname(p, n)
@@ -44,7 +45,7 @@ func Sandbox(p *v1.Pod, n Node, in SandboxInput) (*cri.PodSandboxConfig, error) 
 		Annotations:  maps.Clone(p.Annotations),
 		Linux: &cri.LinuxPodSandboxConfig{
 			CgroupParent:    in.CgroupParent,
-			SecurityContext: sandboxSecurity(p),
+			SecurityContext: sandboxSecurity(p, in.Users),
 			Sysctls:         sysctls(p),
 			Overhead:        overhead(p, n),
 			Resources:       podResources(p, n),
@@ -52,14 +53,11 @@ func Sandbox(p *v1.Pod, n Node, in SandboxInput) (*cri.PodSandboxConfig, error) 
 	}, nil
 }
 
-// refuse returns what keeps p from running as it asks to. To run it otherwise
-// would be worse than not to run it.
-func refuse(p *v1.Pod) error {
-	if p.Spec.HostUsers != nil && !*p.Spec.HostUsers {
-		return fmt.Errorf("user namespaces (hostUsers: false) are not supported")
-	}
-	if c := p.Spec.RuntimeClassName; c != nil && *c != "" {
-		return fmt.Errorf("runtime class %q is not to be had on this node", *c)
+// checkUsers keeps a pod that asks for users of its own from running with those
+// of the node.
+func checkUsers(p *v1.Pod, users pod.IDRange) error {
+	if WantsUsers(p) != (users.Count > 0) {
+		return fmt.Errorf("user namespace of %d IDs does not fit spec.hostUsers", users.Count)
 	}
 	return nil
 }
@@ -155,10 +153,10 @@ func sysctls(p *v1.Pod) map[string]string {
 // sandboxSecurity returns the security of the sandbox itself. Its seccomp
 // profile is always the runtime's default, so that a stricter one of the pod
 // need not know what the sandbox does.
-func sandboxSecurity(p *v1.Pod) *cri.LinuxSandboxSecurityContext {
+func sandboxSecurity(p *v1.Pod, users pod.IDRange) *cri.LinuxSandboxSecurityContext {
 	out := &cri.LinuxSandboxSecurityContext{
 		Privileged:       anyPrivileged(p),
-		NamespaceOptions: namespaces(p),
+		NamespaceOptions: namespaces(p, users),
 		Seccomp:          &cri.SecurityProfile{ProfileType: cri.SecurityProfile_RuntimeDefault},
 	}
 	sc := p.Spec.SecurityContext

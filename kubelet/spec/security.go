@@ -38,7 +38,7 @@ func containerSecurity(p *v1.Pod, c *v1.Container, n Node, in ContainerInput) (*
 	out := &cri.LinuxContainerSecurityContext{
 		Capabilities:             capabilities(sc.Capabilities),
 		Privileged:               isTrue(sc.Privileged),
-		NamespaceOptions:         containerNamespaces(p, in.TargetID),
+		NamespaceOptions:         containerNamespaces(p, in),
 		SelinuxOptions:           selinux(cmp.Or(sc.SELinuxOptions, psc.SELinuxOptions)),
 		RunAsUser:                int64Value(cmp.Or(sc.RunAsUser, psc.RunAsUser)),
 		RunAsGroup:               int64Value(cmp.Or(sc.RunAsGroup, psc.RunAsGroup)),
@@ -145,10 +145,10 @@ func capabilities(c *v1.Capabilities) *cri.Capability {
 	return out
 }
 
-func containerNamespaces(p *v1.Pod, targetID string) *cri.NamespaceOption {
-	o := namespaces(p)
-	if targetID != "" && o.Pid == cri.NamespaceMode_CONTAINER {
-		o.Pid, o.TargetId = cri.NamespaceMode_TARGET, targetID
+func containerNamespaces(p *v1.Pod, in ContainerInput) *cri.NamespaceOption {
+	o := namespaces(p, in.Users)
+	if in.TargetID != "" && o.Pid == cri.NamespaceMode_CONTAINER {
+		o.Pid, o.TargetId = cri.NamespaceMode_TARGET, in.TargetID
 	}
 	return o
 }

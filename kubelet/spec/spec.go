@@ -45,6 +45,9 @@ type Node struct {
 	// RecursiveReadOnly names the runtime handlers that can mount volumes
 	// read-only with all that is mounted below them.
 	RecursiveReadOnly map[string]bool
+	// UserNamespaces names the runtime handlers that can give pods users of
+	// their own (KEP-127).
+	UserNamespaces map[string]bool
 
 	SeccompDir     string // where Localhost profiles are
 	SeccompDefault bool   // RuntimeDefault rather than Unconfined where a pod does not say
@@ -83,9 +86,16 @@ func sandboxLabels(p *v1.Pod) map[string]string {
 	return all
 }
 
+// WantsUsers reports whether p is to have users of its own.
+func WantsUsers(p *v1.Pod) bool { return p.Spec.HostUsers != nil && !*p.Spec.HostUsers }
+
 // namespaces returns which namespaces of the node or the pod are shared.
-func namespaces(p *v1.Pod) *cri.NamespaceOption {
+func namespaces(p *v1.Pod, users pod.IDRange) *cri.NamespaceOption {
 	o := &cri.NamespaceOption{Network: cri.NamespaceMode_POD, Pid: cri.NamespaceMode_CONTAINER, Ipc: cri.NamespaceMode_POD}
+	o.UsernsOptions = &cri.UserNamespace{Mode: cri.NamespaceMode_NODE}
+	if users.Count > 0 {
+		o.UsernsOptions = &cri.UserNamespace{Mode: cri.NamespaceMode_POD, Uids: idMapping(users), Gids: idMapping(users)}
+	}
 	if pod.IsHostNetwork(p) {
 		o.Network = cri.NamespaceMode_NODE
 	}
@@ -99,6 +109,14 @@ func namespaces(p *v1.Pod) *cri.NamespaceOption {
 		o.Ipc = cri.NamespaceMode_NODE
 	}
 	return o
+}
+
+// idMapping maps the users of a pod, from 0, to those of the node.
+func idMapping(users pod.IDRange) []*cri.IDMapping {
+	if users.Count == 0 {
+		return nil
+	}
+	return []*cri.IDMapping{{HostId: users.First, Length: users.Count}}
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

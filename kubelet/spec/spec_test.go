@@ -72,10 +72,14 @@ func answer(t *testing.T, input string) string {
 	command, text, _ := strings.Cut(input, "\n")
 	words := strings.Fields(command)
 	p := parse(t, text)
+	users := pod.IDRange{}
+	if spec.WantsUsers(p) {
+		users = pod.IDRange{First: 196608, Count: 65536}
+	}
 	switch words[0] {
 	case "sandbox":
 		m, err := spec.Sandbox(p, node(), spec.SandboxInput{
-			Attempt: 2, LogDir: spec.LogDir("/var/log/pods", p), CgroupParent: "/kubepods/pod",
+			Attempt: 2, LogDir: spec.LogDir("/var/log/pods", p), CgroupParent: "/kubepods/pod", Users: users,
 			ResolvConf: []byte("# of the host\nnameserver 192.0.2.53\nnameserver 192.0.2.54\nsearch example.org. corp.example.org\noptions timeout:2 ndots:1\n"),
 		})
 		return show(t, m, err, words[1:])
@@ -85,6 +89,7 @@ func answer(t *testing.T, input string) string {
 			t.Fatalf("no container %s", words[1])
 		}
 		in := containerInput()
+		in.Users = users
 		in.RecursiveReadOnly = p.Spec.RuntimeClassName == nil
 		subs, err := spec.SubPaths(p, d, node(), in)
 		if err != nil {
