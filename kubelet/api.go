@@ -6,9 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 
-	"boot.internal/kubelet/node"
 	"boot.internal/kubelet/server"
 	"boot.internal/kubelet/source"
 	"boot.internal/kubelet/status"
@@ -21,13 +19,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 		k.configureNetwork(ctx, standaloneCIDRs(k.o.Config.PodCIDR))
 		return nil
 	}
-	_, client, err := node.Client(ctx, node.ClientOptions{
-		Kubeconfig: k.o.Kubeconfig, QPS: float32(ptr.Deref(k.o.Config.KubeAPIQPS, 0)), Burst: int(k.o.Config.KubeAPIBurst),
-		UserAgent: "boot/" + k.o.Version,
-		Waiting: func(err error) {
-			k.o.Logger.LogAttrs(ctx, slog.LevelInfo, "no API server yet", slog.Any("err", err))
-		},
-	})
+	client, err := k.connect(ctx)
 	if err != nil {
 		return nil //nolint:nilerr // ctx ended
 	}
@@ -47,6 +39,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	g.Go(func() error { k.mirrors.Run(ctx, client.CoreV1()); return nil })
 	g.Go(func() error { k.writer.Run(ctx, status.Client(client.CoreV1())); return nil })
 	k.followEnvironment(ctx, &g, client)
+	k.keepServing(ctx, &g, client)
 	return g.Wait()
 }
 

@@ -35,6 +35,11 @@ type Options struct {
 	// CredentialConfig and CredentialDir are where credential providers are
 	// configured and their programs lie; there are none if either is empty.
 	CredentialConfig, CredentialDir string
+	// BootstrapKubeconfig leads to the API server while Kubeconfig does not yet:
+	// with it a certificate is asked for. May be empty.
+	BootstrapKubeconfig string
+	// CertDir holds the certificates of the node; empty is pki in RootDir.
+	CertDir string
 	// RootDir holds pods and certificates: /var/lib/kubelet.
 	RootDir string
 	// StateDir holds what boot remembers: /var/lib/boot.

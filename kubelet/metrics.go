@@ -40,7 +40,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 			Name: "kubelet_mirror_pods", Help: "Mirror pods the API has of this node.",
 		}, func() float64 { return float64(k.mirrors.Len()) }),
 	)
-	m.identity.register(r)
+	m.identity.register(r, k)
 	return r
 }
 

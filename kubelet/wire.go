@@ -66,7 +66,8 @@ type kubelet struct {
 	dispatch  *dispatcher
 	facts     spec.Node // what pods get to see of the node
 
-	client atomic.Pointer[kubernetes.Interface] // nil before there is an API server
+	identity identities
+	client   atomic.Pointer[kubernetes.Interface] // nil before there is an API server
 
 	snapshots chan source.Snapshot // of all origins
 
@@ -194,13 +195,16 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 }
 
 func (k *kubelet) newServer() (err error) {
+	if err := k.newServing(); err != nil {
+		return err
+	}
 	c := k.o.Config
 	cert, key := c.TLSCertFile, c.TLSPrivateKeyFile
 	if cert == "" {
-		cert, key = filepath.Join(k.o.RootDir, "pki", "kubelet.crt"), filepath.Join(k.o.RootDir, "pki", "kubelet.key")
+		cert, key = filepath.Join(k.certDir(), "kubelet.crt"), filepath.Join(k.certDir(), "kubelet.key")
 	}
 	k.server, err = server.New(server.Options{
-		Config: c, Node: k.o.Node, CertFile: cert, KeyFile: key, IPs: k.o.NodeIPs,
+		Config: c, Node: k.o.Node, CertFile: cert, KeyFile: key, IPs: k.o.NodeIPs, Signed: k.identity.signed,
 		Streams: k.conn.Runtime, Sandbox: k.sandboxOf, MirrorUID: k.mirrors.UIDFor,
 		Pods: k, PodLogsDir: k.o.PodLogsDir, ContainerStatus: k.runtime.ContainerStatus,
 		Metrics: k.metrics.registry(k), Health: k.health, Log: k.o.Logger,

@@ -16,6 +16,7 @@ type kubeletFlags struct {
 	podPath    string
 	supervise  bool
 
+	bootstrap, certDir              string
 	credentialConfig, credentialDir string // of credential providers
 }
 
@@ -44,6 +45,8 @@ needs neither a cluster nor an API server.`,
 	p := c.Flags()
 	p.StringVar(&f.config, "config", "", "`file` with a KubeletConfiguration, and a BootConfiguration if need be")
 	p.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` that leads to the API server; it may come into being later. Without it there is no API server")
+	p.StringVar(&f.bootstrap, "bootstrap-kubeconfig", "", "kubeconfig `file` with which a certificate is asked for if the kubeconfig has no valid one")
+	p.StringVar(&f.certDir, "cert-dir", "", "`directory` of the node's certificates (default pki in the root directory)")
 	p.StringVar(&f.nodeName, "hostname-override", "", "`name` of the node; the hostname if not set")
 	p.StringVar(&f.nodeIP, "node-ip", "", "`IP` of the node; the one of the default route if not set")
 	p.StringToStringVar(&f.nodeLabels, "node-labels", nil, "`labels` to register the node with, key=value")

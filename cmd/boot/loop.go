@@ -158,6 +158,7 @@ func (l *loop) runEngine(ctx context.Context) error {
 func (l *loop) options() kubelet.Options {
 	o := kubelet.Options{
 		Config: &l.config.Kubelet, Node: l.nodeName(), NodeIPs: l.nodeIPs(), Labels: l.flags.nodeLabels,
+		BootstrapKubeconfig: l.flags.bootstrap, CertDir: l.flags.certDir,
 		CredentialConfig: l.flags.credentialConfig, CredentialDir: l.flags.credentialDir,
 		Kubeconfig: l.flags.kubeconfig, RootDir: l.flags.rootDir, StateDir: stateDir,
 		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion,

@@ -62,6 +62,11 @@ func makeCertificate(o Options) error {
 // get returns the certificate as it is now. While a new one is being written,
 // and does not fit its key, the last one serves on.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c.o.Signed != nil {
+		if signed := c.o.Signed(); signed != nil {
+			return signed, nil
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.last == nil && !exists(c.o.CertFile) && !exists(c.o.KeyFile) {

@@ -41,8 +41,11 @@ type Options struct {
 	// self-signed, if neither is there.
 	CertFile, KeyFile string
 	IPs               []string // of the node, for a certificate made here
-	Pods              Pods
-	PodLogsDir        string // container logs; upstream's is /var/log/pods
+	// Signed returns the certificate that the cluster signed, nil while there is
+	// none: then that of the files is shown. May be nil.
+	Signed     func() *tls.Certificate
+	Pods       Pods
+	PodLogsDir string // container logs; upstream's is /var/log/pods
 	// ContainerStatus asks the runtime for one container, to follow its log.
 	ContainerStatus func(ctx context.Context, id string) (*cri.ContainerStatus, error)
 	Metrics         prometheus.Gatherer

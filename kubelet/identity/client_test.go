@@ -1,4 +1,4 @@
-package node
+package identity
 
 import (
 	"context"
@@ -24,9 +24,9 @@ func TestClientWaits(t *testing.T) {
 	reasons := make(chan error, 10)
 	done := make(chan error, 1)
 	go func() {
-		config, client, err := Client(t.Context(), ClientOptions{Kubeconfig: path, Waiting: func(err error) { reasons <- err }})
-		if err == nil && (config.Host != "https://192.0.2.1:6443" || config.QPS != 50 || config.ContentType != protobuf || client == nil) {
-			err = errors.New("configuration " + config.String())
+		c, err := NewClient(t.Context(), ClientOptions{Kubeconfig: path, Rotate: true, Waiting: func(err error) { reasons <- err }})
+		if err == nil && (c.Config.Host != "https://192.0.2.1:6443" || c.Config.QPS != 50 || c.Config.ContentType != protobuf || c.API == nil) {
+			err = errors.New("configuration " + c.Config.String())
 		}
 		done <- err
 	}()
@@ -50,7 +50,7 @@ func TestClientWaits(t *testing.T) {
 func TestClientGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("the end")
-	_, _, err := Client(ctx, ClientOptions{
+	_, err := NewClient(ctx, ClientOptions{
 		Kubeconfig: filepath.Join(t.TempDir(), "none"), Waiting: func(error) { cancel(why) },
 	})
 	if !errors.Is(err, why) {

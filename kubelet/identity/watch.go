@@ -1,0 +1,50 @@
+package identity
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// watch uses certificates that somebody else puts in the place of the current
+// one, until ctx ends: whoever renews all certificates of a node renews this one
+// too.
+func (h *holder) watch(ctx context.Context) {
+	w, err := fsnotify.NewWatcher()
+	if err == nil {
+		defer func() { _ = w.Close() }() // it only watched
+		if err = os.MkdirAll(h.o.CertDir, 0o755); err == nil {
+			err = w.Add(h.o.CertDir)
+		}
+	}
+	if err != nil {
+		h.o.Log.LogAttrs(ctx, slog.LevelWarn, "watch client certificate", slog.String("path", h.o.CertDir), slog.Any("err", err))
+		return
+	}
+	path := currentPath(h.o.CertDir, clientPrefix)
+	for {
+		h.reload()
+		for changed := ""; changed != path; {
+			select {
+			case ev := <-w.Events:
+				changed = ev.Name
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// reload uses the certificate that lies in the store if it is another one.
+func (h *holder) reload() {
+	c, err := h.store.Current()
+	if err != nil || time.Now().After(c.Leaf.NotAfter) { // there is none yet, or none that is of use
+		return
+	}
+	if old := h.current.Load(); old == nil || !old.Leaf.Equal(c.Leaf) {
+		h.use(c)
+	}
+}
