@@ -27,6 +27,7 @@ type podTest struct {
 func podTests() []podTest {
 	return slices.Concat(
 		lifeTests(),
+		objectsTests(),
 	)
 }
 
