@@ -11,6 +11,7 @@ import (
 
 	"boot.internal/kubelet/object"
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/podcert"
 	"boot.internal/kubelet/token"
 	"boot.internal/kubelet/trust"
 )
@@ -20,15 +21,24 @@ import (
 func (k *kubelet) newObjects(ctx context.Context) {
 	k.refresher = newRefresher(
 		func(ctx context.Context, p *v1.Pod) error { return k.volumes.Refresh(ctx, p) }, k.refreshFailed)
-	k.objects = object.New(object.Options{
-		Changed: func(key pod.Key, uid types.UID) {
-			go k.dispatch.retryOf(ctx, key) // a pod that missed an object has another chance
-			k.refresher.poke(uid)
-		},
-		Log: k.o.Logger,
-	})
+	changed := func(key pod.Key, uid types.UID) {
+		go k.dispatch.retryOf(ctx, key) // a pod that missed something has another chance
+		k.refresher.poke(uid)
+	}
+	k.objects = object.New(object.Options{Changed: changed, Log: k.o.Logger})
 	k.tokens = token.New(token.Options{Due: k.refresher.poke, Log: k.o.Logger})
 	k.bundles = trust.New(trust.Options{Changed: func() { k.bundlesChanged(ctx) }, Log: k.o.Logger})
+	k.podCerts = podcert.New(podcert.Options{
+		Node: k.o.Node, NodeUID: k.nodeUID, Changed: changed, Event: k.events.ofPod, Log: k.o.Logger,
+	})
+}
+
+// nodeUID returns the UID of the Node in the API, "" while it is not known.
+func (k *kubelet) nodeUID() types.UID {
+	if n := k.node.Node(); n != nil {
+		return n.UID
+	}
+	return ""
 }
 
 // followObjects follows the objects until ctx ends.
@@ -38,6 +48,7 @@ func (k *kubelet) followObjects(ctx context.Context, client kubernetes.Interface
 	all.Go(func() { k.objects.Run(ctx, client.CoreV1()) })
 	all.Go(func() { k.tokens.Run(ctx, client.CoreV1()) })
 	all.Go(func() { k.bundles.Run(ctx, client) })
+	all.Go(func() { k.podCerts.Run(ctx, client) })
 	all.Go(func() { k.refresher.run(ctx) })
 }
 
@@ -46,6 +57,7 @@ func (k *kubelet) setObjects(desired, going []*v1.Pod) {
 	all := slices.Concat(desired, going)
 	k.objects.SetPods(all)
 	k.tokens.Keep(all)
+	k.podCerts.SetPods(all)
 	k.refresher.setPods(all)
 }
 

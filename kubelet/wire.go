@@ -25,6 +25,7 @@ import (
 	"boot.internal/kubelet/object"
 	"boot.internal/kubelet/plan"
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/podcert"
 	"boot.internal/kubelet/probe"
 	"boot.internal/kubelet/runtime"
 	"boot.internal/kubelet/runtimeclass"
@@ -50,6 +51,7 @@ type kubelet struct {
 	objects   *object.Store
 	tokens    *token.Store
 	bundles   *trust.Store
+	podCerts  *podcert.Store
 	refresher *refresher
 	links     *links.Links          // nil without an API server
 	classes   *runtimeclass.Classes // like links
@@ -162,7 +164,7 @@ func (k *kubelet) newPods(ctx context.Context) (err error) {
 	c := k.o.Config
 	k.volumes = volume.New(volume.Options{
 		PodsDir: k.podsDir(), Allocatable: func() v1.ResourceList { return k.facts.Allocatable }, Logger: k.o.Logger,
-		Objects: k.objects, Tokens: k.tokens, Bundles: k.bundles,
+		Objects: k.objects, Tokens: k.tokens, Bundles: k.bundles, Certificates: k.podCerts,
 	})
 	if k.conn, err = runtime.Dial(c.ContainerRuntimeEndpoint, c.ImageServiceEndpoint); err != nil {
 		return err

@@ -32,6 +32,7 @@ type entry struct {
 	// said what there is, or keeps refusing to.
 	answered chan struct{}
 	known    bool
+	missed   bool   // somebody went away without an answer
 	object   object // nil: there is none
 	err      error  // without an object: why; also why nothing is known yet
 
@@ -66,6 +67,15 @@ func (e *entry) older(version string) bool {
 	return err == nil && order < 0
 }
 
+// differs reports whether o is another object than the one that is held, or
+// another version of it.
+func (e *entry) differs(o object) bool {
+	if o == nil || e.object == nil {
+		return o != nil || e.object != nil
+	}
+	return o.GetResourceVersion() != e.object.GetResourceVersion() || o.GetUID() != e.object.GetUID()
+}
+
 // set notes what the API server says: the object, or nil with the error that
 // says so. News that is older than what is held is none.
 func (s *Store) set(e *entry, o object, missing error) {
@@ -74,8 +84,10 @@ func (s *Store) set(e *entry, o object, missing error) {
 		s.mu.Unlock()
 		return
 	}
-	news := !e.known || (o == nil) != (e.object == nil) ||
-		o != nil && (o.GetResourceVersion() != e.object.GetResourceVersion() || o.GetUID() != e.object.GetUID())
+	news := e.missed
+	if e.known {
+		news = e.differs(o)
+	}
 	e.known, e.object, e.err = true, o, missing
 	if o != nil {
 		strip(o)

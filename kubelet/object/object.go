@@ -33,9 +33,10 @@ type Client interface {
 
 // Options say whom to tell and how patient to be.
 type Options struct {
-	// Changed is called for each pod that uses an object when the object is
-	// known for the first time, changed or went. It is called without any lock
-	// held and must not block. May be nil.
+	// Changed is called for each pod that uses an object when the object came,
+	// changed or went, and when it is known at last for which somebody did not
+	// wait long enough. It is called without any lock held and must not block.
+	// May be nil.
 	Changed func(key pod.Key, uid types.UID)
 	// Wait is how long Secret and ConfigMap wait at most for an object that has
 	// never been heard of, within the context of the call; 0 is 10 s.

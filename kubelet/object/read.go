@@ -58,6 +58,7 @@ func (s *Store) get(ctx context.Context, r ref) (object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.object == nil {
+		e.missed = e.missed || !e.known
 		return nil, e.err
 	}
 	return e.object, nil
@@ -67,6 +68,7 @@ func (s *Store) get(ctx context.Context, r ref) (object, error) {
 func (s *Store) unanswered(ctx context.Context, e *entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	e.missed = true
 	err := e.err
 	switch {
 	case err == nil && s.client == nil:

@@ -2,9 +2,7 @@
 // with everything else in a pod's directory, once the pod is gone.
 //
 // It decides where a volume lies, who may read it and when its content is
-// replaced; what is mounted where in a container, and read-only or not, is left
-// to its callers. Downward API and projected volumes are to be mounted
-// read-only: only boot writes them.
+// replaced; what is mounted where in a container is left to its callers.
 package volume
 
 import (
@@ -90,7 +88,8 @@ func (v *Volumes) setup(ctx context.Context, p *v1.Pod, vol *v1.Volume) (pod.Vol
 		return pod.Volume{}, err
 	}
 	path, err := v.local(ctx, p, vol)
-	return pod.Volume{Path: path}, err
+	// What boot fills is for boot alone to write.
+	return pod.Volume{Path: path, ReadOnly: plugin(&vol.VolumeSource) != ""}, err
 }
 
 // local makes a volume that nothing but this node is needed for.
