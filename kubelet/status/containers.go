@@ -116,7 +116,7 @@ func (v *view) state(c pod.Container, prev v1.ContainerStatus) v1.ContainerState
 	case c.State == pod.Unknown && prev.State.Running != nil:
 		return lost("it was running when the runtime lost sight of it")
 	}
-	return waiting(creating, "")
+	return v.toStart()
 }
 
 func (v *view) containerID(c pod.Container) string { return v.Runtime + "://" + c.ID }

@@ -26,6 +26,15 @@ func waiting(reason, message string) v1.ContainerState {
 	return v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: reason, Message: message}}
 }
 
+// toStart is the state of a container that was not started yet, whether the
+// runtime has made it or not.
+func (v *view) toStart() v1.ContainerState {
+	if len(v.Pod.Spec.InitContainers) > 0 {
+		return waiting(initializing, "")
+	}
+	return waiting(creating, "")
+}
+
 // lost is the state of a container that ended unseen.
 func lost(message string) v1.ContainerState {
 	return v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
@@ -37,11 +46,8 @@ func lost(message string) v1.ContainerState {
 // made yet, or one that it has forgotten.
 func (v *view) absent(d pod.Declared, prev v1.ContainerStatus, said bool) v1.ContainerStatus {
 	s := v1.ContainerStatus{
-		Name: d.Name, Image: d.Image, State: waiting(creating, ""),
+		Name: d.Name, Image: d.Image, State: v.toStart(),
 		RestartCount: prev.RestartCount, LastTerminationState: prev.LastTerminationState,
-	}
-	if len(v.Pod.Spec.InitContainers) > 0 {
-		s.State = waiting(initializing, "")
 	}
 	switch {
 	case said && d.Kind != pod.Ephemeral && v.restartingAll():
