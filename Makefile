@@ -47,6 +47,7 @@ up: deps build ## Bring up a cluster on this host and show it
 	@kubectl="$$($(MAKE) -s images-dir)/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf"; \
 	$$kubectl wait --for=condition=Ready node --all --timeout=120s; \
 	$$kubectl wait --for=condition=Ready pod -n kube-system -l tier=control-plane --timeout=120s; \
+	$$kubectl wait --for=condition=Available deployment/coredns -n kube-system --timeout=120s; \
 	$$kubectl get nodes -o wide; $$kubectl get pods -A -o wide
 
 down: ## Take the cluster down again; the host is as before

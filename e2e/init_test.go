@@ -51,6 +51,9 @@ func checkMirrors(t *testing.T, n *lab.Node, client kubernetes.Interface) {
 	}
 	var got, want []string
 	for _, p := range pods.Items {
+		if isCoreDNS(p.Name) {
+			continue
+		}
 		source := p.Annotations[corev1.MirrorPodAnnotationKey] == p.Annotations["kubernetes.io/config.hash"]
 		got = append(got, fmt.Sprint(p.Namespace, "/", p.Name, " ", p.Status.Phase, " mirror:", source, " ip:", p.Status.PodIP, " class:", p.Spec.PriorityClassName))
 	}
@@ -60,7 +63,9 @@ func checkMirrors(t *testing.T, n *lab.Node, client kubernetes.Interface) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("pods on the node (-want +got):\n%s", diff)
 	}
-	running := slices.Sorted(maps.Keys(containers(t, n)))
+	running := slices.DeleteFunc(slices.Sorted(maps.Keys(containers(t, n))), func(name string) bool {
+		return isCoreDNS(strings.TrimPrefix(name, "kube-system/"))
+	})
 	want = nil
 	for _, name := range components() {
 		want = append(want, "kube-system/"+name+"-"+n.Name+"/"+name)
@@ -69,6 +74,10 @@ func checkMirrors(t *testing.T, n *lab.Node, client kubernetes.Interface) {
 		t.Errorf("containers in the engine (-want +got):\n%s", diff)
 	}
 }
+
+// isCoreDNS reports whether a pod is of the add-on, which is none of the static
+// pods and comes when it comes.
+func isCoreDNS(name string) bool { return strings.HasPrefix(name, "coredns-") }
 
 func checkNode(t *testing.T, client kubernetes.Interface, name string) {
 	lab.Until(t, patience, "see the node Ready", func(ctx context.Context) error {
@@ -200,6 +209,7 @@ func checkCoreDNS(t *testing.T, client kubernetes.Interface) {
 	if r := d.Spec.Replicas; r == nil || *r < 1 {
 		t.Errorf("CoreDNS has %v replicas", r)
 	}
+	awaitCoreDNS(t, client)
 	s, err := client.CoreV1().Services("kube-system").Get(t.Context(), "kube-dns", metav1.GetOptions{})
 	if err != nil || s.Spec.ClusterIP != "10.96.0.10" {
 		t.Errorf("kube-dns has address %q, %v", s.Spec.ClusterIP, err)

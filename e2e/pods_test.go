@@ -25,9 +25,10 @@ type podTest struct {
 
 // podTests returns all of them, each area's from its own file.
 func podTests() []podTest {
-	return slices.Concat(
+	return slices.Concat( // one a line
 		lifeTests(),
 		objectsTests(),
+		serviceTests(),
 	)
 }
 
