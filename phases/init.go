@@ -60,6 +60,10 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 	cfg, tree, api := o.Config, certs.Tree(o.Config.Cluster.CertificatesDir), o.api()
 	pods, externalEtcd := manifests{cfg, o.Inputs, pki}, cfg.Cluster.Etcd.External != nil
 	timeouts, node := cfg.Init.Timeouts, cfg.Init.NodeRegistration
+	wait := waitControlPlane{
+		probes(cfg, api, tree), o.Components, o.Service, limit(timeouts.ControlPlaneComponentHealthCheck),
+		loopLog{o.LoopLog, node.Name},
+	}
 	return slices.Concat(
 		[]Step{
 			{"preflight", "Check this host and make it ready", o.Preflight},
@@ -78,7 +82,11 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 		itemSteps(pki.ClusterCerts()),
 		[]Step{{"control-plane/apiserver", "Generate the static Pod manifest of kube-apiserver", pods.of(templates.APIServer)}},
 		itemSteps(pki.Kubeconfigs()),
+
+		// The others would only be in its way until it has made their rights: they
+		// ask, are refused, and wait for seconds before they ask again.
 		[]Step{
+			{"wait-control-plane", "Wait until the control plane is healthy", wait.forAPIServer()},
 			{"control-plane/controller-manager", "Generate the static Pod manifest of kube-controller-manager", pods.of(templates.ControllerManager)},
 			{"control-plane/scheduler", "Generate the static Pod manifest of kube-scheduler", pods.of(templates.Scheduler)},
 		},
@@ -87,10 +95,7 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 		unless(cfg.Cluster.Proxy.Disabled, []Step{{"addon/kube-proxy", "Install kube-proxy", pods.proxy(o.Dirs.ProxyConfig)}}),
 
 		[]Step{
-			{"wait-control-plane", "Wait until the control plane is healthy", waitControlPlane{
-				probes(cfg, api, tree), o.Components, o.Service, limit(timeouts.ControlPlaneComponentHealthCheck),
-				loopLog{o.LoopLog, node.Name},
-			}},
+			{"wait-control-plane", "Wait until the control plane is healthy", wait},
 
 			// From here on the work is done in the cluster. Things that other
 			// things wait for come first: nodes for their rights, people for

@@ -3,9 +3,12 @@ package phases
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"boot.internal/config"
 )
 
 // Service is the kubelet loop as something that lives on after boot: started by
@@ -38,6 +41,13 @@ type waitControlPlane struct {
 	service    Service
 	timeout    time.Duration
 	log        loopLog
+}
+
+// forAPIServer returns the wait for those components alone that the others need.
+func (p waitControlPlane) forAPIServer() waitControlPlane {
+	last := slices.IndexFunc(p.probes, func(q probe) bool { return q.pod == config.ComponentAPIServer })
+	p.probes = p.probes[:last+1]
+	return p
 }
 
 // Plan implements Phase.

@@ -141,7 +141,11 @@ func controllerManagerArgs(cfg *config.Init, externalCA bool) []config.Arg {
 		config.Arg{Name: "cluster-signing-key-file", Value: signKey},
 		config.Arg{Name: "use-service-account-credentials", Value: "true"},
 		config.Arg{Name: "controllers", Value: "*,bootstrapsigner,tokencleaner"},
-		config.Arg{Name: "cluster-name", Value: c.ClusterName})
+		config.Arg{Name: "cluster-name", Value: c.ClusterName},
+		// By default its controllers wait for each other for seconds before any of
+		// them starts: each first makes its own service account and token.
+		config.Arg{Name: "kube-api-qps", Value: "100"},
+		config.Arg{Name: "kube-api-burst", Value: "200"})
 	if c.Networking.PodSubnet != "" {
 		args = append(args,
 			config.Arg{Name: "allocate-node-cidrs", Value: "true"},
