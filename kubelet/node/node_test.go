@@ -30,6 +30,9 @@ func TestRegisters(t *testing.T) {
 		if len(n.Spec.Taints) != 1 || n.Annotations[attachAnnotation] != "true" {
 			t.Errorf("taints %v, annotations %v", n.Spec.Taints, n.Annotations)
 		}
+		if got := n.Status.DeclaredFeatures; !slices.IsSorted(got) || !slices.Contains(got, "RestartAllContainersOnContainerExits") {
+			t.Errorf("declared features %v", got)
+		}
 		if got := w.condition(); got != "False KubeletNotReady: container runtime status check may not have completed yet" {
 			t.Error(got)
 		}

@@ -24,6 +24,7 @@ func (k *Keeper) status(old v1.NodeStatus, now time.Time) v1.NodeStatus {
 	if err == nil {
 		k.setCapacity(&next, facts)
 	}
+	next.DeclaredFeatures = declaredFeatures()
 	version := next.NodeInfo.ContainerRuntimeVersion
 	next.NodeInfo = facts.Info
 	next.NodeInfo.KubeletVersion = k.o.Version
