@@ -88,15 +88,35 @@ func TestLoadKubelet(t *testing.T) {
 	}{
 		{name: "honoured", data: head + "staticPodPath: /m\nauthentication: {anonymous: {enabled: true}}\n"},
 		{
-			name: "ignored", data: head + "runOnce: true\nevictionHard: {memory.available: 5%}\nimageMinimumGCAge: 0s\nfailSwapOn: false\n",
+			name: "ignored", data: head + "runOnce: true\ncontentType: x\nimageMinimumGCAge: 0s\nfailSwapOn: false\n",
 			warnings: []string{
 				"line 3: KubeletConfiguration: runOnce is not honoured",
-				"line 4: KubeletConfiguration: evictionHard is not honoured",
+				"line 4: KubeletConfiguration: contentType is not honoured",
 				"line 6: KubeletConfiguration: failSwapOn is not honoured",
 			},
 		},
 		{name: "beside boot's own", data: head + "---\napiVersion: boot.internal/v1\nkind: BootConfiguration\nnetwork: none\n"},
 		{name: "wrong", data: head + "port: -1\n", err: "read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 7: port: -1 is not a port; ports go from 1 to 65535"},
+		{
+			name: "nothing to keep free", data: head + "evictionHard: {memory.available: \"-1\"}\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 34: evictionHard.memory.available: "-1" is no amount to keep free; write it as "100Mi" or "10%"`,
+		},
+		{
+			name: "soft without time", data: head + "evictionSoft: {memory.available: 5%}\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 34: evictionSoft.memory.available: it has no grace period; give it one in evictionSoftGracePeriod`,
+		},
+		{
+			name: "images", data: head + "imageGCHighThresholdPercent: 70\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 1, column 1: imageGCLowThresholdPercent: 80 is not below imageGCHighThresholdPercent, 70`,
+		},
+		{
+			name: "enforcement", data: head + "enforceNodeAllocatable: [pods, kube-reserved]\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 25: enforceNodeAllocatable: kube-reserved needs kubeReservedCgroup`,
+		},
+		{
+			name: "shutdown", data: head + "shutdownGracePeriod: 5s\nshutdownGracePeriodCriticalPods: 6s\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 4, column 34: shutdownGracePeriodCriticalPods: must not be more than shutdownGracePeriod`,
+		},
 		{name: "unknown", data: head + "maxpods: 1\n", err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 1: maxpods: unknown field; did you mean "maxPods"?`},
 		{name: "of something else", data: "", err: "read kubelet.yaml: the file has no KubeletConfiguration; boot reads " + supported()},
 	}

@@ -29,6 +29,19 @@ func honouredKubeletFields() []string {
 		"clusterDNS", "clusterDomain", "resolvConf", "containerLogMaxSize", "containerLogMaxFiles",
 		"crashLoopBackOff", "cgroupDriver", "cgroupRoot", "failCgroupV1",
 
+		// When the node runs out of something.
+		"evictionHard", "evictionSoft", "evictionSoftGracePeriod", "evictionPressureTransitionPeriod",
+		"evictionMaxPodGracePeriod", "evictionMinimumReclaim", "mergeDefaultEvictionSettings",
+		"kernelMemcgNotification", "localStorageCapacityIsolation", "enforceNodeAllocatable",
+		"systemReservedCgroup", "kubeReservedCgroup",
+
+		// Images that nobody uses, and those that the node lists.
+		"imageMinimumGCAge", "imageMaximumGCAge", "imageGCHighThresholdPercent", "imageGCLowThresholdPercent",
+		"nodeStatusMaxImages",
+
+		// The end of the machine.
+		"shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "shutdownGracePeriodByPodPriority",
+
 		// The engine.
 		"containerRuntimeEndpoint", "imageServiceEndpoint", "serializeImagePulls", "maxParallelImagePulls",
 	}

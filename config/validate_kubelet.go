@@ -19,6 +19,7 @@ func (v *validator) kubelet(k *kubeletv1beta1.KubeletConfiguration) {
 	v.kubeletServing(k)
 	v.kubeletClocks(k)
 	v.kubeletPods(k)
+	v.kubeletPressure(k)
 	v.quantities("systemReserved", k.SystemReserved)
 	v.quantities("kubeReserved", k.KubeReserved)
 	v.oneOf(kindKubelet, "cgroupDriver", k.CgroupDriver, "", "cgroupfs", "systemd")

@@ -33,6 +33,16 @@ type events struct {
 type event struct {
 	object                runtime.Object
 	kind, reason, message string
+	annotations           map[string]string
+}
+
+// send hands an event to a recorder.
+func (ev event) send(r record.EventRecorder) {
+	if len(ev.annotations) == 0 {
+		r.Event(ev.object, ev.kind, ev.reason, ev.message)
+		return
+	}
+	r.AnnotatedEventf(ev.object, ev.annotations, ev.kind, ev.reason, "%s", ev.message)
 }
 
 func newEvents(node string, logger *slog.Logger) *events {
@@ -41,18 +51,23 @@ func newEvents(node string, logger *slog.Logger) *events {
 
 // ofPod records an event of a pod.
 func (e *events) ofPod(p *v1.Pod, kind, reason, message string) {
+	e.ofPodWith(p, nil, kind, reason, message)
+}
+
+// ofPodWith records an event of a pod that has annotations.
+func (e *events) ofPodWith(p *v1.Pod, annotations map[string]string, kind, reason, message string) {
 	if p == nil {
 		return
 	}
 	e.log(kind, reason, message, slog.String("pod", pod.KeyOf(p).String()))
-	e.record(event{podRef(p), kind, reason, message})
+	e.record(event{podRef(p), kind, reason, message, annotations})
 }
 
 // ofNode records an event of this node.
 func (e *events) ofNode(kind, reason, message string) {
 	e.log(kind, reason, message, slog.String("node", e.node))
 	ref := &v1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: e.node, UID: types.UID(e.node)}
-	e.record(event{ref, kind, reason, message})
+	e.record(event{object: ref, kind: kind, reason: reason, message: message})
 }
 
 // podRef refers to a pod as clients look for it: a static pod by the hash that
@@ -77,7 +92,7 @@ func (e *events) record(ev event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.recorder != nil {
-		e.recorder.Event(ev.object, ev.kind, ev.reason, ev.message)
+		ev.send(e.recorder)
 		return
 	}
 	if len(e.pending) == maxPending {
@@ -97,7 +112,7 @@ func (e *events) connect(ctx context.Context, client kubernetes.Interface) {
 	defer e.mu.Unlock()
 	e.recorder = r
 	for _, ev := range e.pending {
-		r.Event(ev.object, ev.kind, ev.reason, ev.message)
+		ev.send(r)
 	}
 	e.pending = nil
 }

@@ -15,6 +15,8 @@ type metrics struct {
 	restarted *prometheus.CounterVec
 	started   prometheus.Histogram
 	identity  *identityMetrics
+	evictions *prometheus.CounterVec
+	collected *prometheus.CounterVec // images
 }
 
 func newMetrics() *metrics {
@@ -27,6 +29,12 @@ func newMetrics() *metrics {
 			Name: "kubelet_pod_start_total_duration_seconds", Help: "Seconds from when a pod was first seen until all of its containers ran.",
 			Buckets: []float64{0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600},
 		}),
+		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kubelet_evictions", Help: "Pods that were evicted, by what was short.",
+		}, []string{"eviction_signal"}),
+		collected: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kubelet_image_garbage_collected_total", Help: "Images that were removed because nobody used them, by why.",
+		}, []string{"reason"}),
 	}
 }
 
@@ -35,7 +43,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.restarted, m.started, counts{k},
+		m.restarted, m.started, m.evictions, m.collected, counts{k},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kubelet_mirror_pods", Help: "Mirror pods the API has of this node.",
 		}, func() float64 { return float64(k.mirrors.Len()) }),

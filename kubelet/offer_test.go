@@ -15,6 +15,7 @@ import (
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"boot.internal/kubelet/admit"
+	"boot.internal/kubelet/evict"
 	"boot.internal/kubelet/mirror"
 	"boot.internal/kubelet/node"
 	"boot.internal/kubelet/status"
@@ -24,7 +25,8 @@ import (
 func telling() *kubelet {
 	log := slog.New(slog.DiscardHandler)
 	k := &kubelet{
-		o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}, Node: "n1", Labels: map[string]string{"disk": "ssd"}}, metrics: newMetrics(),
+		pressure: evict.New(evict.Options{}),
+		o:        Options{Config: &kubeletv1beta1.KubeletConfiguration{}, Node: "n1", Labels: map[string]string{"disk": "ssd"}}, metrics: newMetrics(),
 		events: newEvents("n1", log), dispatch: newDispatcher(log), over: map[types.UID]bool{},
 	}
 	k.mirrors = mirror.New(mirror.Options{Node: "n1", Log: log})

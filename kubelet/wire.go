@@ -18,6 +18,7 @@ import (
 
 	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/cgroup"
+	"boot.internal/kubelet/evict"
 	"boot.internal/kubelet/image"
 	"boot.internal/kubelet/links"
 	"boot.internal/kubelet/mirror"
@@ -59,6 +60,8 @@ type kubelet struct {
 	cgroups   *cgroup.Cgroups // made once the engine has said how
 	prober    *probe.Prober
 	node      *node.Keeper
+	pressure  *evict.Watch
+	collector *image.Collector
 	mirrors   *mirror.Reconciler
 	api       *source.APIPods
 	writer    *status.Writer
@@ -89,12 +92,13 @@ type kubelet struct {
 	going    []*v1.Pod          // no longer desired, not gone
 	said     bool               // the three above are known
 	over     map[types.UID]bool // pods of which nothing runs any more
+	evicted  map[types.UID]bool // of the desired pods, until they are gone
 }
 
 // newKubelet puts the parts together. What pokes a worker does so until ctx
 // ends.
 func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
-	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
+	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, evicted: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
 	k.dispatch.newWorker, k.dispatch.desiredChanged = k.newWorker, k.setDesired
 	k.dispatch.restarted, k.dispatch.started, k.dispatch.expired = k.metrics.podRestarted, k.startTime, k.sayExpired
 	k.mirrors = mirror.New(mirror.Options{Node: o.Node, OnChange: func(pod.Key) { k.writer.Poke() }, Log: o.Logger})
@@ -113,6 +117,10 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	}
 	if err := k.newPods(ctx); err != nil {
 		return nil, err
+	}
+	k.newCollector()
+	if err := k.newPressure(ctx); err != nil {
+		return nil, errors.Join(err, k.close())
 	}
 	if err := k.newServer(); err != nil {
 		return nil, errors.Join(err, k.close())
@@ -136,11 +144,12 @@ func (k *kubelet) newNode(ctx context.Context) error {
 	k.node, err = node.New(node.Options{
 		Name: k.o.Node, IPs: ips, Labels: k.o.Labels, Taints: c.RegisterWithTaints, ProviderID: c.ProviderID,
 		Port: c.Port, Version: k.o.Version, MaxPods: c.MaxPods, PodsPerCore: c.PodsPerCore,
-		SystemReserved: c.SystemReserved, KubeReserved: c.KubeReserved, EvictionHard: c.EvictionHard,
+		SystemReserved: c.SystemReserved, KubeReserved: c.KubeReserved, EvictionHard: evictionOf(c).HardSettings(),
 		StatusEvery: c.NodeStatusUpdateFrequency.Duration, ReportEvery: c.NodeStatusReportFrequency.Duration,
 		LeaseFor: leaseFor(c), Machine: node.Machine{Dir: k.o.RootDir},
 		OnNode:     func(n *v1.Node) { k.mirrors.SetNode(n); k.setNode(n) },
 		OnPodCIDRs: func(cidrs []string) { k.configureNetwork(ctx, cidrs) },
+		Event:      k.events.ofNode,
 		Log:        k.o.Logger,
 	})
 	if err != nil {
@@ -189,7 +198,7 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 		resolvConf = *c.ResolverConfig
 	}
 	return runtime.New(k.withAPI(k.withUsers(runtime.Options{
-		CRI: k.conn.Runtime, Images: k.images,
+		CRI: k.conn.Runtime, Images: k.noted(k.images),
 		Volumes: k.volumes, Cgroups: k, Node: k.nodeFacts,
 		ResolvConf: resolvConf, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
 		KillMessage: plan.Message, Event: k.events.ofPod, Log: k.o.Logger,
@@ -245,6 +254,7 @@ func (k *kubelet) release(_ context.Context, p *v1.Pod) error {
 func (k *kubelet) clean(_ context.Context, _ pod.Key, uid types.UID) error {
 	k.writer.Forget(uid)
 	k.noteOver(uid, false)
+	k.forgetEvicted(uid)
 	if err := errors.Join(k.volumes.Teardown(uid), k.cgroups.Remove(uid)); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ const retune = 10 * time.Second
 func (w *Watch) listen(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	for _, t := range w.all {
-		if dir := w.o.Host.dirOf(t.Signal); dir != "" {
+		if dir := w.host.dirOf(t.Signal); dir != "" {
 			go w.hear(ctx, t, dir)
 		}
 	}
@@ -47,7 +47,7 @@ func (w *Watch) hear(ctx context.Context, t Threshold, dir string) {
 		return // version 2, or no group yet
 	}
 	for ctx.Err() == nil {
-		amount, err := w.o.Host.usageAt(t)
+		amount, err := w.host.usageAt(t)
 		if err == nil {
 			err = w.hearOne(ctx, dir, amount)
 		}
@@ -121,7 +121,7 @@ const stallTrigger = "some 150000 2000000"
 
 // hearStalls pokes when processes have to wait for memory, where the kernel tells.
 func (w *Watch) hearStalls(ctx context.Context) {
-	fd, err := unix.Open(w.o.Host.proc("pressure/memory"), unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(w.host.proc("pressure/memory"), unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return // a kernel without PSI
 	}

@@ -144,7 +144,7 @@ func setGrace(soft []Threshold, texts map[string]string) error {
 	}
 	for _, t := range soft {
 		if _, ok := texts[string(t.Signal)]; !ok {
-			return &Error{Field: field, Why: fmt.Sprintf("grace period must be specified for the soft eviction threshold %s", t.Signal), Advice: "every signal of evictionSoft needs one"}
+			return &Error{Field: "evictionSoft." + string(t.Signal), Why: "it has no grace period", Advice: "give it one in " + field}
 		}
 	}
 	return nil

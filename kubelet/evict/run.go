@@ -23,12 +23,13 @@ type Options struct {
 	MaxGrace   int64         // evictionMaxPodGracePeriod, seconds
 	// NoLimits leaves the limits of local storage alone (localStorageCapacityIsolation).
 	NoLimits bool
-	Host     Host
+	// Host says where to look. It is asked once, by Run.
+	Host func(ctx context.Context) Host
 
 	// Pods returns those that run and may be evicted: none that is critical.
 	Pods func() []*v1.Pod
-	// Usage measures the pods.
-	Usage func(ctx context.Context, pods []*v1.Pod) (Usages, error)
+	// Usage measures pods: their memory and processes or, dearer, files too.
+	Usage func(ctx context.Context, files bool) (Usages, error)
 	// Free frees what nobody needs.
 	Free func(ctx context.Context, s Step) error
 	// Evict begins the end of a pod. It must not block.
@@ -52,6 +53,7 @@ type Watch struct {
 	now   []v1.NodeConditionType // as told last
 	said  string                 // what could not be seen, as told last
 
+	host   Host
 	layout Layout
 	all    []Threshold // for the layout
 	next   time.Time   // when limits of storage are to be looked at again
@@ -71,7 +73,8 @@ func (w *Watch) Poke() {
 // Run watches until ctx ends.
 func (w *Watch) Run(ctx context.Context) {
 	w.all = w.o.Thresholds
-	layout, err := w.o.Host.Layout()
+	w.host = w.o.Host(ctx)
+	layout, err := w.host.Layout()
 	if err != nil {
 		w.o.Log.LogAttrs(ctx, slog.LevelWarn, "file systems of images are taken for the node's", slog.Any("err", err))
 	}
@@ -115,7 +118,7 @@ func (w *Watch) look(ctx context.Context) time.Duration {
 
 // see looks at the host. What cannot be seen is told once.
 func (w *Watch) see(ctx context.Context) Levels {
-	seen, err := w.o.Host.Look()
+	seen, err := w.host.Look()
 	said := ""
 	if err != nil {
 		said = err.Error()
@@ -141,9 +144,8 @@ func (w *Watch) reclaim(ctx context.Context, starved []Threshold, seen Levels) *
 	if w.free(ctx, t.Signal) {
 		return nil
 	}
-	pods := w.o.Pods()
-	used := w.measure(ctx, pods)
-	e := Choose(starved, seen, pods, used, w.layout, w.o.MaxGrace)
+	used := w.measure(ctx, t.Signal.condition() == v1.NodeDiskPressure)
+	e := Choose(starved, seen, w.o.Pods(), used, w.layout, w.o.MaxGrace)
 	if e == nil {
 		w.o.Log.LogAttrs(ctx, slog.LevelWarn, "no pod can be evicted", slog.String("signal", string(t.Signal)))
 	}
@@ -156,14 +158,14 @@ func (w *Watch) free(ctx context.Context, s Signal) bool {
 	steps := w.layout.steps(s)
 	for _, step := range steps {
 		if err := w.o.Free(ctx, step); err != nil {
-			w.o.Log.LogAttrs(ctx, slog.LevelWarn, "cannot free "+string(step), slog.Any("err", err)) //nolint:sloglint // of two constants
+			w.o.Log.LogAttrs(ctx, slog.LevelWarn, "cannot free what nobody needs", slog.String("step", string(step)), slog.Any("err", err))
 		}
 	}
 	return len(steps) > 0 && relieved(w.all, w.see(ctx))
 }
 
-func (w *Watch) measure(ctx context.Context, pods []*v1.Pod) Usages {
-	used, err := w.o.Usage(ctx, pods)
+func (w *Watch) measure(ctx context.Context, files bool) Usages {
+	used, err := w.o.Usage(ctx, files)
 	if err != nil {
 		w.o.Log.LogAttrs(ctx, slog.LevelWarn, "cannot measure pods", slog.Any("err", err))
 	}
@@ -175,7 +177,7 @@ func (w *Watch) measure(ctx context.Context, pods []*v1.Pod) Usages {
 const costShare = 50
 
 // limits evicts the pods that break limits of storage of their own. Measuring
-// means to walk through files: only pods that have limits are measured, and the
+// means to walk through files: it is done only while there are such pods, and the
 // longer it takes the less often.
 func (w *Watch) limits(ctx context.Context, now time.Time) []*v1.Pod {
 	if w.o.NoLimits || now.Before(w.next) {
@@ -185,7 +187,7 @@ func (w *Watch) limits(ctx context.Context, now time.Time) []*v1.Pod {
 	if len(limited) == 0 {
 		return nil
 	}
-	used := w.measure(ctx, limited)
+	used := w.measure(ctx, true)
 	took := time.Since(now)
 	// A little less than the interval, so that the next look is not just too early.
 	w.next = now.Add(max(Interval-Interval/10, costShare*took))

@@ -4,7 +4,7 @@
 // It decides what the API is told about the machine and when: at once when
 // something of note changes, now and then otherwise. It finds out for itself
 // what the hardware has, and is told what the container runtime is up to.
-// Pressure and images are the business of others. Nothing here is on the way
+// Pressure and images are found out by others. Nothing here is on the way
 // of a static pod.
 package node
 
@@ -58,7 +58,9 @@ type Options struct {
 	// OnPodCIDRs is called when the node is given address ranges for pods, in
 	// the way of OnNode. May be nil.
 	OnPodCIDRs func([]string)
-	Log        *slog.Logger
+	// Event records an event of the node. It must not block. May be nil.
+	Event func(kind, reason, message string)
+	Log   *slog.Logger
 }
 
 // A Runtime is what the container runtime is up to.
@@ -80,6 +82,7 @@ type Keeper struct {
 	reserved v1.ResourceList
 	eviction []threshold
 	poke     chan struct{} // capacity 1
+	signs    signs         // what others have found out
 
 	mu      sync.Mutex // guards all below
 	current *v1.Node   // as the API has it last; nil if it has none

@@ -274,7 +274,7 @@ func TestMachine(t *testing.T) {
 				t.Errorf("no %s in %v", part, err)
 			}
 		}
-		c := ready(&Runtime{}, err)
+		c := ready(&Runtime{}, nil, err)
 		if c.Status != v1.ConditionFalse || !strings.HasPrefix(c.Message, "missing node capacity for resources: ") {
 			t.Errorf("condition %+v", c)
 		}
@@ -282,7 +282,7 @@ func TestMachine(t *testing.T) {
 }
 
 func TestStatusPatch(t *testing.T) {
-	one := v1.NodeStatus{Conditions: []v1.NodeCondition{ready(&Runtime{}, nil)}}
+	one := v1.NodeStatus{Conditions: []v1.NodeCondition{ready(&Runtime{}, nil, nil)}}
 	beat := *one.DeepCopy()
 	beat.Conditions[0].LastHeartbeatTime = metav1.Now()
 	address := *one.DeepCopy()

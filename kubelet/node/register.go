@@ -65,7 +65,8 @@ func (k *Keeper) verify(ctx context.Context, api corev1.NodeInterface) error {
 // register creates the Node object, or takes over the one there is.
 func (k *Keeper) register(ctx context.Context, api corev1.NodeInterface) error {
 	now := time.Now()
-	n, err := api.Create(ctx, k.initial(now), metav1.CreateOptions{})
+	first := k.initial(now)
+	n, err := api.Create(ctx, first, metav1.CreateOptions{})
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return k.takeOver(ctx, api)
@@ -75,6 +76,7 @@ func (k *Keeper) register(ctx context.Context, api corev1.NodeInterface) error {
 	k.reported = now
 	k.o.Log.Info("registered node", slog.String("uid", string(n.UID)))
 	k.found(n)
+	k.tellChanges(nil, first.Status.Conditions)
 	return nil
 }
 

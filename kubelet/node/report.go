@@ -37,6 +37,7 @@ func (k *Keeper) report(ctx context.Context, api corev1.NodeInterface) error {
 	if before, after := readiness(n.Status), readiness(next); before != after {
 		k.o.Log.Info("node readiness changed", slog.String("ready", string(after)), slog.String("was", string(before)))
 	}
+	k.tellChanges(n.Status.Conditions, next.Conditions)
 	k.seen(patched)
 	return nil
 }
@@ -68,6 +69,9 @@ func statusPatch(old, next v1.NodeStatus, due bool) ([]byte, error) {
 	}
 	if !equality.Semantic.DeepEqual(old.Allocatable, next.Allocatable) {
 		status["allocatable"] = next.Allocatable
+	}
+	if !equality.Semantic.DeepEqual(old.Images, next.Images) {
+		status["images"] = next.Images
 	}
 	if !equality.Semantic.DeepEqual(old.NodeInfo, next.NodeInfo) {
 		status["nodeInfo"] = next.NodeInfo

@@ -32,23 +32,15 @@ func (k *Keeper) status(old v1.NodeStatus, now time.Time) v1.NodeStatus {
 	if runtime != nil && runtime.Version != "" {
 		next.NodeInfo.ContainerRuntimeVersion = runtime.Version
 	}
-	for _, c := range []v1.NodeCondition{
-		quiet(v1.NodeMemoryPressure, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-		quiet(v1.NodeDiskPressure, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-		quiet(v1.NodePIDPressure, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-		ready(runtime, err),
-	} {
+	next.Images = k.signs.listed(next.Images)
+	for _, c := range append(k.signs.conditions(), ready(runtime, k.signs.shutdown(), err)) {
 		next.Conditions = withCondition(next.Conditions, c, metav1.NewTime(now.Truncate(time.Second)))
 	}
 	return next
 }
 
-func quiet(kind v1.NodeConditionType, reason, message string) v1.NodeCondition {
-	return v1.NodeCondition{Type: kind, Status: v1.ConditionFalse, Reason: reason, Message: message}
-}
-
 // ready says whether the node takes pods, in the words people know.
-func ready(r *Runtime, machine error) v1.NodeCondition {
+func ready(r *Runtime, shutdown, machine error) v1.NodeCondition {
 	var wrong []error
 	switch {
 	case r == nil:
@@ -57,6 +49,9 @@ func ready(r *Runtime, machine error) v1.NodeCondition {
 		wrong = append(wrong, fmt.Errorf("container runtime is down: %w", r.Err))
 	case r.Network != nil:
 		wrong = append(wrong, fmt.Errorf("container runtime network not ready: %w", r.Network))
+	}
+	if shutdown != nil {
+		wrong = append(wrong, shutdown)
 	}
 	if machine != nil {
 		wrong = append(wrong, fmt.Errorf("missing node capacity for resources: %w", machine))
