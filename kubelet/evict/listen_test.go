@@ -1,0 +1,67 @@
+package evict
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestHearMemory has a real kernel tell of memory in version 1 of control groups.
+func TestHearMemory(t *testing.T) {
+	dir := filepath.Join("/sys/fs/cgroup/memory", fmt.Sprintf("boot-evict-test-%d", os.Getpid()))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Skipf("no version 1 of control groups to test with: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Rmdir(dir) })
+	w := New(Options{Log: slog.New(slog.DiscardHandler)})
+	const amount = 32 << 20
+	heard := make(chan error, 1)
+	go func() { heard <- w.hearOne(t.Context(), dir, amount) }()
+	script := fmt.Sprintf("echo 0 > %s/cgroup.procs && read go && dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null", dir)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.poke:
+		t.Error("poked before anything was used")
+	case err := <-heard:
+		t.Fatal("the kernel does not tell: ", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if _, err := in.Write([]byte("go\n")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.poke:
+	case <-time.After(retune - time.Second):
+		t.Error("not poked")
+	}
+	_ = in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUsageAt(t *testing.T) {
+	h := testHost(t)
+	for s, want := range map[Signal]int64{
+		MemoryAvailable:            (1000 - 50 + 100) << 10, // 100 of what is used is cache
+		AllocatableMemoryAvailable: (300 - 50) << 10,
+	} {
+		got, err := h.usageAt(Threshold{Signal: s, Amount: Amount{Share: 0, Quantity: amount("50Ki").Quantity}})
+		if err != nil || got != want {
+			t.Errorf("%s: %d, %v, want %d", s, got, err, want)
+		}
+	}
+}
