@@ -96,7 +96,7 @@ func (k *kubelet) tidy(ctx context.Context, all map[pod.Key]runtime.Summary, old
 			keep[s.UID] = true
 		}
 	}
-	if err := errors.Join(k.volumes.Reap(keep), k.cgroups.Reap(keep)); err != nil {
+	if err := errors.Join(k.volumes.Reap(ctx, keep), k.cgroups.Reap(keep)); err != nil {
 		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "clean up after pods of the past", slog.Any("err", err))
 	}
 	k.users.Reap()

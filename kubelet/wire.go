@@ -39,6 +39,7 @@ import (
 	"boot.internal/kubelet/trust"
 	"boot.internal/kubelet/userns"
 	"boot.internal/kubelet/volume"
+	"boot.internal/kubelet/volume/csi"
 	"boot.internal/kubelet/worker"
 )
 
@@ -49,6 +50,7 @@ type kubelet struct {
 	runtime   *runtime.Runtime
 	images    *image.Puller
 	volumes   *volume.Volumes
+	csi       *csi.Drivers
 	objects   *object.Store
 	tokens    *token.Store
 	bundles   *trust.Store
@@ -147,7 +149,7 @@ func (k *kubelet) newNode(ctx context.Context) error {
 		SystemReserved: c.SystemReserved, KubeReserved: c.KubeReserved, EvictionHard: evictionOf(c).HardSettings(),
 		StatusEvery: c.NodeStatusUpdateFrequency.Duration, ReportEvery: c.NodeStatusReportFrequency.Duration,
 		LeaseFor: leaseFor(c), Machine: node.Machine{Dir: k.o.RootDir},
-		OnNode:     func(n *v1.Node) { k.mirrors.SetNode(n); k.setNode(n) },
+		OnNode:     k.onNode,
 		OnPodCIDRs: func(cidrs []string) { k.configureNetwork(ctx, cidrs) },
 		Event:      k.events.ofNode,
 		Log:        k.o.Logger,
@@ -171,9 +173,11 @@ func (k *kubelet) newNode(ctx context.Context) error {
 // newPods makes what runs pods.
 func (k *kubelet) newPods(ctx context.Context) (err error) {
 	c := k.o.Config
+	k.newCSI(ctx)
 	k.volumes = volume.New(volume.Options{
 		PodsDir: k.podsDir(), Allocatable: func() v1.ResourceList { return k.facts.Allocatable }, Logger: k.o.Logger,
 		Objects: k.objects, Tokens: k.tokens, Bundles: k.bundles, Certificates: k.podCerts,
+		Client: k.apiClient, CSI: k.csi, Event: k.events.ofPod,
 	})
 	if k.conn, err = runtime.Dial(c.ContainerRuntimeEndpoint, c.ImageServiceEndpoint); err != nil {
 		return err
@@ -241,8 +245,8 @@ func (k *kubelet) newWorker(key pod.Key) *worker.Worker {
 }
 
 // release gives back what a pod holds that is over.
-func (k *kubelet) release(_ context.Context, p *v1.Pod) error {
-	if err := errors.Join(k.volumes.Release(p.UID), k.cgroups.Remove(p.UID)); err != nil {
+func (k *kubelet) release(ctx context.Context, p *v1.Pod) error {
+	if err := errors.Join(k.volumes.Release(ctx, p.UID), k.cgroups.Remove(p.UID)); err != nil {
 		return err
 	}
 	k.writer.Release(p)
@@ -251,11 +255,11 @@ func (k *kubelet) release(_ context.Context, p *v1.Pod) error {
 
 // clean removes what a pod left behind, but for its logs: those are read after
 // the end, and tell how often a container was started (SP-43).
-func (k *kubelet) clean(_ context.Context, _ pod.Key, uid types.UID) error {
+func (k *kubelet) clean(ctx context.Context, _ pod.Key, uid types.UID) error {
 	k.writer.Forget(uid)
 	k.noteOver(uid, false)
 	k.forgetEvicted(uid)
-	if err := errors.Join(k.volumes.Teardown(uid), k.cgroups.Remove(uid)); err != nil {
+	if err := errors.Join(k.volumes.Teardown(ctx, uid), k.cgroups.Remove(uid)); err != nil {
 		return err
 	}
 	k.users.Release(uid)

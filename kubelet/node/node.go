@@ -84,10 +84,11 @@ type Keeper struct {
 	poke     chan struct{} // capacity 1
 	signs    signs         // what others have found out
 
-	mu      sync.Mutex // guards all below
-	current *v1.Node   // as the API has it last; nil if it has none
-	doubted bool       // the watch says that it is gone
-	runtime *Runtime   // nil until it was heard of
+	mu      sync.Mutex             // guards all below
+	current *v1.Node               // as the API has it last; nil if it has none
+	doubted bool                   // the watch says that it is gone
+	runtime *Runtime               // nil until it was heard of
+	inUse   *[]v1.UniqueVolumeName // nil until it was heard of
 
 	// Of the goroutine of Run:
 	started  time.Time

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -81,6 +82,9 @@ func statusPatch(old, next v1.NodeStatus, due bool) ([]byte, error) {
 	}
 	if !equality.Semantic.DeepEqual(old.Addresses, next.Addresses) {
 		status["addresses"] = replacing(next.Addresses)
+	}
+	if !slices.Equal(old.VolumesInUse, next.VolumesInUse) {
+		status["volumesInUse"] = append([]v1.UniqueVolumeName{}, next.VolumesInUse...)
 	}
 	if due || !sameConditions(old.Conditions, next.Conditions) {
 		status["conditions"] = next.Conditions

@@ -21,6 +21,7 @@ func (k *Keeper) status(old v1.NodeStatus, now time.Time) v1.NodeStatus {
 	next := *old.DeepCopy()
 	next.Addresses = k.addresses(facts)
 	next.DaemonEndpoints.KubeletEndpoint.Port = k.o.Port
+	next.VolumesInUse = k.volumesInUse(old.VolumesInUse)
 	if err == nil {
 		k.setCapacity(&next, facts)
 	}

@@ -62,6 +62,9 @@ func (r *Runtime) createRequest(ctx context.Context, p *v1.Pod, d pod.Declared, 
 	if in.Volumes, err = r.volumes(ctx, p); err != nil {
 		return nil, err
 	}
+	if in.Volumes, err = r.imageVolumes(ctx, p, d, in.Volumes); err != nil {
+		return nil, err
+	}
 	if err := r.readEnvironment(ctx, p, d.Container, &in); err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func newCluster(t *testing.T) (*cluster, *Volumes) {
 func unmountLater(t *testing.T, v *Volumes) {
 	t.Helper()
 	t.Cleanup(func() {
-		if err := v.Teardown("uid-1"); err != nil {
+		if err := v.Teardown(t.Context(), "uid-1"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -222,7 +222,7 @@ func TestSecretsLieInMemory(t *testing.T) {
 			if own := fs.Fsid != above.Fsid; own != tc.memory {
 				t.Errorf("a file system of its own: %v", own)
 			}
-			if err := v.Teardown(p.UID); err != nil {
+			if err := v.Teardown(t.Context(), p.UID); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -311,7 +311,7 @@ func TestRefresh(t *testing.T) {
 		t.Error("took what an earlier process left")
 	}
 
-	if err := v.Teardown(p.UID); err != nil {
+	if err := v.Teardown(t.Context(), p.UID); err != nil {
 		t.Fatal(err)
 	}
 	c.configMaps["c"] = &v1.ConfigMap{}

@@ -25,9 +25,18 @@ func (v *Volumes) emptyDir(p *v1.Pod, name string, src *v1.EmptyDirVolumeSource)
 			return "", err
 		}
 		return dir, mountMemory(dir, group, v.memorySize(p, src))
-	default:
-		return "", fmt.Errorf("emptyDir of medium %q is not supported", src.Medium)
 	}
+	if !strings.HasPrefix(string(src.Medium), string(v1.StorageMediumHugePages)) {
+		return "", fmt.Errorf("unknown storage medium %q", src.Medium)
+	}
+	size, err := pageSize(p, src.Medium)
+	if err == nil {
+		err = makeDir(dir, group)
+	}
+	if err != nil {
+		return "", err
+	}
+	return dir, mountHugePages(dir, group, size)
 }
 
 // memorySize returns how large a volume in memory may grow: what the user

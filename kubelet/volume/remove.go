@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,8 +16,9 @@ import (
 
 // Teardown removes the directory of a pod none of whose containers runs, with
 // everything in it. What the containers left there is not trusted: no symbolic
-// link is followed, and nothing is deleted through a mount.
-func (v *Volumes) Teardown(uid types.UID) error {
+// link is followed, and nothing is deleted through a mount. What drivers have
+// mounted they are asked to take back; until they have, it all stays.
+func (v *Volumes) Teardown(ctx context.Context, uid types.UID) error {
 	if err := checkElement(string(uid)); err != nil {
 		return fmt.Errorf("remove pod directory: %w", err)
 	}
@@ -33,7 +35,7 @@ func (v *Volumes) Teardown(uid types.UID) error {
 	defer mine.Unlock()
 	v.filled.forget(uid)
 	dir := filepath.Join(parent, string(uid))
-	if err := unmountBelow(dir); err != nil {
+	if err := v.unmount(ctx, dir, uid); err != nil {
 		return err
 	}
 	if err := removeTree(parent, string(uid)); err != nil {
@@ -45,34 +47,53 @@ func (v *Volumes) Teardown(uid types.UID) error {
 // Release removes the volumes of a pod none of whose containers runs or will,
 // and leaves the rest of its directory: the API still knows the pod, and what it
 // said at its end is in there.
-func (v *Volumes) Release(uid types.UID) error {
+func (v *Volumes) Release(ctx context.Context, uid types.UID) error {
 	if err := checkElement(string(uid)); err != nil {
 		return fmt.Errorf("release volumes: %w", err)
 	}
-	parent, err := filepath.EvalSymlinks(v.podDir(uid)) // the mount table holds real paths
+	dir, err := filepath.EvalSymlinks(v.podDir(uid)) // the mount table holds real paths
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("release volumes: %w", err)
 	}
-	if err := unmountBelow(parent); err != nil {
+	if err := v.unmount(ctx, dir, uid); err != nil {
 		return err
 	}
-	if err := removeTree(parent, volumesDir); err != nil {
-		return fmt.Errorf("release volumes in %s: %w", parent, err)
+	for _, name := range []string{subPathsDir, volumesDir, devicesDir} {
+		if err := removeTree(dir, name); err != nil {
+			return fmt.Errorf("release volumes in %s: %w", dir, err)
+		}
 	}
 	return nil
 }
 
-// Reap removes the directories of all pods but those to keep: what was left by
-// pods that went while boot was away.
-func (v *Volumes) Reap(keep map[types.UID]bool) error {
-	entries, err := os.ReadDir(v.PodsDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+// unmount takes away whatever is mounted in the directory of a pod: parts of
+// volumes first, which would keep the volumes busy, then what is a driver's,
+// then the rest.
+func (v *Volumes) unmount(ctx context.Context, dir string, uid types.UID) error {
+	v.kept.forget(uid)
+	if err := unmountBelow(filepath.Join(dir, subPathsDir)); err != nil {
+		return err
 	}
-	if err != nil {
+	if v.CSI != nil {
+		if err := v.CSI.Unpublish(ctx, uid); err != nil {
+			return err
+		}
+	}
+	if err := unmountBelow(dir); err != nil {
+		return err
+	}
+	return v.unmountDevices(ctx)
+}
+
+// Reap removes the directories of all pods but those to keep: what was left by
+// pods that went while boot was away. What takes a driver goes on beside the
+// caller.
+func (v *Volumes) Reap(ctx context.Context, keep map[types.UID]bool) error {
+	entries, err := os.ReadDir(v.PodsDir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("list pod directories: %w", err)
 	}
 	var failed []error
@@ -81,8 +102,18 @@ func (v *Volumes) Reap(keep map[types.UID]bool) error {
 		if keep[uid] || !e.IsDir() {
 			continue
 		}
-		v.Logger.Info("removing directory of a pod that is gone", slog.String("uid", e.Name()))
-		failed = append(failed, v.Teardown(uid))
+		remove := func() error {
+			v.Logger.Info("removing directory of a pod that is gone", slog.String("uid", e.Name()))
+			return v.Teardown(ctx, uid)
+		}
+		if v.CSI != nil && v.CSI.Has(uid) {
+			v.beside(e.Name(), remove)
+			continue
+		}
+		failed = append(failed, remove())
+	}
+	if v.CSI != nil {
+		v.beside("", func() error { return v.CSI.Reap(ctx) })
 	}
 	return errors.Join(failed...)
 }

@@ -38,7 +38,7 @@ func TestTeardownFollowsNoLinks(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(deep, "f"), nil, 0o400); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Teardown("uid-1"); err != nil {
+	if err := v.Teardown(t.Context(), "uid-1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(file); err != nil {
@@ -47,7 +47,7 @@ func TestTeardownFollowsNoLinks(t *testing.T) {
 	if left, err := os.ReadDir(v.PodsDir); err != nil || len(left) != 0 {
 		t.Errorf("left %v, %v", left, err)
 	}
-	if err := v.Teardown("uid-1"); err != nil {
+	if err := v.Teardown(t.Context(), "uid-1"); err != nil {
 		t.Errorf("second time: %v", err)
 	}
 }
@@ -73,7 +73,7 @@ func TestTeardownUnmounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = looking.Close() }()
-	if err := v.Teardown("uid-1"); err != nil {
+	if err := v.Teardown(t.Context(), "uid-1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(file); err != nil {
@@ -112,7 +112,7 @@ func TestTeardownRefuses(t *testing.T) {
 	v := newVolumes(t)
 	outside, file := precious(t)
 	for _, uid := range []types.UID{"", ".", "..", types.UID("../" + filepath.Base(outside))} {
-		if err := v.Teardown(uid); err == nil {
+		if err := v.Teardown(t.Context(), uid); err == nil {
 			t.Errorf("removed %q", uid)
 		}
 	}
@@ -122,7 +122,7 @@ func TestTeardownRefuses(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(v.PodsDir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Teardown("link"); err == nil {
+	if err := v.Teardown(t.Context(), "link"); err == nil {
 		t.Error("followed a link")
 	}
 	if _, err := os.Stat(file); err != nil {

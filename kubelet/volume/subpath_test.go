@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 func part(t *testing.T, v *Volumes, p *v1.Pod, path string) pod.SubPath {
 	t.Helper()
 	t.Cleanup(func() {
-		if err := v.Teardown(p.UID); err != nil {
+		if err := v.Teardown(context.WithoutCancel(t.Context()), p.UID); err != nil {
 			t.Error(err)
 		}
 	})
@@ -58,7 +59,7 @@ func TestSubPathIsMadeAndMounted(t *testing.T) {
 	outside, file := precious(t)
 	sub.Volume.Path, sub.Path, sub.Index = filepath.Dir(outside), filepath.Base(outside), 1
 	subPath(t, v, p, sub)
-	if err := v.Teardown(p.UID); err != nil {
+	if err := v.Teardown(t.Context(), p.UID); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(file); err != nil {

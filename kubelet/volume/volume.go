@@ -16,8 +16,11 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/volume/csi"
+	"boot.internal/kubelet/volume/turn"
 )
 
 // Options are what Volumes need to know of the node.
@@ -31,6 +34,13 @@ type Options struct {
 	Tokens       Tokens
 	Bundles      Bundles
 	Certificates Certificates
+
+	// Client returns a client of the API, nil while there is none.
+	Client func() kubernetes.Interface
+	// CSI mounts volumes by drivers.
+	CSI *csi.Drivers
+	// Event records what happened to a pod. It must not block.
+	Event func(p *v1.Pod, eventType, reason, message string)
 }
 
 // Volumes are the volumes of all pods of the node. The methods may be called
@@ -38,6 +48,9 @@ type Options struct {
 type Volumes struct {
 	Options
 	filled filled
+	turns  turn.Turns // by what a volume is made of
+	kept   kept
+	work   work
 }
 
 // New returns the volumes below o.PodsDir.
@@ -64,7 +77,7 @@ func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]pod.Volume, 
 	var failed []error
 	for i := range p.Spec.Volumes {
 		vol := &p.Spec.Volumes[i]
-		if !used[vol.Name] {
+		if !used[vol.Name] || vol.Image != nil { // images are the runtime's
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -86,6 +99,9 @@ func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]pod.Volume, 
 func (v *Volumes) setup(ctx context.Context, p *v1.Pod, vol *v1.Volume) (pod.Volume, error) {
 	if err := checkElement(vol.Name); err != nil {
 		return pod.Volume{}, err
+	}
+	if outlives(vol) {
+		return v.once(ctx, p, vol)
 	}
 	path, err := v.local(ctx, p, vol)
 	// What boot fills is for boot alone to write.
@@ -114,8 +130,12 @@ func (v *Volumes) path(uid types.UID, plugin, name string) string {
 	return filepath.Join(v.podDir(uid), volumesDir, "kubernetes.io~"+plugin, name)
 }
 
-// volumesDir is the directory of a pod's volumes, within its own.
-const volumesDir = "volumes"
+// volumesDir and devicesDir are the directories of a pod's volumes, within its
+// own.
+const (
+	volumesDir = "volumes"
+	devicesDir = "volumeDevices"
+)
 
 // mounted returns the names of the volumes containers of p mount. Upstream
 // leaves the others alone, whatever is wrong with them.

@@ -102,7 +102,7 @@ func TestSetupRefuses(t *testing.T) {
 	}{
 		"kind":             {newPod(v1.Volume{Name: "v", VolumeSource: secret}), `MountVolume.SetUp failed for volume "v" : volumes of kind secret need an API server`},
 		"projected kind":   {newPod(v1.Volume{Name: "v", VolumeSource: token}), `service account tokens need a pod of the API`},
-		"medium":           {newPod(emptyDir(v1.EmptyDirVolumeSource{Medium: "HugePages"})), `emptyDir of medium "HugePages" is not supported`},
+		"medium":           {newPod(emptyDir(v1.EmptyDirVolumeSource{Medium: "HugePages"})), `medium HugePages: hugePages storage requested, but there is no resource request for huge pages`},
 		"UID out of place": {escape, `"../../etc" cannot name a directory`},
 		"name out of place": {
 			newPod(v1.Volume{Name: "../v", VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}}),
@@ -212,7 +212,7 @@ func TestEmptyDirInMemory(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "kept")); err != nil {
 		t.Error(err)
 	}
-	if err := v.Teardown(p.UID); err != nil {
+	if err := v.Teardown(t.Context(), p.UID); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := os.ReadDir(v.PodsDir); err != nil || len(left) != 0 {
@@ -319,7 +319,7 @@ func TestReapKeepsWhatIsWanted(t *testing.T) {
 		p.UID = uid
 		setup(t, v, p)
 	}
-	if err := v.Reap(map[types.UID]bool{"b": true}); err != nil {
+	if err := v.Reap(t.Context(), map[types.UID]bool{"b": true}); err != nil {
 		t.Fatal(err)
 	}
 	left, err := os.ReadDir(v.PodsDir)
