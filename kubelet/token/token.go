@@ -73,9 +73,10 @@ func New(o Options) *Store {
 
 // Token returns a token of the pod's service account, for an audience, that is
 // meant to live for so many seconds. An empty audience is that of the API
-// server, and without seconds it says how long. While the API server is away, a
-// token that is due but has not expired has to do.
-func (s *Store) Token(ctx context.Context, p *v1.Pod, audience string, seconds *int64) ([]byte, error) {
+// server, and without seconds it says how long. What an earlier process left is
+// used on if it is such a token; have may be nil. While the API server is away,
+// a token that is due but has not expired has to do.
+func (s *Store) Token(ctx context.Context, p *v1.Pod, audience string, seconds *int64, have []byte) ([]byte, error) {
 	which := id{uid: p.UID, audience: audience}
 	if seconds != nil {
 		which.seconds = *seconds
@@ -84,6 +85,11 @@ func (s *Store) Token(ctx context.Context, p *v1.Pod, audience string, seconds *
 	s.mu.Lock()
 	old, client := s.tokens[which], s.client
 	s.mu.Unlock()
+	if old == nil {
+		if old = adopt(have, p, audience); old != nil {
+			s.put(which, old)
+		}
+	}
 	if old != nil && now.Before(old.due) {
 		return old.value, nil
 	}

@@ -42,7 +42,7 @@ func (c *cluster) ConfigMap(_ context.Context, _, name string) (*v1.ConfigMap, e
 	return nil, first2(c.err, missing("configmap", name))
 }
 
-func (c *cluster) Token(_ context.Context, p *v1.Pod, audience string, seconds *int64) ([]byte, error) {
+func (c *cluster) Token(_ context.Context, p *v1.Pod, audience string, _ *int64, _ []byte) ([]byte, error) {
 	return []byte("token of " + p.Name + " for " + audience), c.err
 }
 

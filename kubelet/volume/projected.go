@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
@@ -18,8 +19,8 @@ import (
 type Tokens interface {
 	// Token returns a token that is good for a while yet. An empty audience is
 	// the API server's. Seconds is how long it is to live; nil leaves that to
-	// the API server.
-	Token(ctx context.Context, p *v1.Pod, audience string, seconds *int64) ([]byte, error)
+	// the API server. Have is what an earlier process may have left.
+	Token(ctx context.Context, p *v1.Pod, audience string, seconds *int64, have []byte) ([]byte, error)
 }
 
 // Bundles are trust anchors that the cluster publishes.
@@ -69,7 +70,7 @@ func (v *Volumes) source(ctx context.Context, p *v1.Pod, volume string, in *v1.P
 	case s.DownwardAPI != nil:
 		return v.downward(p, s.DownwardAPI.Items, in.DefaultMode, in.DefaultUser)
 	case s.ServiceAccountToken != nil:
-		return v.token(ctx, p, in, s.ServiceAccountToken)
+		return v.token(ctx, p, volume, in, s.ServiceAccountToken)
 	case s.ClusterTrustBundle != nil:
 		return v.bundle(ctx, p, in, s.ClusterTrustBundle)
 	case s.PodCertificate != nil:
@@ -79,11 +80,13 @@ func (v *Volumes) source(ctx context.Context, p *v1.Pod, volume string, in *v1.P
 	}
 }
 
-func (v *Volumes) token(ctx context.Context, p *v1.Pod, in *v1.ProjectedVolumeSource, src *v1.ServiceAccountTokenProjection) (map[string]file, error) {
+func (v *Volumes) token(ctx context.Context, p *v1.Pod, volume string, in *v1.ProjectedVolumeSource, src *v1.ServiceAccountTokenProjection) (map[string]file, error) {
 	if pod.IsStatic(p) || v.Tokens == nil {
 		return nil, errors.New("service account tokens need a pod of the API")
 	}
-	data, err := v.Tokens.Token(ctx, p, src.Audience, src.ExpirationSeconds)
+	// Whatever cannot be read was not left.
+	have, _ := os.ReadFile(filepath.Join(v.path(p.UID, "projected", volume), dataLink, src.Path)) //nolint:errcheck // see above
+	data, err := v.Tokens.Token(ctx, p, src.Audience, src.ExpirationSeconds, have)
 	if err != nil {
 		return nil, err
 	}
