@@ -161,4 +161,6 @@ func (b bundle) same(other bundle) bool {
 	return b.signer == other.signer && labels.Equals(b.labels, other.labels) && digest(b.der) == digest(other.der)
 }
 
-func digest(ders []string) [sha256.Size]byte { return sha256.Sum256([]byte(strings.Join(ders, "\x00"))) }
+func digest(ders []string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(strings.Join(ders, "\x00")))
+}
