@@ -29,6 +29,7 @@ func podTests() []podTest {
 		lifeTests(),
 		objectsTests(),
 		serviceTests(),
+		trustTests(),
 	)
 }
 
