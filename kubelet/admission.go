@@ -46,7 +46,9 @@ func (d *dispatcher) admit(ctx context.Context) {
 				held = append(held, old.Pod)
 				d.letGo(ctx, key)
 			}
-			d.reject(p, *why)
+			if !d.preempt(p, held) {
+				d.reject(p, *why)
+			}
 			continue
 		}
 		if !d.isOver(p) {
@@ -60,7 +62,8 @@ func (d *dispatcher) admit(ctx context.Context) {
 
 // queue returns the desired pods in the order in which they are asked: what is
 // admitted, then what replaces something that runs, so that nobody else gets
-// its place, then the others, each in the order of the sources.
+// its place, then critical pods, so that nobody is let in and put out again, then
+// the others, each in the order of the sources.
 func (d *dispatcher) queue() []*v1.Pod {
 	rank := func(p *v1.Pod) int {
 		_, runs := d.wants[pod.KeyOf(p)]
@@ -70,8 +73,10 @@ func (d *dispatcher) queue() []*v1.Pod {
 			return 0
 		case runs, ran:
 			return 1
+		case admit.IsCritical(p):
+			return 2
 		}
-		return 2
+		return 3
 	}
 	return slices.SortedStableFunc(slices.Values(d.pods), func(a, b *v1.Pod) int { return rank(a) - rank(b) })
 }

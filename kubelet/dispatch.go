@@ -29,6 +29,8 @@ type dispatcher struct {
 	started func(types.UID) time.Time
 	// expired is told of a pod that reached its deadline.
 	expired func(p *v1.Pod)
+	// preempted is told of a pod that has to go for a critical one.
+	preempted func(p *v1.Pod)
 	logger  *slog.Logger
 
 	desired chan desired // the latest wish of all sources
@@ -69,7 +71,7 @@ type found struct {
 
 func newDispatcher(logger *slog.Logger) *dispatcher {
 	return &dispatcher{
-		logger: logger, restarted: func(*v1.Pod) {}, expired: func(*v1.Pod) {},
+		logger: logger, restarted: func(*v1.Pod) {}, expired: func(*v1.Pod) {}, preempted: func(*v1.Pod) {},
 		desired: make(chan desired), listed: make(chan []found),
 		pokes: make(chan pod.Key), retries: make(chan struct{}), missed: make(chan pod.Key), again: make(chan struct{}, 1), ended: make(chan pod.Key),
 		ends: make(chan end), stops: map[types.UID]pod.Stop{}, started: func(types.UID) time.Time { return time.Time{} },

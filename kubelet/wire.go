@@ -103,6 +103,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, evicted: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
 	k.dispatch.newWorker, k.dispatch.desiredChanged = k.newWorker, k.setDesired
 	k.dispatch.restarted, k.dispatch.started, k.dispatch.expired = k.metrics.podRestarted, k.startTime, k.sayExpired
+	k.dispatch.preempted = k.sayPreempted
 	k.mirrors = mirror.New(mirror.Options{Node: o.Node, OnChange: func(pod.Key) { k.writer.Poke() }, Log: o.Logger})
 	k.writer = status.NewWriter(status.WriterOptions{
 		Mirrors: k.mirrors, Logger: o.Logger,
