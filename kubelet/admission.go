@@ -39,7 +39,7 @@ type rejection struct {
 func (d *dispatcher) admit(ctx context.Context) {
 	held := slices.Collect(maps.Values(d.going)) // until they are gone
 	held = slices.DeleteFunc(held, func(p *v1.Pod) bool { return p == nil })
-	for _, p := range d.queue() {
+	for _, p := range d.allocate(d.queue(), held) {
 		key := pod.KeyOf(p)
 		if why := d.check(p, held); why != nil {
 			if old, ok := d.wants[key]; ok {
@@ -55,6 +55,9 @@ func (d *dispatcher) admit(ctx context.Context) {
 			held = append(held, p)
 		}
 		d.unreject(key, p.UID)
+		if d.ledger != nil && !d.isAdmitted(p) {
+			d.ledger.Allocate(p)
+		}
 		d.keep(ctx, p)
 		delete(d.before, key)
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/resize"
 	"boot.internal/kubelet/status"
 	"boot.internal/kubelet/worker"
 )
@@ -29,9 +30,13 @@ type dispatcher struct {
 	started func(types.UID) time.Time
 	// expired is told of a pod that reached its deadline.
 	expired func(p *v1.Pod)
+	// ledger keeps what pods are allocated; nil: what they ask for.
+	ledger *resize.Ledger
+	// resizeNews is told how the resize of a pod goes.
+	resizeNews func(resize.News)
 	// preempted is told of a pod that has to go for a critical one.
 	preempted func(p *v1.Pod)
-	logger  *slog.Logger
+	logger    *slog.Logger
 
 	desired chan desired // the latest wish of all sources
 	listed  chan []found // what the runtime has under every key
@@ -71,7 +76,7 @@ type found struct {
 
 func newDispatcher(logger *slog.Logger) *dispatcher {
 	return &dispatcher{
-		logger: logger, restarted: func(*v1.Pod) {}, expired: func(*v1.Pod) {}, preempted: func(*v1.Pod) {},
+		logger: logger, restarted: func(*v1.Pod) {}, expired: func(*v1.Pod) {}, preempted: func(*v1.Pod) {}, resizeNews: func(resize.News) {},
 		desired: make(chan desired), listed: make(chan []found),
 		pokes: make(chan pod.Key), retries: make(chan struct{}), missed: make(chan pod.Key), again: make(chan struct{}, 1), ended: make(chan pod.Key),
 		ends: make(chan end), stops: map[types.UID]pod.Stop{}, started: func(types.UID) time.Time { return time.Time{} },

@@ -100,6 +100,7 @@ func (k *kubelet) tidy(ctx context.Context, all map[pod.Key]runtime.Summary, old
 		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "clean up after pods of the past", slog.Any("err", err))
 	}
 	k.users.Reap()
+	k.ledger.Keep(keep)
 	old.sweep(ctx, k, keep, time.Now())
 }
 
@@ -229,5 +230,10 @@ func (g gate) Do(ctx context.Context, p *v1.Pod, a pod.Action) error {
 			}
 		}
 	}
-	return g.Runtime.Do(ctx, p, a)
+	g.k.starting(p, a)
+	if err := g.Runtime.Do(ctx, p, a); err != nil {
+		return err
+	}
+	g.k.resized(p, a)
+	return nil
 }

@@ -28,7 +28,9 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 		in.Removed = true
 	}
 	in.Prev, _ = k.writer.Get(in.Pod.UID)
+	in.Resize = k.ledger.State(in.Pod.UID)
 	now := status.Of(in)
+	k.sayResized(in.Pod, in.Prev, now)
 	k.metrics.said(in.Prev, now)
 	k.writer.Set(in.Pod, now)
 	k.noteOver(in.Pod.UID, want != nil && (now.Phase == v1.PodSucceeded || now.Phase == v1.PodFailed))

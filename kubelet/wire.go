@@ -28,6 +28,7 @@ import (
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/podcert"
 	"boot.internal/kubelet/probe"
+	"boot.internal/kubelet/resize"
 	"boot.internal/kubelet/runtime"
 	"boot.internal/kubelet/runtimeclass"
 	"boot.internal/kubelet/server"
@@ -71,6 +72,7 @@ type kubelet struct {
 	events    *events
 	metrics   *metrics
 	dispatch  *dispatcher
+	ledger    *resize.Ledger
 	facts     spec.Node // what pods get to see of the node
 
 	identity identities
@@ -103,7 +105,8 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, evicted: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
 	k.dispatch.newWorker, k.dispatch.desiredChanged = k.newWorker, k.setDesired
 	k.dispatch.restarted, k.dispatch.started, k.dispatch.expired = k.metrics.podRestarted, k.startTime, k.sayExpired
-	k.dispatch.preempted = k.sayPreempted
+	k.ledger = resize.Open(o.RootDir, o.Logger)
+	k.dispatch.preempted, k.dispatch.ledger, k.dispatch.resizeNews = k.sayPreempted, k.ledger, k.sayResize
 	k.mirrors = mirror.New(mirror.Options{Node: o.Node, OnChange: func(pod.Key) { k.writer.Poke() }, Log: o.Logger})
 	k.writer = status.NewWriter(status.WriterOptions{
 		Mirrors: k.mirrors, Logger: o.Logger,
@@ -258,6 +261,7 @@ func (k *kubelet) release(ctx context.Context, p *v1.Pod) error {
 // the end, and tell how often a container was started (SP-43).
 func (k *kubelet) clean(ctx context.Context, _ pod.Key, uid types.UID) error {
 	k.writer.Forget(uid)
+	k.ledger.Forget(uid)
 	k.noteOver(uid, false)
 	k.forgetEvicted(uid)
 	if err := errors.Join(k.volumes.Teardown(ctx, uid), k.cgroups.Remove(uid)); err != nil {

@@ -14,7 +14,7 @@ import (
 // owned are the conditions that the kubelet alone sets.
 var owned = []v1.PodConditionType{ //nolint:gochecknoglobals // a table
 	v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled,
-	v1.AllContainersRestarting,
+	v1.AllContainersRestarting, v1.PodResizePending, v1.PodResizeInProgress,
 }
 
 // A verdict is a condition's status, with a reason if that is not True.

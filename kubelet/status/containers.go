@@ -84,8 +84,8 @@ func (v *view) present(d pod.Declared, instances []pod.Container, prev v1.Contai
 		AllocatedResources: d.Resources.Requests.DeepCopy(),
 		Resources:          d.Resources.DeepCopy(),
 	}
-	if c.State == pod.Running && c.Resources != nil {
-		s.Resources = c.Resources.DeepCopy()
+	if c.State == pod.Running {
+		s.Resources = v.applied(d, c)
 	}
 	switch {
 	case len(instances) > 1 && instances[1].State == pod.Exited:

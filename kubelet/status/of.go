@@ -30,7 +30,9 @@ type Input struct {
 	// forgotten, are taken from it. After a restart of boot that is what the API
 	// holds (see Writer.Get).
 	Prev v1.PodStatus
-	Now  time.Time
+	// Resize is how far a resize of the pod has come.
+	Resize Resize
+	Now    time.Time
 	// HostIPs are the addresses of the node, the primary one first.
 	HostIPs []string
 	// Runtime is the scheme of container IDs, such as "containerd".
@@ -53,6 +55,8 @@ func Of(in Input) v1.PodStatus {
 	}
 	v.phase(&s)
 	v.conditions(&s)
+	v.resizing(&s)
+	v.whole(&s)
 	v.addresses(&s)
 	normalise(&s)
 	return s

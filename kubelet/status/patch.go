@@ -24,6 +24,7 @@ func merge(held, s v1.PodStatus) v1.PodStatus {
 	m.Phase, m.Reason, m.Message = s.Phase, s.Reason, s.Message
 	m.HostIP, m.HostIPs, m.PodIP, m.PodIPs = s.HostIP, s.HostIPs, s.PodIP, s.PodIPs
 	m.StartTime = s.StartTime
+	m.AllocatedResources, m.Resources = s.AllocatedResources, s.Resources
 	m.InitContainerStatuses = s.InitContainerStatuses
 	m.ContainerStatuses = s.ContainerStatuses
 	m.EphemeralContainerStatuses = s.EphemeralContainerStatuses

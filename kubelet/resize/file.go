@@ -1,0 +1,74 @@
+package resize
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/dump"
+
+	"boot.internal/atomicfile"
+)
+
+type apiQuantity = resource.Quantity
+
+// A checkpoint is a file of the kubelet's checkpoint manager.
+type checkpoint struct {
+	Data     string `json:"data"` // entries, as JSON
+	Checksum uint64 `json:"checksum"`
+}
+
+type entries struct {
+	Entries map[types.UID]info `json:"entries,omitempty"`
+}
+
+// checksum is the checkpoint manager's.
+func checksum(data string) uint64 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(dump.ForHash(data)))
+	return uint64(h.Sum32())
+}
+
+// load reads a file of entries. One that is not there has none.
+func load(path string) (map[types.UID]info, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return map[types.UID]info{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read allocations: %w", err)
+	}
+	var c checkpoint
+	if err := json.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("read allocations from %s: %w", path, err)
+	}
+	if c.Checksum != checksum(c.Data) {
+		return nil, fmt.Errorf("read allocations from %s: its checksum is wrong", path)
+	}
+	var all entries
+	if err := json.Unmarshal([]byte(c.Data), &all); err != nil {
+		return nil, fmt.Errorf("read allocations from %s: %w", path, err)
+	}
+	if all.Entries == nil {
+		all.Entries = map[types.UID]info{}
+	}
+	return all.Entries, nil
+}
+
+// store writes a file of entries.
+func store(path string, all map[types.UID]info) error {
+	data, err := json.Marshal(entries{all})
+	if err != nil {
+		return fmt.Errorf("write allocations: %w", err)
+	}
+	text, err := json.Marshal(checkpoint{string(data), checksum(string(data))})
+	if err != nil {
+		return fmt.Errorf("write allocations: %w", err)
+	}
+	return atomicfile.Write(path, text, 0o600)
+}
