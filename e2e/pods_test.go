@@ -126,7 +126,6 @@ func boxPod(name string, args ...string) *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: corev1.PodSpec{
 			TerminationGracePeriodSeconds: new(int64(1)),
-			AutomountServiceAccountToken:  new(false),
 			Containers:                    []corev1.Container{{Name: name, Image: testImage, Args: args}},
 		},
 	}

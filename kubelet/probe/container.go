@@ -80,7 +80,7 @@ func (pr *Prober) run(ctx, health context.Context, c *container) {
 // readiness probes follow at once.
 func (pr *Prober) startup(ctx context.Context, c *container) (ok bool) {
 	w := newWatch(c, "Startup", c.spec.StartupProbe)
-	w.early = c.spec.StartupProbe.Exec == nil // a process in the container costs it too much
+	w.early = isCheap(c.spec.StartupProbe)
 	pr.watch(ctx, w, false, func(good bool, output string) (done bool) {
 		ok = pr.update(ctx, c, func() {
 			if good {
@@ -93,6 +93,10 @@ func (pr *Prober) startup(ctx context.Context, c *container) (ok bool) {
 	})
 	return ok
 }
+
+// isCheap reports whether a probe may be tried more often than it was asked for:
+// a process in the container costs that too much.
+func isCheap(p *v1.Probe) bool { return p.Exec == nil }
 
 // liveness ends when the container is found dead.
 func (pr *Prober) liveness(ctx context.Context, c *container, seeded bool) {
@@ -110,7 +114,9 @@ func (pr *Prober) liveness(ctx context.Context, c *container, seeded bool) {
 func (pr *Prober) readiness(ctx context.Context, c *container, ready, seeded bool) {
 	w := newWatch(c, "Readiness", c.spec.ReadinessProbe)
 	w.settled, w.good = seeded, ready
+	w.early = !ready && isCheap(c.spec.ReadinessProbe) && w.probe.SuccessThreshold <= 1
 	pr.watch(ctx, w, seeded && ready, func(good bool, _ string) (done bool) {
+		w.early = w.early && !good
 		pr.update(ctx, c, func() { c.ready, c.asked = good, true })
 		return false
 	})

@@ -9,9 +9,11 @@
 // begins anew, and a goroutine whose probe has said its last word simply ends.
 //
 // There is one difference to the upstream kubelet: while a container has not
-// started, a startup probe over the network is also tried between its periods.
+// started, a startup probe over the network is also tried between its periods,
+// and so is a readiness probe until the container is ready for the first time.
 // Such early attempts can only succeed, they never count as failures. So a
-// container of a long period is found started when it is, and killed no sooner.
+// container of a long period is found started and ready when it is, and killed no
+// sooner.
 package probe
 
 import (

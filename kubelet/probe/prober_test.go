@@ -269,6 +269,26 @@ func TestStartupEarly(t *testing.T) {
 	})
 }
 
+// A container is found ready for the first time when it is. One that ceased to be
+// is asked no more often than it wants.
+func TestReadinessEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(name string, at time.Duration) (answer, error) {
+			if at < time.Second || at == 20*time.Second {
+				return bad(name, at)
+			}
+			return good(name, at)
+		})
+		p := newProbe("readiness")
+		p.FailureThreshold = 1
+		w.Sync(newPod(nil, nil, p), running("a"), false)
+		w.expect(31*time.Second, "0s try readiness", failedEvent("0s", "Readiness"), "0s poke: a started",
+			"100ms try readiness", "300ms try readiness", "700ms try readiness", "1.5s try readiness", "1.5s poke: a started ready",
+			"10s try readiness", "20s try readiness", failedEvent("20s", "Readiness"), "20s poke: a started",
+			"30s try readiness", "30s poke: a started ready")
+	})
+}
+
 // However often it is tried, the container is killed when upstream kills it.
 func TestStartupEarlyNeverFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
