@@ -16,6 +16,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
+	"k8s.io/utils/ptr"
+
 	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/cgroup"
 	"boot.internal/kubelet/evict"
@@ -151,7 +153,8 @@ func (k *kubelet) newNode(ctx context.Context) error {
 		Name: k.o.Node, IPs: ips, Labels: k.o.Labels, Taints: c.RegisterWithTaints, ProviderID: c.ProviderID,
 		Port: c.Port, Version: k.o.Version, MaxPods: c.MaxPods, PodsPerCore: c.PodsPerCore,
 		SystemReserved: c.SystemReserved, KubeReserved: c.KubeReserved, EvictionHard: evictionOf(c).HardSettings(),
-		StatusEvery: c.NodeStatusUpdateFrequency.Duration, ReportEvery: c.NodeStatusReportFrequency.Duration,
+		NoLocalStorage: !ptr.Deref(c.LocalStorageCapacityIsolation, true),
+		StatusEvery:    c.NodeStatusUpdateFrequency.Duration, ReportEvery: c.NodeStatusReportFrequency.Duration,
 		LeaseFor: leaseFor(c), Machine: node.Machine{Dir: k.o.RootDir},
 		OnNode:     k.onNode,
 		OnPodCIDRs: func(cidrs []string) { k.configureNetwork(ctx, cidrs) },
@@ -296,7 +299,7 @@ func (k *kubelet) newCgroups(ctx context.Context) error {
 		return fmt.Errorf("cgroupDriver is %q in the configuration and %q in the container engine", c.CgroupDriver, driver)
 	}
 	k.cgroups, err = cgroup.New(cgroup.Options{
-		Driver: cgroup.Driver(driver), Root: c.CgroupRoot, Allocatable: k.facts.Allocatable,
+		Driver: cgroup.Driver(driver), Root: c.CgroupRoot, Allocatable: k.shareOfPods(),
 		PodPids: podPids(c), QuotaPeriod: cpuPeriod(c), NoQuota: cpuPeriod(c) == 0, QOS: status.QOSClass, Logger: k.o.Logger,
 	})
 	return err

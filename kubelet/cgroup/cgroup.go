@@ -142,14 +142,10 @@ func (c *Cgroups) prepare() error {
 	if c.prepared {
 		return nil
 	}
-	all := limits{shares: sharesOf(c.Allocatable.Cpu().MilliValue()), memory: c.Allocatable.Memory().Value()}
-	if c.Allocatable == nil {
-		all = limits{}
-	}
 	if err := c.make(c.allPods(), limits{}); err != nil {
 		return fmt.Errorf("make cgroup of all pods: %w", err)
 	}
-	if err := c.make(c.allPods(), all); err != nil {
+	if err := c.make(c.allPods(), limitsOfList(c.Allocatable)); err != nil {
 		// The pods that run use more than they should from now on. That is no
 		// reason not to run any.
 		c.Logger.Warn("pods are not limited to what the node can allocate", slog.Any("err", err))

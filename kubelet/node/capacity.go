@@ -9,36 +9,29 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// defaultEviction is the kubelet's evictionHard, of which only these two keep
-// something of the capacity from pods.
-//
-//nolint:gochecknoglobals // a constant table
-var defaultEviction = map[string]string{"memory.available": "100Mi", "nodefs.available": "10%"}
-
 // A threshold is one line of evictionHard that keeps part of a resource free.
 type threshold struct {
 	resource v1.ResourceName
 	quantity resource.Quantity
-	percent  float64 // used where it is not 0
+	share    float32 // of the capacity; used where it is not 0
 }
 
 // thresholds reads evictionHard.
 func thresholds(hard map[string]string) ([]threshold, error) {
-	if hard == nil {
-		hard = defaultEviction
-	}
 	var all []threshold
 	for signal, name := range map[string]v1.ResourceName{
 		"memory.available": v1.ResourceMemory, "nodefs.available": v1.ResourceEphemeralStorage,
 	} {
 		text, ok := hard[signal]
-		if !ok {
+		if !ok || text == "0%" || text == "100%" { // how users switch one off
 			continue
 		}
 		t := threshold{resource: name}
 		var err error
 		if number, ok := strings.CutSuffix(text, "%"); ok {
-			t.percent, err = strconv.ParseFloat(number, 64)
+			var percent float64
+			percent, err = strconv.ParseFloat(number, 32)
+			t.share = float32(percent) / 100 // as exact as upstream, so that both come to the same
 		} else {
 			t.quantity, err = resource.ParseQuantity(text)
 		}
@@ -52,10 +45,10 @@ func thresholds(hard map[string]string) ([]threshold, error) {
 
 // of returns how much of a capacity the threshold keeps free.
 func (t threshold) of(capacity resource.Quantity) resource.Quantity {
-	if t.percent == 0 {
+	if t.share == 0 {
 		return t.quantity
 	}
-	return *resource.NewQuantity(int64(float64(capacity.Value())*t.percent/100), resource.BinarySI)
+	return *resource.NewQuantity(int64(float64(capacity.Value())*float64(t.share)), resource.BinarySI)
 }
 
 // setCapacity writes what the machine has and what of it is for pods. Resources
@@ -70,7 +63,9 @@ func (k *Keeper) setCapacity(s *v1.NodeStatus, f Facts) {
 	}
 	s.Capacity[v1.ResourceCPU] = *resource.NewQuantity(f.Cores, resource.DecimalSI)
 	s.Capacity[v1.ResourceMemory] = *resource.NewQuantity(f.Memory, resource.BinarySI)
-	s.Capacity[v1.ResourceEphemeralStorage] = *resource.NewQuantity(f.Storage, resource.BinarySI)
+	if !k.o.NoLocalStorage {
+		s.Capacity[v1.ResourceEphemeralStorage] = *resource.NewQuantity(f.Storage, resource.BinarySI)
+	}
 	s.Capacity[v1.ResourcePods] = *resource.NewQuantity(int64(pods), resource.DecimalSI)
 	for size, total := range f.HugePages {
 		s.Capacity[v1.ResourceName(v1.ResourceHugePagesPrefix+size)] = *resource.NewQuantity(total, resource.BinarySI)

@@ -44,7 +44,8 @@ type Options struct {
 
 	MaxPods, PodsPerCore         int32
 	SystemReserved, KubeReserved map[string]string
-	EvictionHard                 map[string]string // nil is the kubelet's default
+	EvictionHard                 map[string]string // with its defaults
+	NoLocalStorage               bool              // the node does not tell of its disk (localStorageCapacityIsolation)
 
 	StatusEvery time.Duration // nodeStatusUpdateFrequency: how often to look; 0 is 10 s
 	ReportEvery time.Duration // nodeStatusReportFrequency: how often to report though nothing changed; 0 is 5 min

@@ -198,7 +198,7 @@ func TestCapacity(t *testing.T) {
 	}{
 		{
 			"defaults",
-			Options{MaxPods: 110},
+			Options{MaxPods: 110, EvictionHard: map[string]string{"memory.available": "100Mi", "nodefs.available": "10%"}},
 			map[v1.ResourceName]string{"cpu": "4", "memory": "2Gi", "pods": "110", "hugepages-2Mi": "8Mi", "hugepages-1Gi": "0"},
 			map[v1.ResourceName]string{"cpu": "4", "memory": "1940Mi", "pods": "110", "hugepages-2Mi": "8Mi"},
 		},
@@ -233,7 +233,7 @@ func TestCapacity(t *testing.T) {
 				t.Errorf("resources %v, %v, %v", c2, a, err)
 			}
 			storage, left := s.Capacity[v1.ResourceEphemeralStorage], s.Allocatable[v1.ResourceEphemeralStorage]
-			if storage.Value() <= 0 || c.o.EvictionHard == nil && left.Value() != storage.Value()-storage.Value()/10 {
+			if storage.Value() <= 0 || c.name == "defaults" && left.Value() != storage.Value()-int64(float64(storage.Value())*float64(float32(0.1))) {
 				t.Errorf("storage %s, of which %s", storage.String(), left.String())
 			}
 		})

@@ -92,6 +92,8 @@ func (w *world) react(a k8stesting.Action) (bool, runtime.Object, error) {
 		obj = a.Object
 	case k8stesting.UpdateActionImpl:
 		obj = a.Object
+	case k8stesting.PatchActionImpl:
+		return w.patch(a)
 	default:
 		return false, nil, nil
 	}
@@ -102,6 +104,18 @@ func (w *world) react(a k8stesting.Action) (bool, runtime.Object, error) {
 		m.SetResourceVersion(fmt.Sprint(w.version))
 	}
 	return false, nil, nil
+}
+
+// patch has the tracker patch an object, which gets a version of its own.
+func (w *world) patch(a k8stesting.PatchActionImpl) (bool, runtime.Object, error) {
+	_, obj, err := k8stesting.ObjectReaction(w.api.Tracker())(a)
+	if err != nil {
+		return true, nil, err
+	}
+	if m, ok := obj.(metav1.Object); ok {
+		m.SetResourceVersion(fmt.Sprint(w.version))
+	}
+	return true, obj, w.api.Tracker().Update(a.GetResource(), obj, a.GetNamespace())
 }
 
 // took returns the writes since the last call, once all is quiet.
