@@ -287,6 +287,8 @@ func TestStatusPatch(t *testing.T) {
 	beat.Conditions[0].LastHeartbeatTime = metav1.Now()
 	address := *one.DeepCopy()
 	address.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "::1"}}
+	features := *one.DeepCopy()
+	features.DeclaredFeatures = []string{"A"}
 	for _, c := range []struct {
 		name string
 		next v1.NodeStatus
@@ -297,6 +299,7 @@ func TestStatusPatch(t *testing.T) {
 		{"a heartbeat that is not due", beat, false, ""},
 		{"a heartbeat that is", beat, true, `"conditions"`},
 		{"addresses replace each other", address, false, `{"status":{"addresses":[{"$patch":"replace"},{"type":"InternalIP","address":"::1"}]}}`},
+		{"features of a newer boot", features, false, `{"status":{"declaredFeatures":["A"]}}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := statusPatch(one, c.next, c.due)

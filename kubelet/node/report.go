@@ -86,6 +86,9 @@ func statusPatch(old, next v1.NodeStatus, due bool) ([]byte, error) {
 	if !slices.Equal(old.VolumesInUse, next.VolumesInUse) {
 		status["volumesInUse"] = append([]v1.UniqueVolumeName{}, next.VolumesInUse...)
 	}
+	if !slices.Equal(old.DeclaredFeatures, next.DeclaredFeatures) {
+		status["declaredFeatures"] = next.DeclaredFeatures
+	}
 	if due || !sameConditions(old.Conditions, next.Conditions) {
 		status["conditions"] = next.Conditions
 	}
