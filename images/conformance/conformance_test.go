@@ -15,16 +15,16 @@ import (
 )
 
 // BusyBox has the names that no other program of the root has, and its netcat
-// gives way to the better one.
+// and shell give way to better ones.
 func TestFurnish(t *testing.T) {
-	files := pack.Tree{pack.Text("usr/bin/busybox", ""), pack.Text("usr/sbin/ip", ""), pack.Text("usr/bin/nc.openbsd", "")}
+	files := pack.Tree{pack.Text("usr/bin/busybox", ""), pack.Text("usr/sbin/ip", ""), pack.Text("usr/bin/nc.openbsd", ""), pack.Text("bin/bash-static", "")}
 	got := map[string]string{}
-	for _, e := range furnish(root{files: files, applets: []string{"ip", "nc", "sh"}}) {
+	for _, e := range furnish(root{files: files, applets: []string{"ip", "nc", "sh", "vi"}}) {
 		if e.Link != "" {
 			got[e.Path] = e.Link
 		}
 	}
-	want := map[string]string{"usr/bin/nc": "nc.openbsd", "usr/bin/sh": "busybox"}
+	want := map[string]string{"usr/bin/nc": "nc.openbsd", "usr/bin/sh": "bash-static", "usr/bin/vi": "busybox"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("links (-want +got):\n%s", diff)
 	}

@@ -21,13 +21,13 @@ const (
 // Alpine: the names are those of the roots that recipes are made from.
 func debianPackages() map[string][]string {
 	return map[string][]string{
-		"busybox": {"busybox-static"},
+		"busybox": {"busybox-static", "bash-static"},
 		"tools": {
 			"busybox-static", "bash", "bind9-dnsutils", "curl", "hostname", "iperf", "iproute2",
 			"libc-bin", "netcat-openbsd", "socat", "util-linux",
 		},
-		"nginx":  {"busybox-static", "nginx"},
-		"stress": {"busybox-static", "stress"},
+		"nginx":  {"busybox-static", "bash-static", "nginx"},
+		"stress": {"busybox-static", "bash-static", "stress"},
 	}
 }
 
@@ -118,7 +118,9 @@ func agnhostFiles(bin, source string) pack.Tree {
 
 // furnish gives a root of Debian's what an installer would have: users, name
 // service, and BusyBox under the names of all its commands that nothing else
-// in the root has.
+// in the root has. Its shell gives way to Bash: Debian's prefers its own commands
+// to better ones of the same name, and keeps variables from programs if it could
+// not have set them itself.
 func furnish(root root) pack.Tree {
 	have := map[string]bool{}
 	for _, e := range root.files {
@@ -135,6 +137,10 @@ func furnish(root root) pack.Tree {
 		case have[name]:
 		case name == "nc" && have["nc.openbsd"]:
 			full = append(full, pack.Symlink("usr/bin/nc", "nc.openbsd"))
+		case name == "sh" && have["bash"]:
+			full = append(full, pack.Symlink("usr/bin/sh", "bash"))
+		case name == "sh" && have["bash-static"]:
+			full = append(full, pack.Symlink("usr/bin/sh", "bash-static"))
 		default:
 			full = append(full, pack.Symlink("usr/bin/"+name, "busybox"))
 		}
