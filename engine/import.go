@@ -14,7 +14,6 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"boot.internal/filelock"
 )
@@ -40,7 +39,7 @@ type Importer struct {
 	e      *Engine
 	dir    string
 	report func(Imported)
-	slots  *semaphore.Weighted
+	turns  *turns
 
 	over chan struct{} // closed when Run has returned
 
@@ -60,7 +59,7 @@ func (e *Engine) NewImporter(dir string, report func(Imported)) *Importer {
 	}
 	return &Importer{
 		e: e, dir: dir, report: report,
-		slots: semaphore.NewWeighted(int64(max(2, runtime.NumCPU()))),
+		turns: newTurns(max(2, runtime.NumCPU())),
 		over:  make(chan struct{}),
 		come:  map[string]chan struct{}{},
 	}
@@ -175,6 +174,9 @@ func urgency(name string) int {
 	return len(order)
 }
 
+// apiServerRank is the last that the start of an API server waits for.
+const apiServerRank = 2
+
 // all imports the archives side by side and goes on where one is refused.
 func (i *Importer) all(ctx context.Context, t *target, paths []string) error {
 	known, err := readImports(i.e.o.importsPath())
@@ -184,12 +186,11 @@ func (i *Importer) all(ctx context.Context, t *target, paths []string) error {
 	var group errgroup.Group
 	refused := make([]error, len(paths))
 	for n, path := range paths {
-		if err := i.slots.Acquire(ctx, 1); err != nil {
-			refused[n] = err
-			break
-		}
+		w := i.turns.line(urgency(filepath.Base(path)))
 		group.Go(func() error {
-			refused[n] = i.one(ctx, t, path, known)
+			if refused[n] = i.turns.wait(ctx, w); refused[n] == nil {
+				refused[n] = i.one(ctx, t, path, known, w)
+			}
 			return nil
 		})
 	}
@@ -197,12 +198,12 @@ func (i *Importer) all(ctx context.Context, t *target, paths []string) error {
 	return errors.Join(refused...)
 }
 
-// one imports one archive. It is called with a slot and gives it back.
-func (i *Importer) one(ctx context.Context, t *target, path string, known *imports) error {
+// one imports one archive. It is called in the turn w and ends it.
+func (i *Importer) one(ctx context.Context, t *target, path string, known *imports, w *turn) error {
 	begin := time.Now()
 	fi, err := os.Stat(path)
 	if err == nil && t.has(ctx, known.images(path, fi)) {
-		i.slots.Release(1)
+		i.turns.end(w)
 		for name := range known.images(path, fi) {
 			i.announce(Imported{Image: name, Archive: path, Took: time.Since(begin)})
 		}
@@ -212,12 +213,12 @@ func (i *Importer) one(ctx context.Context, t *target, path string, known *impor
 	if err == nil {
 		a, err = verified(ctx, path, fi, filepath.Join(i.e.o.root(), "tmp"))
 	}
-	i.slots.Release(1)
 	if err != nil {
+		i.turns.end(w)
 		return hint(fmt.Errorf("refuse image archive %s: %w", path, err), "copy or build the archive again, or remove it")
 	}
 	defer func() { _ = a.close() }()
-	if err := i.images(ctx, t, a, path); err != nil {
+	if err := i.images(ctx, t, a, path, w); err != nil {
 		return err
 	}
 	return known.add(path, fi, a.images)
@@ -239,17 +240,18 @@ func verified(ctx context.Context, path string, before os.FileInfo, tmp string) 
 	return a, nil
 }
 
-// images imports the archive's images side by side.
-func (i *Importer) images(ctx context.Context, t *target, a *archive, path string) error {
+// images imports the archive's images side by side. Their turns stand in line
+// before that of the archive ends, so that nothing less urgent slips in between.
+func (i *Importer) images(ctx context.Context, t *target, a *archive, path string, before *turn) error {
 	slices.SortStableFunc(a.images, func(x, y archived) int { return urgency(x.name) - urgency(y.name) })
 	group, ctx := errgroup.WithContext(ctx)
 	for _, im := range a.images {
-		if err := i.slots.Acquire(ctx, 1); err != nil {
-			group.Go(func() error { return err }) // an earlier error counts more
-			break
-		}
+		w := i.turns.line(urgency(im.name))
 		group.Go(func() error {
-			defer i.slots.Release(1)
+			if err := i.turns.wait(ctx, w); err != nil {
+				return err
+			}
+			defer i.turns.end(w)
 			begin := time.Now()
 			if err := t.put(ctx, a, im); err != nil {
 				return fmt.Errorf("import %s from %s: %w", im.name, path, err)
@@ -258,5 +260,6 @@ func (i *Importer) images(ctx context.Context, t *target, a *archive, path strin
 			return nil
 		})
 	}
+	i.turns.end(before)
 	return group.Wait()
 }
