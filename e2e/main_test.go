@@ -23,7 +23,16 @@ import (
 	"boot.internal/e2e/lab"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+func TestMain(m *testing.M) {
+	if name := os.Getenv(envDriver); name != "" {
+		if err := driveCSI(name); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, "CSI driver:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(lab.Main(m))
+}
 
 const (
 	adminConf    = "/etc/kubernetes/admin.conf"

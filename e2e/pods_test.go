@@ -27,6 +27,7 @@ type podTest struct {
 func podTests() []podTest {
 	return slices.Concat( // one a line
 		lifeTests(),
+		storageTests(),
 		objectsTests(),
 		serviceTests(),
 		trustTests(),
