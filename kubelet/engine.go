@@ -42,7 +42,9 @@ func (k *kubelet) relist(ctx context.Context, interval time.Duration) {
 	defer tick.Stop()
 	prints, old := map[pod.Key]uint64{}, attic{}
 	for {
+		start := time.Now()
 		if all, err := k.runtime.Keys(ctx); err == nil {
+			k.metrics.figures.listed(time.Since(start), time.Now())
 			prints = k.tellRunning(ctx, all, prints)
 			k.tidy(ctx, all, old)
 		} else if ctx.Err() == nil {
@@ -231,7 +233,7 @@ func (g gate) Do(ctx context.Context, p *v1.Pod, a pod.Action) error {
 		}
 	}
 	g.k.starting(p, a)
-	if err := g.Runtime.Do(ctx, p, a); err != nil {
+	if err := g.attempt(ctx, p, a); err != nil {
 		return err
 	}
 	g.k.resized(p, a)

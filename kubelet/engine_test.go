@@ -24,7 +24,7 @@ func newGate(t *testing.T, o Options) (gate, *fake.CRI) {
 		PodsDir: dir + "/pods", PodLogsDir: dir + "/logs",
 		Event: func(*v1.Pod, string, string, string) {}, Log: slog.New(slog.DiscardHandler),
 	})
-	return gate{r, &kubelet{o: o, runtime: r}}, engine
+	return gate{r, &kubelet{o: o, runtime: r, metrics: newMetrics()}}, engine
 }
 
 func TestOnlyHostNetworkPodsStartWithoutNetwork(t *testing.T) { // SP-36

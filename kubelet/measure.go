@@ -1,6 +1,7 @@
 package kubelet
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -8,9 +9,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
+	"boot.internal/kubelet/server"
 	"boot.internal/kubelet/stats"
 )
 
@@ -26,6 +31,67 @@ func (k *kubelet) newMeter() {
 		Memory: capacity.Memory().Value(), Started: bootTime(), RootDir: k.o.RootDir, PodLogsDir: k.o.PodLogsDir,
 		Endpoint: k.o.Config.ContainerRuntimeEndpoint, Pods: k.desired, Volumes: k.measurable, Log: k.o.Logger,
 	}))
+}
+
+// withMeter adds to the options of the server what is measured.
+func (k *kubelet) withMeter(o server.Options) server.Options {
+	gather := func(all ...prometheus.Collector) prometheus.Gatherer {
+		r := prometheus.NewRegistry()
+		r.MustRegister(all...)
+		return r
+	}
+	o.Containers = gather(stats.Containers(k.measured))
+	o.Resource = gather(stats.Resource(k.measured))
+	o.Probes = gather(k.prober.Collectors()...)
+	o.Stats, o.Runtime = meter{k}, inside{k}
+	o.CheckpointDir, o.SystemLogs = filepath.Join(k.o.RootDir, "checkpoints"), "/var/log"
+	return o
+}
+
+// A meter is what measures, once there is one.
+type meter struct{ k *kubelet }
+
+// Summary measures everything.
+func (m meter) Summary(ctx context.Context) (*statsapi.Summary, error) {
+	s, err := m.k.measured()
+	if err != nil {
+		return nil, err
+	}
+	return s.Summary(ctx)
+}
+
+// CPUAndMemory measures these two.
+func (m meter) CPUAndMemory(ctx context.Context) (*statsapi.Summary, error) {
+	s, err := m.k.measured()
+	if err != nil {
+		return nil, err
+	}
+	return s.CPUAndMemory(ctx)
+}
+
+// Inside is the container runtime for those who look into containers.
+type inside struct{ k *kubelet }
+
+// Running lists what the runtime runs.
+func (i inside) Running(ctx context.Context) ([]v1.Pod, error) {
+	m, err := i.k.measured()
+	if err != nil {
+		return nil, err
+	}
+	return m.Running(ctx)
+}
+
+// Exec runs a command in a container.
+func (i inside) Exec(ctx context.Context, id string, command []string, timeout time.Duration) (out []byte, code int, err error) {
+	return i.k.runtime.Exec(ctx, id, command, timeout)
+}
+
+// Checkpoint writes the state of a container to a file.
+func (i inside) Checkpoint(ctx context.Context, id, file string, timeout time.Duration) error {
+	_, err := i.k.conn.Runtime.CheckpointContainer(ctx, &cri.CheckpointContainerRequest{
+		ContainerId: id, Location: file, Timeout: int64(timeout.Seconds()),
+	})
+	return err
 }
 
 var errNoMeter = errors.New("container engine does not answer yet")

@@ -8,6 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/runtime"
 )
 
 // Metrics are the loop's own, named as the kubelet's (SP-60).
@@ -17,11 +18,13 @@ type metrics struct {
 	identity  *identityMetrics
 	evictions *prometheus.CounterVec
 	collected *prometheus.CounterVec // images
+	figures   *figures
+	calls     *runtime.Calls
 }
 
 func newMetrics() *metrics {
 	return &metrics{
-		identity: newIdentityMetrics(),
+		identity: newIdentityMetrics(), figures: newFigures(), calls: runtime.NewCalls(),
 		restarted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubelet_restarted_pods_total", Help: "Pods that were restarted because the same UID was wanted again while it ended.",
 		}, []string{"static"}),
@@ -43,11 +46,12 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.restarted, m.started, m.evictions, m.collected, counts{k},
+		m.restarted, m.started, m.evictions, m.collected, m.calls, counts{k}, census{k}, claims{k},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kubelet_mirror_pods", Help: "Mirror pods the API has of this node.",
 		}, func() float64 { return float64(k.mirrors.Len()) }),
 	)
+	r.MustRegister(m.figures.all()...)
 	m.identity.register(r, k)
 	return r
 }

@@ -186,7 +186,7 @@ func (k *kubelet) newPods(ctx context.Context) (err error) {
 		Objects: k.objects, Tokens: k.tokens, Bundles: k.bundles, Certificates: k.podCerts,
 		Client: k.apiClient, CSI: k.csi, Event: k.events.ofPod,
 	})
-	if k.conn, err = runtime.Dial(c.ContainerRuntimeEndpoint, c.ImageServiceEndpoint); err != nil {
+	if k.conn, err = runtime.Dial(c.ContainerRuntimeEndpoint, c.ImageServiceEndpoint, k.metrics.calls.Option()); err != nil {
 		return err
 	}
 	if k.images, err = k.newImages(); err != nil {
@@ -225,7 +225,7 @@ func (k *kubelet) newServer() (err error) {
 	if cert == "" {
 		cert, key = filepath.Join(k.certDir(), "kubelet.crt"), filepath.Join(k.certDir(), "kubelet.key")
 	}
-	k.server, err = server.New(server.Options{
+	k.server, err = server.New(k.withMeter(server.Options{
 		Config: c, Node: k.o.Node, CertFile: cert, KeyFile: key, IPs: k.o.NodeIPs, Signed: k.identity.signed,
 		Streams: k.conn.Runtime, Sandbox: k.sandboxOf, MirrorUID: k.mirrors.UIDFor,
 		Pods: k, PodLogsDir: k.o.PodLogsDir, ContainerStatus: k.runtime.ContainerStatus,
@@ -236,7 +236,7 @@ func (k *kubelet) newServer() (err error) {
 			}
 			return nil
 		},
-	})
+	}))
 	return err
 }
 

@@ -51,6 +51,7 @@ type Prober struct {
 	Options
 	handle func(ctx context.Context, c *container, probe *v1.Probe) (answer, error)
 	probes sync.WaitGroup // the goroutines
+	tally  *tally
 
 	mu         sync.Mutex // guards what follows, and the verdicts of the containers
 	containers map[string]*container
@@ -60,7 +61,7 @@ type Prober struct {
 
 // New returns a Prober that probes nothing yet.
 func New(o Options) *Prober {
-	p := &Prober{Options: o, containers: map[string]*container{}, seeds: map[string]pod.Verdict{}}
+	p := &Prober{Options: o, tally: newTally(), containers: map[string]*container{}, seeds: map[string]pod.Verdict{}}
 	p.handle = newHandlers(o).handle
 	return p
 }
@@ -165,6 +166,12 @@ func (pr *Prober) drop(c *container) {
 	c.end()
 	delete(pr.containers, c.id)
 	delete(pr.seeds, c.id)
+	for _, other := range pr.containers {
+		if other.key == c.key && other.spec.Name == c.spec.Name {
+			return // another instance of it
+		}
+	}
+	pr.tally.forget(c)
 }
 
 // add begins to probe a container that runs, if it has probes.

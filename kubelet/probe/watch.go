@@ -102,20 +102,27 @@ func (pr *Prober) try(ctx context.Context, w *watch, early bool, tick time.Time)
 		limit = min(limit, time.Until(tick))
 	}
 	var err error
+	start := time.Now()
 	for range maxTries {
 		a, err = pr.attempt(ctx, w, limit)
 		if err == nil || ctx.Err() != nil {
 			break
 		}
 	}
+	took := time.Since(start)
 	switch {
 	case ctx.Err() != nil || early && !a.ok:
 	case err != nil:
+		pr.tally.count(w, resultUnknown, took)
 		pr.Event(w.c.pod, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe errored and resulted in unknown state: %s", w.name, err))
 	case !a.ok:
+		pr.tally.count(w, resultFailed, took)
 		pr.Event(w.c.pod, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %s", w.name, a.output))
-	case a.warning:
-		pr.Event(w.c.pod, v1.EventTypeWarning, "ProbeWarning", fmt.Sprintf("%s probe warning: %s", w.name, a.output))
+	default:
+		pr.tally.count(w, resultOK, took)
+		if a.warning {
+			pr.Event(w.c.pod, v1.EventTypeWarning, "ProbeWarning", fmt.Sprintf("%s probe warning: %s", w.name, a.output))
+		}
 	}
 	return a, err == nil
 }

@@ -28,8 +28,8 @@ const maxMessage = 16 << 20
 // Images are dealt with at imageEndpoint, if that is not empty. The connection
 // is made with the first call and made again whenever it is lost; calls fail at
 // once while there is none.
-func Dial(endpoint, imageEndpoint string) (*Conn, error) {
-	main, err := dial(endpoint)
+func Dial(endpoint, imageEndpoint string, with ...grpc.DialOption) (*Conn, error) {
+	main, err := dial(endpoint, with)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func Dial(endpoint, imageEndpoint string) (*Conn, error) {
 	if imageEndpoint == "" || imageEndpoint == endpoint {
 		return c, nil
 	}
-	images, err := dial(imageEndpoint)
+	images, err := dial(imageEndpoint, with)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -50,7 +50,7 @@ func Dial(endpoint, imageEndpoint string) (*Conn, error) {
 	return c, nil
 }
 
-func dial(endpoint string) (*grpc.ClientConn, error) {
+func dial(endpoint string, with []grpc.DialOption) (*grpc.ClientConn, error) {
 	target := endpoint
 	if strings.HasPrefix(target, "/") {
 		target = "unix://" + target
@@ -58,7 +58,7 @@ func dial(endpoint string) (*grpc.ClientConn, error) {
 	if !strings.HasPrefix(target, "unix://") {
 		return nil, fmt.Errorf("connect to container runtime at %q: not a unix socket", endpoint)
 	}
-	conn, err := grpc.NewClient(target,
+	conn, err := grpc.NewClient(target, append(with,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithIdleTimeout(0), // there is always an event stream
@@ -69,7 +69,7 @@ func dial(endpoint string) (*grpc.ClientConn, error) {
 			},
 			MinConnectTimeout: time.Second,
 		}),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to container runtime at %q: %w", endpoint, err)
 	}

@@ -48,8 +48,9 @@ func newAuthorizer(o Options) *authorizer {
 	}
 }
 
-// authorize returns why a request may not be made. Without an API server only
-// what it allowed before is allowed.
+// authorize returns why a request may not be made: a forbidden error, or another
+// where nobody can tell. Without an API server only what it allowed before is
+// allowed.
 func (a *authorizer) authorize(r *http.Request, user authenticationv1.UserInfo) error {
 	if a.always {
 		return nil
@@ -67,8 +68,13 @@ func (a *authorizer) authorize(r *http.Request, user authenticationv1.UserInfo) 
 		}
 		last = v
 	}
-	return fmt.Errorf("user=%s, verb=%s, resource=nodes, subresource(s)=%v%s", user.Username, verb, resources, reason(last))
+	return &forbidden{fmt.Sprintf("Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=%v)%s", user.Username, verb, resources, reason(last))}
 }
+
+// Forbidden says that somebody may not do what they ask for.
+type forbidden struct{ message string }
+
+func (f *forbidden) Error() string { return f.message }
 
 func reason(v verdict) string {
 	if v.reason == "" {
@@ -132,8 +138,10 @@ func verbOf(r *http.Request) string {
 		return "patch"
 	case http.MethodDelete:
 		return "delete"
+	case http.MethodGet:
+		return "get"
 	}
-	return "get"
+	return "" // allowed to those who may do anything
 }
 
 // subresources returns the subresources of nodes of which the right to one
@@ -142,10 +150,12 @@ func verbOf(r *http.Request) string {
 func subresources(path string) []string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch first {
-	case "stats", "metrics":
+	case "stats", "metrics", "checkpoint", "statusz":
 		return []string{first}
 	case "logs":
 		return []string{"log"}
+	case "flagz":
+		return []string{"configz"}
 	case "pods", "runningpods":
 		return []string{"pods", "proxy"}
 	case "healthz", "configz":

@@ -2,9 +2,11 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,25 +17,68 @@ import (
 // authorized first.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", s.healthz)
+	s.handleHealth(mux)
 	mux.HandleFunc("GET /pods", s.pods)
 	mux.HandleFunc("GET /pods/{$}", s.pods)
-	mux.HandleFunc("GET /configz", s.configz)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Metrics, promhttp.HandlerOpts{}))
+	s.handleStats(mux)
 	if d := s.o.Config.EnableDebuggingHandlers; d == nil || *d {
-		mux.HandleFunc("GET /runningpods/{$}", s.runningPods)
-		mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", s.containerLogs)
-		if s.o.Streams != nil {
-			s.handleStreams(mux)
+		s.handleDebugging(mux)
+	} else {
+		handleNoDebugging(mux)
+	}
+	return s.http.count(s.guard(mux))
+}
+
+// handleStats adds what is measured.
+func (s *Server) handleStats(mux *http.ServeMux) {
+	for path, g := range map[string]prometheus.Gatherer{
+		"GET /metrics": prometheus.Gatherers{s.o.Metrics, s.http.registry()}, "GET /metrics/cadvisor": s.o.Containers,
+		"GET /metrics/resource": s.o.Resource, "GET /metrics/probes": s.o.Probes,
+	} {
+		if g != nil {
+			mux.Handle(path, promhttp.HandlerFor(g, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 		}
 	}
-	return s.guard(mux)
+	if s.o.Stats != nil {
+		mux.HandleFunc("GET /stats/summary", s.summary)
+	}
+}
+
+// handleDebugging adds what looks into containers and into this process.
+func (s *Server) handleDebugging(mux *http.ServeMux) {
+	mux.HandleFunc("GET /configz", s.configz)
+	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", s.containerLogs)
+	if s.o.Streams != nil {
+		s.handleStreams(mux)
+	}
+	if s.o.Runtime != nil {
+		mux.HandleFunc("GET /runningpods/{$}", s.runningPods)
+		mux.HandleFunc("POST /run/{namespace}/{pod}/{container}", s.run)
+		mux.HandleFunc("POST /run/{namespace}/{pod}/{uid}/{container}", s.run)
+		mux.HandleFunc("POST /checkpoint/{namespace}/{pod}/{container}", s.checkpoint)
+	}
+	s.handleSystemLogs(mux)
+	s.handleProfiling(mux)
+}
+
+// handleNoDebugging says of all that is not there why.
+func handleNoDebugging(mux *http.ServeMux) {
+	for _, path := range []string{
+		"/run/", "/exec/", "/attach/", "/portForward/", "/containerLogs/", "/runningpods/", "/debug/pprof/", "/logs/",
+	} {
+		mux.Handle(path, disabled("Debug endpoints are disabled."))
+	}
+}
+
+// disabled answers in the place of something that the configuration leaves out.
+func disabled(why string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, why, http.StatusMethodNotAllowed) })
 }
 
 // healthHandler is what answers on the loopback: health and nothing else.
 func (s *Server) healthHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", s.healthz)
+	s.handleHealth(mux)
 	return mux
 }
 
@@ -47,37 +92,28 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			return
 		}
 		if err := s.auth.authorize(r, user); err != nil {
-			http.Error(w, "Forbidden ("+err.Error()+")", http.StatusForbidden)
+			refuseAccess(w, err)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
-	if err := s.o.Health(); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+// refuseAccess says that somebody may not ask, or that nobody can tell.
+func refuseAccess(w http.ResponseWriter, err error) {
+	if no, ok := errors.AsType[*forbidden](err); ok {
+		http.Error(w, no.Error(), http.StatusForbidden)
 		return
 	}
-	_, _ = w.Write([]byte("ok"))
+	http.Error(w, "Authorization error ("+err.Error()+")", http.StatusInternalServerError)
 }
 
 func (s *Server) pods(w http.ResponseWriter, _ *http.Request) {
-	s.answerPods(w, func(*v1.Pod) bool { return true })
+	s.answerPods(w, s.o.Pods.Pods())
 }
 
-func (s *Server) runningPods(w http.ResponseWriter, _ *http.Request) {
-	s.answerPods(w, func(p *v1.Pod) bool { return p.Status.Phase == v1.PodRunning })
-}
-
-func (s *Server) answerPods(w http.ResponseWriter, which func(*v1.Pod) bool) {
-	list := v1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, Items: []v1.Pod{}}
-	for _, p := range s.o.Pods.Pods() {
-		if which(&p) {
-			list.Items = append(list.Items, p)
-		}
-	}
-	s.answer(w, list)
+func (s *Server) answerPods(w http.ResponseWriter, pods []v1.Pod) {
+	s.answer(w, v1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, Items: pods})
 }
 
 // configz answers with the configuration as it is in force.

@@ -48,7 +48,20 @@ type Options struct {
 	PodLogsDir string // container logs; upstream's is /var/log/pods
 	// ContainerStatus asks the runtime for one container, to follow its log.
 	ContainerStatus func(ctx context.Context, id string) (*cri.ContainerStatus, error)
-	Metrics         prometheus.Gatherer
+	// Metrics are the loop's own; Containers, Resource and Probes those of
+	// containers in detail, of CPU and memory alone, and of probes. Any but the
+	// first may be nil.
+	Metrics, Containers, Resource, Probes prometheus.Gatherer
+	// Stats measures the node and its pods; may be nil.
+	Stats Stats
+	// Runtime is asked for what runs, and told to run commands; may be nil.
+	Runtime Runtime
+	// CheckpointDir is where checkpoints of containers are kept.
+	CheckpointDir string
+	// SystemLogs is the directory that is shown under /logs/: /var/log.
+	SystemLogs string
+	// Verbosity sets how much is logged, as klog counts; may be nil.
+	Verbosity func(level int)
 	// Streams opens exec, attach and port-forward at the runtime. If it is nil
 	// there is none of that.
 	Streams Streams
@@ -71,6 +84,7 @@ type Server struct {
 	o    Options
 	auth *authorizer
 	who  *authenticator
+	http *requests
 	tls  *tls.Config
 }
 
@@ -84,7 +98,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{o: o, auth: newAuthorizer(o), who: newAuthenticator(o), tls: config}, nil
+	return &Server{o: o, auth: newAuthorizer(o), who: newAuthenticator(o), http: newRequests(), tls: config}, nil
 }
 
 // shutdownGrace is how long requests may go on once the server is to end.

@@ -82,7 +82,8 @@ func newFixture(t *testing.T, change func(*Options)) fixture {
 	f := fixture{api: &api{rights: map[string]bool{}}}
 	o := Options{
 		Config: c, Node: "n1", CertFile: filepath.Join(dir, "pki", "kubelet.crt"), KeyFile: filepath.Join(dir, "pki", "kubelet.key"),
-		IPs: []string{"127.0.0.1"}, Pods: pods{}, PodLogsDir: dir, Metrics: prometheus.NewRegistry(),
+		IPs: []string{"127.0.0.1"}, Pods: pods{}, PodLogsDir: dir, SystemLogs: dir, CheckpointDir: filepath.Join(dir, "checkpoints"),
+		Metrics: prometheus.NewRegistry(), Resource: prometheus.NewRegistry(), Runtime: &world{}, Stats: figures{},
 		ContainerStatus: func(context.Context, string) (*cri.ContainerStatus, error) {
 			return &cri.ContainerStatus{State: cri.ContainerState_CONTAINER_EXITED}, nil
 		},
@@ -169,6 +170,8 @@ func TestWhoMayAsk(t *testing.T) {
 		{"fine-grained right", "/metrics", f.client, "", 200},
 		{"no right", "/configz", f.client, "", 403},
 		{"running pods with the right to pods", "/runningpods/", f.client, "", 200},
+		{"metrics of containers with the right to metrics", "/metrics/resource", f.client, "", 200},
+		{"logs of the node", "/logs/", f.client, "", 403},
 		{"logs need more than pods", "/containerLogs/a/b/c", f.client, "", 403},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -197,7 +200,7 @@ func TestProxyRightCoversAll(t *testing.T) {
 func TestWithoutAPIServerNobodyNewMayAsk(t *testing.T) {
 	f := newFixture(t, func(o *Options) { o.Reviews = func() Reviews { return nil } })
 	got := f.get("/pods", f.client, "")
-	if got.Code != http.StatusForbidden || !strings.Contains(got.Body.String(), errNoAPI.Error()) {
+	if got.Code != http.StatusInternalServerError || !strings.Contains(got.Body.String(), errNoAPI.Error()) {
 		t.Errorf("%d %s", got.Code, got.Body)
 	}
 	if got := f.get("/pods", nil, "good"); got.Code != http.StatusUnauthorized {
@@ -249,28 +252,43 @@ func TestPodsAndConfig(t *testing.T) {
 
 func TestContainerLogs(t *testing.T) { // SP-57
 	p := v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "p", UID: "u"}}
+	for _, name := range []string{"c", "new", "unknown", "looping"} {
+		p.Spec.Containers = append(p.Spec.Containers, v1.Container{Name: name})
+	}
 	p.Status.ContainerStatuses = []v1.ContainerStatus{
 		{
 			Name: "c", ContainerID: "containerd://two", RestartCount: 1,
+			State:                v1.ContainerState{Running: &v1.ContainerStateRunning{}},
 			LastTerminationState: v1.ContainerState{Terminated: &v1.ContainerStateTerminated{ContainerID: "containerd://one"}},
 		},
 		{Name: "new", State: v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}},
+		{Name: "creating", State: v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "ContainerCreating"}}},
+		{
+			Name: "looping", ContainerID: "containerd://ended", RestartCount: 0,
+			State:                v1.ContainerState{Waiting: &v1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
+			LastTerminationState: v1.ContainerState{Terminated: &v1.ContainerStateTerminated{ContainerID: "containerd://ended"}},
+		},
 	}
+	p.Spec.InitContainers = []v1.Container{{Name: "creating"}}
 	f := newFixture(t, func(o *Options) {
 		o.Pods = pods{p}
 		o.Config.Authorization.Mode = kubeletv1beta1.KubeletAuthorizationModeAlwaysAllow
+		o.Config.FeatureGates = map[string]bool{splitStreams: true}
+		o.ContainerStatus = func(_ context.Context, id string) (*cri.ContainerStatus, error) {
+			s := &cri.ContainerStatus{State: cri.ContainerState_CONTAINER_EXITED}
+			if id == "ended" { // of the others the runtime knows nothing but that they ended
+				s.LogPath = filepath.Join(o.PodLogsDir, "ended.log")
+			}
+			return s, nil
+		}
 	})
+	put(t, filepath.Join(f.o.PodLogsDir, "ended.log"), "2026-01-02T03:04:05Z stdout F ended\n")
 	dir := filepath.Join(f.o.PodLogsDir, "ns_p_u", "c")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
 	for name, text := range map[string]string{
 		"0.log": "2026-01-02T03:04:05Z stdout F crashed\n",
 		"1.log": "2026-01-02T03:04:06Z stdout F one\n2026-01-02T03:04:07Z stderr P tw\n2026-01-02T03:04:07Z stderr F o\n",
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		put(t, filepath.Join(dir, name), text)
 	}
 	for _, c := range []struct {
 		query string
@@ -283,10 +301,23 @@ func TestContainerLogs(t *testing.T) { // SP-57
 		{"ns/p/c?limitBytes=2", 200, "on"},
 		{"ns/p/c?timestamps=true&sinceTime=2026-01-02T03:04:05Z&tailLines=2&limitBytes=34", 200, "2026-01-02T03:04:07.000000000Z two"},
 		{"ns/p/c?previous=true", 200, "crashed\n"},
-		{"ns/p/c?tailLines=x", 400, "tailLines: strconv.ParseInt: parsing \"x\": invalid syntax\n"},
-		{"ns/p/new", 400, "container \"new\" in pod \"p\" is waiting to start: ImagePullBackOff\n"},
-		{"ns/p/none", 400, "container \"none\" in pod \"p\" is not available\n"},
-		{"ns/q/c", 404, "pod \"q_ns\" does not exist\n"},
+		{"ns/p/c?tail=2", 200, "two\n"},
+		{"ns/p/c?stream=All", 200, "one\ntwo\n"},
+		{"ns/p/c?stream=Stdout", 200, "one\n"},
+		{"ns/p/c?stream=Stderr", 200, "two\n"},
+		{"ns/p/c?stream=Stdin", 400, "invalid stream type \"Stdin\"\n"},
+		{"ns/p/looping", 200, "ended\n"},
+		{"ns/p/looping?previous=true", 200, "ended\n"},
+		{"ns/p/c?tailLines=x", 400, "{\"message\": \"Unable to decode query.\"}\n"},
+		{"ns/p/c?tailLines=-1", 422, "{\"message\": \"Invalid request.\"}\n"},
+		{"ns/p/c?limitBytes=0", 422, "{\"message\": \"Invalid request.\"}\n"},
+		{"ns/p/c?sinceSeconds=5&sinceTime=2026-01-02T03:04:05Z", 422, "{\"message\": \"Invalid request.\"}\n"},
+		{"ns/p/new", 400, "container \"new\" in pod \"p\" is waiting to start: trying and failing to pull image\n"},
+		{"ns/p/creating", 400, "container \"creating\" in pod \"p\" is waiting to start: ContainerCreating\n"},
+		{"ns/p/creating?previous=true", 400, "previous terminated container \"creating\" in pod \"p\" not found\n"},
+		{"ns/p/unknown", 400, "container \"unknown\" in pod \"p\" is not available\n"},
+		{"ns/p/none", 404, "container \"none\" not found in pod \"p\"\n"},
+		{"ns/q/c", 404, "pod \"q\" does not exist\n"},
 	} {
 		t.Run(c.query, func(t *testing.T) {
 			got := f.get("/containerLogs/"+c.query, f.client, "")

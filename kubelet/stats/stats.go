@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/grpc"
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
@@ -46,6 +47,8 @@ type Groups interface {
 	Below(group string) []string
 	// Processes returns the processes in a group and in those below it.
 	Processes(group string) []int
+	// Detail reads what else is known of a group.
+	Detail(group string) cgroup.Detail
 }
 
 // Options are what a Meter needs. All are required that do not say otherwise.
@@ -136,6 +139,40 @@ func (m *Meter) Summary(ctx context.Context) (*statsapi.Summary, error) {
 		m.fill(&sum.Pods[i], p, desired[p.uid], places{n.Fs, n.Runtime.ContainerFs, layers})
 	}
 	return sum, nil
+}
+
+// Running returns the pods that have a sandbox, as the API names them, with
+// name and image of the containers that run and nothing else.
+func (m *Meter) Running(ctx context.Context) ([]v1.Pod, error) {
+	found, err := m.running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := []v1.Pod{}
+	for _, f := range found {
+		p := v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: f.key.Namespace, Name: f.key.Name, UID: f.uid}}
+		for _, c := range f.containers {
+			p.Spec.Containers = append(p.Spec.Containers, v1.Container{Name: c.name, Image: c.image})
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// Claims measures the volumes of a pod that are of claims.
+func (m *Meter) Claims(p *v1.Pod) []statsapi.VolumeStats {
+	var all []statsapi.VolumeStats
+	for _, v := range m.o.Volumes(p) {
+		if v.Claim == "" {
+			continue
+		}
+		if s, err := m.volume(v); err == nil { // not mounted yet, there is nothing to tell
+			all = append(all, statsapi.VolumeStats{
+				Name: v.Name, FsStats: *s, PVCRef: &statsapi.PVCReference{Name: v.Claim, Namespace: p.Namespace},
+			})
+		}
+	}
+	return all
 }
 
 // desired returns the pods of the node by UID.
