@@ -21,6 +21,7 @@ import (
 func onePod() *v1.Pod {
 	p := &v1.Pod{}
 	p.Name, p.Namespace, p.UID = "web", "shop", "u"
+	p.Spec.DNSPolicy = v1.DNSDefault
 	p.Spec.Containers = []v1.Container{{Name: "a", Image: "i:1"}}
 	return p
 }
@@ -76,7 +77,7 @@ func TestFailures(t *testing.T) {
 		},
 		{
 			"hostname", "", nil, func(p *v1.Pod) { p.Spec.DNSPolicy = "X" }, create,
-			"FailedCreatePodSandBox", `DNS policy "X" is unknown`, "FailedCreatePodSandBox",
+			"FailedCreatePodSandBox", "invalid DNSPolicy=X", "FailedCreatePodSandBox",
 		},
 		{
 			"no such container", "", nil, nil,

@@ -65,7 +65,8 @@ type Options struct {
 
 	// Node returns the facts of the node as they are now.
 	Node func() spec.Node
-	// ResolvConf is the path of the resolv.conf pods inherit, "" for none.
+	// ResolvConf is the path of the resolv.conf pods inherit; "" has them ask the
+	// name server that listens beside them.
 	ResolvConf string
 
 	PodsDir          string // one directory per pod UID; upstream's is /var/lib/kubelet/pods

@@ -23,9 +23,12 @@ func (r *Runtime) createSandbox(ctx context.Context, p *v1.Pod, a pod.CreateSand
 	if err != nil {
 		return r.failed(ctx, p, reasonCreateSandbox, err)
 	}
-	config, err := r.sandboxConfig(p, a.Attempt, handler)
+	config, warnings, err := r.sandboxConfig(p, a.Attempt, handler)
 	if err != nil {
 		return r.failed(ctx, p, reasonCreateSandbox, err)
+	}
+	for _, w := range warnings {
+		r.event(p, v1.EventTypeWarning, w.Reason, w.Message)
 	}
 	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
 		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("make log directory: %w", err))
@@ -67,26 +70,41 @@ func (r *Runtime) subPaths(ctx context.Context, p *v1.Pod, d pod.Declared, in sp
 	return paths, nil
 }
 
-// sandboxConfig returns the sandbox of p. The runtime is told it again with each
-// container.
-func (r *Runtime) sandboxConfig(p *v1.Pod, attempt uint32, handler string) (*cri.PodSandboxConfig, error) {
+// sandboxConfig returns the sandbox of p, and what is not as the pod asks for.
+// The runtime is told it again with each container.
+func (r *Runtime) sandboxConfig(p *v1.Pod, attempt uint32, handler string) (*cri.PodSandboxConfig, []spec.Warning, error) {
 	in := spec.SandboxInput{Attempt: attempt, LogDir: spec.LogDir(r.o.PodLogsDir, p)}
 	var err error
 	if in.Users, err = r.users(p, handler); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if r.o.Cgroups != nil {
 		if in.CgroupParent, err = r.o.Cgroups.Create(p); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	if r.o.ResolvConf != "" {
-		in.ResolvConf, err = os.ReadFile(r.o.ResolvConf)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("read resolver configuration: %w", err)
-		}
+	if in.ResolvConf, err = r.resolvConf(); err != nil {
+		return nil, nil, err
 	}
-	return spec.Sandbox(p, r.o.Node(), in)
+	config, err := spec.Sandbox(p, r.o.Node(), in)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, warnings, err := spec.DNS(p, r.o.Node(), in.ResolvConf)
+	return config, warnings, err
+}
+
+// resolvConf returns the content of the file that pods inherit, nil if they are
+// to inherit none.
+func (r *Runtime) resolvConf() ([]byte, error) {
+	if r.o.ResolvConf == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(r.o.ResolvConf)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read resolver configuration: %w", err)
+	}
+	return append([]byte{}, data...), nil // a missing file is an empty one
 }
 
 func (r *Runtime) stopSandbox(ctx context.Context, p *v1.Pod, a pod.StopSandbox) error {

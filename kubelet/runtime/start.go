@@ -51,7 +51,7 @@ func (r *Runtime) createRequest(ctx context.Context, p *v1.Pod, d pod.Declared, 
 	if err != nil {
 		return nil, err
 	}
-	config, err := r.sandboxConfig(p, sandbox.Metadata.GetAttempt(), sandbox.RuntimeHandler)
+	config, _, err := r.sandboxConfig(p, sandbox.Metadata.GetAttempt(), sandbox.RuntimeHandler)
 	if err != nil {
 		return nil, err
 	}

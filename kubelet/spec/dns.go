@@ -18,39 +18,67 @@ const (
 	maxServers     = 3
 	maxSearches    = 32
 	maxSearchChars = 2048
+	maxSearch      = 253 // of one domain: longer ones crash some resolvers
 )
 
-// DNS returns how names are resolved in p, by its DNS policy. resolvConf is
-// what the node's own resolv.conf holds.
-func DNS(p *v1.Pod, n Node, resolvConf []byte) (*cri.DNSConfig, error) {
-	host := parseResolvConf(resolvConf)
+// A Warning is an event that tells the owner of a pod what became of a wish.
+type Warning struct{ Reason, Message string }
+
+// DNS returns how names are resolved in p, by its DNS policy, and what of that
+// is not as asked for. resolvConf is what the node's own resolv.conf holds; nil
+// means that pods inherit none, and resolve by what listens beside them.
+func DNS(p *v1.Pod, n Node, resolvConf []byte) (*cri.DNSConfig, []Warning, error) {
+	var warnings []Warning
 	var out *cri.DNSConfig
-	switch p.Spec.DNSPolicy {
-	case v1.DNSNone:
+	switch policy := p.Spec.DNSPolicy; {
+	case policy == v1.DNSNone:
 		out = &cri.DNSConfig{}
-	case v1.DNSDefault:
-		out = host
-	case v1.DNSClusterFirstWithHostNet:
-		out = clusterDNS(p, n, host)
-	case v1.DNSClusterFirst, "":
-		out = host
-		if !pod.IsHostNetwork(p) {
-			out = clusterDNS(p, n, host)
+	case policy == v1.DNSDefault, policy == v1.DNSClusterFirst && pod.IsHostNetwork(p), policy == "" && pod.IsHostNetwork(p):
+		out = hostDNS(n, resolvConf)
+	case policy == v1.DNSClusterFirst, policy == v1.DNSClusterFirstWithHostNet, policy == "":
+		if len(n.ClusterDNS) == 0 {
+			out = hostDNS(n, resolvConf)
+			warnings = append(warnings, noClusterDNS(p))
+			break
 		}
+		out = clusterDNS(p, n, parseResolvConf(resolvConf))
 	default:
-		return nil, fmt.Errorf("DNS policy %q is unknown", p.Spec.DNSPolicy)
+		return nil, nil, fmt.Errorf("invalid DNSPolicy=%s", policy)
 	}
 	merge(out, p.Spec.DNSConfig)
-	limit(out)
-	return out, nil
+	return out, append(warnings, limit(out)...), nil
 }
 
-// clusterDNS resolves by the cluster's DNS first. A node that knows of none
-// can only pass on what it has itself.
-func clusterDNS(p *v1.Pod, n Node, host *cri.DNSConfig) *cri.DNSConfig {
-	if len(n.ClusterDNS) == 0 {
-		return host
+// noClusterDNS says that the node knows of no DNS of the cluster, and can only
+// pass on what it has itself.
+func noClusterDNS(p *v1.Pod) Warning {
+	return Warning{"MissingClusterDNS", fmt.Sprintf(
+		"pod: %q. kubelet does not have ClusterDNS IP configured and cannot create Pod using %q policy. Falling back to %q policy.",
+		podName(p), v1.DNSClusterFirst, v1.DNSDefault)}
+}
+
+// hostDNS resolves as the node does.
+func hostDNS(n Node, resolvConf []byte) *cri.DNSConfig {
+	if resolvConf != nil {
+		return parseResolvConf(resolvConf)
 	}
+	out := &cri.DNSConfig{Searches: []string{"."}}
+	for _, ip := range n.IPs {
+		local := "127.0.0.1"
+		if strings.Contains(ip, ":") {
+			local = "::1"
+		}
+		out.Servers = union(out.Servers, []string{local})
+	}
+	if len(out.Servers) == 0 {
+		out.Servers = []string{"127.0.0.1"}
+	}
+	return out
+}
+
+// clusterDNS resolves by the cluster's DNS alone, which knows what to ask for
+// names of elsewhere.
+func clusterDNS(p *v1.Pod, n Node, host *cri.DNSConfig) *cri.DNSConfig {
 	out := &cri.DNSConfig{Servers: slices.Clone(n.ClusterDNS), Options: []string{"ndots:5"}}
 	if n.ClusterDomain != "" {
 		svc := "svc." + n.ClusterDomain
@@ -72,22 +100,38 @@ func merge(out *cri.DNSConfig, c *v1.PodDNSConfig) {
 		if o.Value != nil && *o.Value != "" {
 			line += ":" + *o.Value
 		}
-		// An option of the pod takes the place of the same one from elsewhere.
-		out.Options = slices.DeleteFunc(out.Options, func(have string) bool {
-			name, _, _ := strings.Cut(have, ":")
-			return name == o.Name
-		})
-		out.Options = append(out.Options, line)
+		out.Options = setOption(out.Options, line)
 	}
 }
 
-// limit cuts what the resolver would not read.
-func limit(c *cri.DNSConfig) {
-	c.Servers = c.Servers[:min(len(c.Servers), maxServers)]
-	c.Searches = c.Searches[:min(len(c.Searches), maxSearches)]
+// setOption adds an option, in place of the same one from elsewhere.
+func setOption(options []string, line string) []string {
+	name, _, _ := strings.Cut(line, ":")
+	options = slices.DeleteFunc(options, func(have string) bool {
+		old, _, _ := strings.Cut(have, ":")
+		return old == name
+	})
+	return append(options, line)
+}
+
+// limit cuts what the resolver would not read, and says so.
+func limit(c *cri.DNSConfig) []Warning {
+	const reason = "DNSConfigForming"
+	var warnings []Warning
+	if len(c.Servers) > maxServers {
+		c.Servers = c.Servers[:maxServers]
+		warnings = append(warnings, Warning{reason, "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: " + strings.Join(c.Servers, " ")})
+	}
+	asked := len(c.Searches)
+	c.Searches = c.Searches[:min(asked, maxSearches)]
+	c.Searches = slices.DeleteFunc(c.Searches, func(s string) bool { return len(s) > maxSearch })
 	for len(strings.Join(c.Searches, " ")) > maxSearchChars {
 		c.Searches = c.Searches[:len(c.Searches)-1]
 	}
+	if len(c.Searches) < asked {
+		warnings = append(warnings, Warning{reason, "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: " + strings.Join(c.Searches, " ")})
+	}
+	return warnings
 }
 
 func union(a, b []string) []string {
@@ -99,8 +143,8 @@ func union(a, b []string) []string {
 	return a
 }
 
-// parseResolvConf reads resolv.conf(5): of "search" and "options" the last
-// line wins, of "nameserver" all count.
+// parseResolvConf reads resolv.conf(5): of "search" the last line wins, of each
+// option the last of its name, of "nameserver" all count.
 func parseResolvConf(data []byte) *cri.DNSConfig {
 	out := &cri.DNSConfig{}
 	lines := bufio.NewScanner(bytes.NewReader(data))
@@ -115,20 +159,22 @@ func parseResolvConf(data []byte) *cri.DNSConfig {
 		case "search":
 			out.Searches = searches(fields[1:])
 		case "options":
-			out.Options = union(nil, fields[1:])
+			for _, o := range fields[1:] {
+				out.Options = setOption(out.Options, o)
+			}
 		}
 	}
 	return out
 }
 
-// searches drops the dot that ends absolute domains, but keeps the root.
+// searches drops the dot that ends absolute domains, and the root, which is
+// searched anyway.
 func searches(fields []string) []string {
 	var out []string
 	for _, s := range fields {
 		if s != "." {
-			s = strings.TrimSuffix(s, ".")
+			out = append(out, strings.TrimSuffix(s, "."))
 		}
-		out = append(out, s)
 	}
 	return out
 }

@@ -1,12 +1,10 @@
 package spec_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
-	v1 "k8s.io/api/core/v1"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"boot.internal/kubelet/pod"
@@ -127,31 +125,5 @@ func TestTargetOfEphemeral(t *testing.T) {
 		if got := m.Linux.SecurityContext.NamespaceOptions; got.Pid != c.want || (got.TargetId != "") != (c.want == cri.NamespaceMode_TARGET) {
 			t.Errorf("%s: %v", c.text, got)
 		}
-	}
-}
-
-func TestDNSLimits(t *testing.T) {
-	p := parse(t, `spec: {dnsPolicy: None}`)
-	p.Spec.DNSConfig = &v1.PodDNSConfig{}
-	for i := range 40 {
-		p.Spec.DNSConfig.Searches = append(p.Spec.DNSConfig.Searches, strings.Repeat("a", i+1)+".test")
-	}
-	got, err := spec.DNS(p, node(), nil)
-	if err != nil || len(got.Searches) != 32 {
-		t.Errorf("%d searches, %v", len(got.GetSearches()), err)
-	}
-	p.Spec.DNSConfig.Searches = nil
-	for i := range 20 {
-		p.Spec.DNSConfig.Searches = append(p.Spec.DNSConfig.Searches, strings.Repeat("a", 200)+string(rune('a'+i)))
-	}
-	if got, err = spec.DNS(p, node(), nil); err != nil || len(strings.Join(got.Searches, " ")) > 2048 || len(got.Searches) != 10 {
-		t.Errorf("%d long searches, %v", len(got.GetSearches()), err)
-	}
-	n := node()
-	n.ClusterDNS = nil
-	p = parse(t, "")
-	if got, err = spec.DNS(p, n, []byte("nameserver 192.0.2.1\nsearch .\nsearch last. wins\n\n; x\n")); err != nil ||
-		cmp.Diff([]string{"last", "wins"}, got.Searches) != "" || cmp.Diff([]string{"192.0.2.1"}, got.Servers) != "" {
-		t.Errorf("a node without cluster DNS: %v, %v", got, err)
 	}
 }

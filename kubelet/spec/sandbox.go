@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"boot.internal/kubelet/pod"
@@ -16,7 +17,7 @@ type SandboxInput struct {
 	Attempt      uint32
 	LogDir       string // of the pod, see LogDir
 	CgroupParent string
-	ResolvConf   []byte // content of the node's resolv.conf
+	ResolvConf   []byte // see DNS
 	Users        pod.IDRange
 }
 
@@ -29,7 +30,7 @@ func Sandbox(p *v1.Pod, n Node, in SandboxInput) (*cri.PodSandboxConfig, error) 
 	if err != nil {
 		return nil, err
 	}
-	dns, err := DNS(p, n, in.ResolvConf)
+	dns, _, err := DNS(p, n, in.ResolvConf)
 	if err != nil {
 		return nil, err
 	}
@@ -67,24 +68,45 @@ const (
 	maxFQDN     = 64 // of the kernel
 )
 
-// Hostname returns the name and, if it has a subdomain, the domain of p.
+// Hostname returns the name and, if it has a subdomain, the domain of p. Errors
+// are in the words of upstream.
 func Hostname(p *v1.Pod, n Node) (host, domain string, err error) {
 	if o := p.Spec.HostnameOverride; o != nil {
-		return *o, "", nil
+		if wrong := validation.IsDNS1123Subdomain(*o); len(wrong) > 0 {
+			return "", "", fmt.Errorf("pod HostnameOverride %q is not a valid DNS subdomain: %s", *o, strings.Join(wrong, ";"))
+		}
+		host, err = cutHostname(p, *o)
+		return host, "", err
 	}
 	host = p.Name
 	if p.Spec.Hostname != "" {
+		if wrong := validation.IsDNS1123Label(p.Spec.Hostname); len(wrong) > 0 {
+			return "", "", fmt.Errorf("pod Hostname %q is not a valid DNS label: %s", p.Spec.Hostname, strings.Join(wrong, ";"))
+		}
 		host = p.Spec.Hostname
 	}
-	if len(host) > maxHostname {
-		if host = strings.TrimRight(host[:maxHostname], "-."); host == "" {
-			return "", "", fmt.Errorf("hostname of pod %q is empty once cut to %d characters", p.Name, maxHostname)
-		}
+	if host, err = cutHostname(p, host); err != nil {
+		return "", "", err
 	}
 	if p.Spec.Subdomain != "" {
+		if wrong := validation.IsDNS1123Label(p.Spec.Subdomain); len(wrong) > 0 {
+			return "", "", fmt.Errorf("pod Subdomain %q is not a valid DNS label: %s", p.Spec.Subdomain, strings.Join(wrong, ";"))
+		}
 		domain = fmt.Sprintf("%s.%s.svc.%s", p.Spec.Subdomain, p.Namespace, n.ClusterDomain)
 	}
 	return host, domain, nil
+}
+
+// cutHostname cuts a name to what the kernel takes and DNS allows.
+func cutHostname(p *v1.Pod, host string) (string, error) {
+	if len(host) <= maxHostname {
+		return host, nil
+	}
+	cut := strings.TrimRight(host[:maxHostname], "-.")
+	if cut == "" {
+		return "", fmt.Errorf("hostname for pod %q was invalid: %q", p.Name, host)
+	}
+	return cut, nil
 }
 
 // sandboxHostname returns the name processes see: none of its own on the
@@ -99,7 +121,8 @@ func sandboxHostname(p *v1.Pod, n Node) (string, error) {
 	}
 	fqdn := host + "." + domain
 	if len(fqdn) > maxFQDN {
-		return "", fmt.Errorf("FQDN %q is longer than %d characters, the most a hostname can have", fqdn, maxFQDN)
+		return "", fmt.Errorf("failed to construct FQDN from pod hostname and cluster domain, FQDN %s is too long (%d characters is the max, %d characters requested)",
+			fqdn, maxFQDN, len(fqdn))
 	}
 	return fqdn, nil
 }

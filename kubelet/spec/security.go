@@ -2,8 +2,10 @@ package spec
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -31,7 +33,7 @@ func containerSecurity(p *v1.Pod, c *v1.Container, n Node, in ContainerInput) (*
 	if err != nil {
 		return nil, err
 	}
-	apparmor, err := apparmorProfile(cmp.Or(sc.AppArmorProfile, psc.AppArmorProfile))
+	apparmor, err := apparmorProfile(cmp.Or(sc.AppArmorProfile, annotatedAppArmor(p, c.Name), psc.AppArmorProfile))
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func containerSecurity(p *v1.Pod, c *v1.Container, n Node, in ContainerInput) (*
 		}
 	}
 	if sc.ProcMount == nil || *sc.ProcMount == v1.DefaultProcMount {
-		out.MaskedPaths, out.ReadonlyPaths = maskedPaths(), readonlyPaths()
+		out.MaskedPaths, out.ReadonlyPaths = append(maskedPaths(), n.MaskedPaths...), readonlyPaths()
 	}
 	return out, nil
 }
@@ -101,7 +103,7 @@ func seccompProfile(s *v1.SeccompProfile, n Node) (*cri.SecurityProfile, error) 
 		return &cri.SecurityProfile{ProfileType: cri.SecurityProfile_RuntimeDefault}, nil
 	case v1.SeccompProfileTypeLocalhost:
 		if s.LocalhostProfile == nil || *s.LocalhostProfile == "" {
-			return nil, fmt.Errorf("localhostProfile must be set if seccompProfile type is Localhost")
+			return nil, errors.New("localhostProfile must be set if seccompProfile type is Localhost.") //nolint:staticcheck // upstream's words
 		}
 		return &cri.SecurityProfile{
 			ProfileType:  cri.SecurityProfile_Localhost,
@@ -123,11 +125,32 @@ func apparmorProfile(a *v1.AppArmorProfile) (*cri.SecurityProfile, error) {
 		return &cri.SecurityProfile{ProfileType: cri.SecurityProfile_RuntimeDefault}, nil
 	case v1.AppArmorProfileTypeLocalhost:
 		if a.LocalhostProfile == nil || *a.LocalhostProfile == "" {
-			return nil, fmt.Errorf("localhostProfile must be set if appArmorProfile type is Localhost")
+			return nil, errors.New("missing localhost apparmor profile name")
 		}
 		return &cri.SecurityProfile{ProfileType: cri.SecurityProfile_Localhost, LocalhostRef: *a.LocalhostProfile}, nil
 	default:
 		return &cri.SecurityProfile{ProfileType: cri.SecurityProfile_Unconfined}, nil
+	}
+}
+
+// annotatedAppArmor returns the profile from the annotation that was there
+// before the field: of pods of the API the API server turns it into the field,
+// of static ones nobody does.
+func annotatedAppArmor(p *v1.Pod, container string) *v1.AppArmorProfile {
+	value, ok := p.Annotations[v1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix+container]
+	if !ok {
+		return nil
+	}
+	profile, isLocal := strings.CutPrefix(value, v1.DeprecatedAppArmorBetaProfileNamePrefix)
+	switch {
+	case value == v1.DeprecatedAppArmorBetaProfileRuntimeDefault:
+		return &v1.AppArmorProfile{Type: v1.AppArmorProfileTypeRuntimeDefault}
+	case value == v1.DeprecatedAppArmorBetaProfileNameUnconfined:
+		return &v1.AppArmorProfile{Type: v1.AppArmorProfileTypeUnconfined}
+	case isLocal:
+		return &v1.AppArmorProfile{Type: v1.AppArmorProfileTypeLocalhost, LocalhostProfile: &profile}
+	default:
+		return nil
 	}
 }
 

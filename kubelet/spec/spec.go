@@ -49,6 +49,10 @@ type Node struct {
 	// their own (KEP-127).
 	UserNamespaces map[string]bool
 
+	// MaskedPaths are those of this node that containers do not get to see,
+	// beside those of every node.
+	MaskedPaths []string
+
 	SeccompDir     string // where Localhost profiles are
 	SeccompDefault bool   // RuntimeDefault rather than Unconfined where a pod does not say
 }
