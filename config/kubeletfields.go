@@ -28,6 +28,8 @@ func honouredKubeletFields() []string {
 		// What pods get.
 		"clusterDNS", "clusterDomain", "resolvConf", "containerLogMaxSize", "containerLogMaxFiles",
 		"crashLoopBackOff", "cgroupDriver", "cgroupRoot", "failCgroupV1",
+		"singleProcessOOMKill", "memorySwap", "userNamespaces", "seccompDefault",
+		"cpuCFSQuota", "cpuCFSQuotaPeriod", "podPidsLimit",
 
 		// When the node runs out of something.
 		"evictionHard", "evictionSoft", "evictionSoftGracePeriod", "evictionPressureTransitionPeriod",

@@ -174,6 +174,7 @@ func (k *kubelet) newNode(ctx context.Context) error {
 		Allocatable: allocatable, Memory: capacity.Memory().Value(), CPUPeriod: cpuPeriod(c),
 		SeccompDir: filepath.Join(k.o.RootDir, "seccomp"), SeccompDefault: c.SeccompDefault != nil && *c.SeccompDefault,
 	}
+	k.lookAtHost(ctx)
 	return nil
 }
 

@@ -67,10 +67,12 @@ type Cgroups struct {
 	warned   map[string]bool      // controllers
 }
 
+const defaultMountpoint = "/sys/fs/cgroup"
+
 // New finds out what the host has. It makes no group yet.
 func New(o Options) (*Cgroups, error) {
 	if o.Mountpoint == "" {
-		o.Mountpoint = "/sys/fs/cgroup"
+		o.Mountpoint = defaultMountpoint
 	}
 	trees, err := detect(o.Mountpoint)
 	if err != nil {

@@ -25,12 +25,24 @@ func TestNode(t *testing.T) {
 			func(r *cri.LinuxContainerResources) { r.CpuPeriod, r.CpuQuota = 0, 0 },
 		},
 		{
-			"all of a container is killed at once", func(n *spec.Node) { n.OOMGroup = true },
-			func(r *cri.LinuxContainerResources) { r.Unified = map[string]string{"memory.oom.group": "1"} },
+			"cgroup v2", func(n *spec.Node) { n.Unified = true },
+			func(r *cri.LinuxContainerResources) { r.Unified = map[string]string{"memory.high": "max"} },
 		},
 		{
-			"SP-32 no swap", func(n *spec.Node) { n.NoSwap = true },
+			"all of a container is killed at once", func(n *spec.Node) { n.Unified, n.OOMGroup = true, true },
+			func(r *cri.LinuxContainerResources) {
+				r.Unified = map[string]string{"memory.high": "max", "memory.oom.group": "1"}
+			},
+		},
+		{
+			"SP-32 no swap, cgroup v1", func(n *spec.Node) { n.Swap = spec.Swap{Counted: true, Limited: true} },
 			func(r *cri.LinuxContainerResources) { r.MemorySwapLimitInBytes = 1 << 30 },
+		},
+		{
+			"no swap, cgroup v2", func(n *spec.Node) { n.Unified, n.Swap = true, spec.Swap{Counted: true} },
+			func(r *cri.LinuxContainerResources) {
+				r.Unified = map[string]string{"memory.high": "max", "memory.swap.max": "0"}
+			},
 		},
 		{
 			"sizes of huge pages", func(n *spec.Node) { n.HugePageSizes = []string{"2MB", "1GB", "64KB"} },

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,16 +24,34 @@ const (
 
 // containerResources returns what one container may use.
 func containerResources(p *v1.Pod, d pod.Declared, n Node) *cri.LinuxContainerResources {
-	out := resourceSum(d.Resources.Requests, d.Resources.Limits, n)
+	limits := effectiveLimits(p, d)
+	out := resourceSum(d.Resources.Requests, limits, n)
 	out.OomScoreAdj = oomScoreAdj(p, d, n.Memory)
-	out.HugepageLimits = hugePages(d.Resources.Limits, n.HugePageSizes)
-	if n.OOMGroup {
-		out.Unified = map[string]string{"memory.oom.group": "1"}
+	out.HugepageLimits = hugePages(limits, n.HugePageSizes)
+	if n.Unified {
+		// What an earlier configuration, or another agent, set is taken back.
+		out.Unified = map[string]string{"memory.high": "max"}
+		if n.OOMGroup {
+			out.Unified["memory.oom.group"] = "1"
+		}
 	}
-	if n.NoSwap {
-		out.MemorySwapLimitInBytes = out.MemoryLimitInBytes
-	}
+	n.Swap.limit(p, d, n, out)
 	return out
+}
+
+// effectiveLimits returns the limits of a container. Where it has none of its
+// own, those of the whole pod are (KEP-2837).
+func effectiveLimits(p *v1.Pod, d pod.Declared) v1.ResourceList {
+	if p.Spec.Resources == nil || len(p.Spec.Resources.Limits) == 0 {
+		return d.Resources.Limits
+	}
+	all := maps.Clone(p.Spec.Resources.Limits)
+	for name, q := range d.Resources.Limits {
+		if !q.IsZero() {
+			all[name] = q
+		}
+	}
+	return all
 }
 
 // overhead tells the runtime what a pod costs beside its containers.

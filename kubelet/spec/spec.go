@@ -35,12 +35,12 @@ type Node struct {
 	// HugePageSizes are the sizes the node supports, such as "2MB": each is
 	// limited for each container.
 	HugePageSizes []string
+	// Unified says that containers are limited by cgroup v2.
+	Unified bool
 	// OOMGroup makes the kernel kill all of a container at once when it runs
 	// out of memory. Only cgroup v2 can.
 	OOMGroup bool
-	// NoSwap keeps containers with a memory limit from using swap. Only for
-	// nodes whose memory controller counts swap.
-	NoSwap bool
+	Swap     Swap
 
 	// RecursiveReadOnly names the runtime handlers that can mount volumes
 	// read-only with all that is mounted below them.
