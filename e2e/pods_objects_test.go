@@ -108,8 +108,18 @@ func testObjectVolumes(t *testing.T, c *podCluster) {
 			{Path: "name", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}},
 		}}},
 	}}})
+	c.mount(p, "scratch", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+	mounts := &p.Spec.Containers[0].VolumeMounts
+	*mounts = append(*mounts,
+		corev1.VolumeMount{Name: "conf", MountPath: "/one", SubPath: "a/b"},
+		corev1.VolumeMount{Name: "scratch", MountPath: "/conf/sub"}, // into what is read-only
+	)
 	c.Create(t, p)
 	c.AwaitReady(t, "box")
+	c.mustBox(t, "box", "write", "/conf/sub/f", "text")
+	if got := c.mustBox(t, "box", "cat", "/one"); got != "hello" {
+		t.Errorf("the part of the volume holds %q", got)
+	}
 	if got := c.mustBox(t, "box", "cat", "/conf/a/b", "/conf/raw", "/secret/password", "/all/other", "/all/password", "/all/name"); got !=
 		"hellobytesswordfishunseenswordfishbox" {
 		t.Errorf("the volumes hold %q", got)
@@ -219,4 +229,13 @@ func testServiceAccount(t *testing.T, c *podCluster) {
 		strings.Join(user.Extra["authentication.kubernetes.io/pod-name"], "") != "box" {
 		t.Errorf("the token is of %+v", user)
 	}
+	p = c.Get(t, "box")
+	c.Delete(t, "box", nil)
+	c.AwaitGone(t, "box")
+	lab.Until(t, patience, "see the token gone", func(context.Context) error {
+		if c.Exists(t, "/var/lib/kubelet/pods/"+string(p.UID)) {
+			return fmt.Errorf("the directory of the pod is there")
+		}
+		return nil
+	})
 }

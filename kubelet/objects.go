@@ -53,8 +53,8 @@ func (k *kubelet) followObjects(ctx context.Context, client kubernetes.Interface
 }
 
 // setObjects tells which pods use objects: what still ends may, too.
-func (k *kubelet) setObjects(desired, going []*v1.Pod) {
-	all := slices.Concat(desired, going)
+func (k *kubelet) setObjects(admitted, going []*v1.Pod) {
+	all := slices.Concat(admitted, going)
 	k.objects.SetPods(all)
 	k.tokens.Keep(all)
 	k.podCerts.SetPods(all)

@@ -21,9 +21,10 @@ type refresher struct {
 	failed func(p *v1.Pod, err error)
 	wake   chan struct{} // capacity 1: many pokes before a look are one
 
-	mu   sync.Mutex // guards what follows
-	pods map[types.UID]*v1.Pod
-	due  map[types.UID]bool
+	mu    sync.Mutex // guards what follows
+	pods  map[types.UID]*v1.Pod
+	due   map[types.UID]bool
+	again map[types.UID]*time.Timer // of those that failed
 }
 
 // refreshesAtOnce is how many pods are refreshed at a time: some wait for the
@@ -37,7 +38,7 @@ const refreshAgain = 2 * time.Minute
 func newRefresher(refresh func(context.Context, *v1.Pod) error, failed func(*v1.Pod, error)) *refresher {
 	return &refresher{
 		refresh: refresh, failed: failed, wake: make(chan struct{}, 1),
-		pods: map[types.UID]*v1.Pod{}, due: map[types.UID]bool{},
+		pods: map[types.UID]*v1.Pod{}, due: map[types.UID]bool{}, again: map[types.UID]*time.Timer{},
 	}
 }
 
@@ -56,6 +57,19 @@ func (r *refresher) setPods(pods []*v1.Pod) {
 		if was := old[p.UID]; was == nil || !same(was, p) {
 			r.note(p.UID)
 		}
+	}
+	for uid := range r.again {
+		if r.pods[uid] == nil {
+			r.calm(uid)
+		}
+	}
+}
+
+// calm calls off another try. It is called with the lock held.
+func (r *refresher) calm(uid types.UID) {
+	if t := r.again[uid]; t != nil {
+		t.Stop()
+		delete(r.again, uid)
 	}
 }
 
@@ -133,11 +147,18 @@ func (r *refresher) take() []*v1.Pod {
 
 func (r *refresher) one(ctx context.Context, p *v1.Pod) {
 	err := r.refresh(ctx, p)
-	if err == nil || ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return
 	}
-	r.failed(p, err)
-	time.AfterFunc(refreshAgain, func() { r.poke(p.UID) }) // of a pod that is gone, it does nothing
+	if err != nil {
+		r.failed(p, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calm(p.UID)
+	if err != nil && r.pods[p.UID] != nil {
+		r.again[p.UID] = time.AfterFunc(refreshAgain, func() { r.poke(p.UID) })
+	}
 }
 
 // refreshFailed tells of volumes that keep what they have, in upstream's way.

@@ -79,7 +79,7 @@ func (k *kubelet) setDesired(admitted, rejected, going []*v1.Pod) {
 	k.now, k.rejected, k.going = desired, rejected, going
 	k.said = len(*k.pending.Load()) == 0
 	k.mu.Unlock()
-	k.setObjects(desired, going)
+	k.setObjects(admitted, going)
 	k.mirrors.SetStatic(slices.Concat(desired, going), *k.pending.Load()...)
 }
 
