@@ -34,11 +34,11 @@ func (c *podCluster) mount(p *corev1.Pod, name string, src corev1.VolumeSource) 
 	}
 }
 
-// box runs testbox in the first container of a running pod.
-func (c *podCluster) box(ctx context.Context, t *testing.T, pod string, args ...string) (string, error) {
+// box runs testbox in the first container of the running pod box.
+func (c *podCluster) box(ctx context.Context, t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	out, err := c.Try(ctx, append([]string{
-		lab.Component(t, "bin/kubectl"), "--kubeconfig", adminConf, "-n", c.Namespace, "exec", pod, "--", "/testbox",
+		lab.Component(t, "bin/kubectl"), "--kubeconfig", adminConf, "-n", c.Namespace, "exec", "box", "--", "/testbox",
 	}, args...)...)
 	if err == nil && out.Code != 0 {
 		err = fmt.Errorf("exit code %d: %s", out.Code, out.Stderr)
@@ -47,9 +47,9 @@ func (c *podCluster) box(ctx context.Context, t *testing.T, pod string, args ...
 }
 
 // mustBox is box that goes well.
-func (c *podCluster) mustBox(t *testing.T, pod string, args ...string) string {
+func (c *podCluster) mustBox(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := c.box(t.Context(), t, pod, args...)
+	out, err := c.box(t.Context(), t, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,10 +57,10 @@ func (c *podCluster) mustBox(t *testing.T, pod string, args ...string) string {
 }
 
 // awaitBox waits until what testbox says is wanted.
-func (c *podCluster) awaitBox(t *testing.T, want, pod string, args ...string) {
+func (c *podCluster) awaitBox(t *testing.T, want string, args ...string) {
 	t.Helper()
 	lab.Until(t, patience, "read "+want, func(ctx context.Context) error {
-		out, err := c.box(ctx, t, pod, args...)
+		out, err := c.box(ctx, t, args...)
 		if err != nil {
 			return err
 		}
@@ -116,24 +116,24 @@ func testObjectVolumes(t *testing.T, c *podCluster) {
 	)
 	c.Create(t, p)
 	c.AwaitReady(t, "box")
-	c.mustBox(t, "box", "write", "/conf/sub/f", "text")
-	if got := c.mustBox(t, "box", "cat", "/one"); got != "hello" {
+	c.mustBox(t, "write", "/conf/sub/f", "text")
+	if got := c.mustBox(t, "cat", "/one"); got != "hello" {
 		t.Errorf("the part of the volume holds %q", got)
 	}
-	if got := c.mustBox(t, "box", "cat", "/conf/a/b", "/conf/raw", "/secret/password", "/all/other", "/all/password", "/all/name"); got !=
+	if got := c.mustBox(t, "cat", "/conf/a/b", "/conf/raw", "/secret/password", "/all/other", "/all/password", "/all/name"); got !=
 		"hellobytesswordfishunseenswordfishbox" {
 		t.Errorf("the volumes hold %q", got)
 	}
 	for dir, want := range map[string]string{
 		"/conf/a": "-r--r-----", "/conf/..data": "-r-xr-x---", "/all/..data": "-rw-r--r--",
 	} {
-		if got := c.mustBox(t, "box", "ls", dir+"/"); !strings.Contains(got, want) {
+		if got := c.mustBox(t, "ls", dir+"/"); !strings.Contains(got, want) {
 			t.Errorf("%s is\n%s, want %s", dir, got, want)
 		}
 	}
-	c.mustBox(t, "box", "ls", "/none/..data")
+	c.mustBox(t, "ls", "/none/..data")
 	for _, dir := range []string{"/conf", "/secret", "/all"} {
-		if _, err := c.box(t.Context(), t, "box", "write", dir+"/new", "text"); err == nil || !strings.Contains(err.Error(), "read-only") {
+		if _, err := c.box(t.Context(), t, "write", dir+"/new", "text"); err == nil || !strings.Contains(err.Error(), "read-only") {
 			t.Errorf("writing into %s: %v", dir, err)
 		}
 	}
@@ -153,7 +153,7 @@ func testVolumesFollow(t *testing.T, c *podCluster) {
 	c.Create(t, p)
 	c.AwaitReady(t, "box")
 	files := []string{"cat", "/conf/k", "/secret/k", "/info/labels"}
-	if got := c.mustBox(t, "box", files...); got != `oneonestage="one"` {
+	if got := c.mustBox(t, files...); got != `oneonestage="one"` {
 		t.Fatalf("the volumes hold %q", got)
 	}
 
@@ -169,8 +169,8 @@ func testVolumesFollow(t *testing.T, c *podCluster) {
 		t.Fatal(err)
 	}
 	c.createSecret(t, "later", map[string]string{"k": "come"})
-	c.awaitBox(t, `twotwostage="two"`, "box", files...)
-	c.awaitBox(t, "come", "box", "cat", "/later/k")
+	c.awaitBox(t, `twotwostage="two"`, files...)
+	c.awaitBox(t, "come", "cat", "/later/k")
 	within(t, start, 20*time.Second, "following")
 	if p := c.Get(t, "box"); p.Status.ContainerStatuses[0].RestartCount != 0 {
 		t.Error("the container was started again")
@@ -207,18 +207,18 @@ func testServiceAccount(t *testing.T, c *podCluster) {
 	p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: new(int64(1000))}
 	c.Create(t, p)
 	c.AwaitReady(t, "box")
-	if got := c.mustBox(t, "box", "cat", dir+"namespace"); got != c.Namespace {
+	if got := c.mustBox(t, "cat", dir+"namespace"); got != c.Namespace {
 		t.Errorf("namespace %q", got)
 	}
-	if got := c.mustBox(t, "box", "ls", dir+"..data/"); !strings.Contains(got, "-rw------- 1000") {
+	if got := c.mustBox(t, "ls", dir+"..data/"); !strings.Contains(got, "-rw------- 1000") {
 		t.Errorf("the token is not for the user of the pod alone:\n%s", got)
 	}
-	host := c.mustBox(t, "box", "env", "KUBERNETES_SERVICE_HOST")
-	got := c.mustBox(t, "box", "get", "https://"+strings.TrimSpace(host)+"/version")
+	host := c.mustBox(t, "env", "KUBERNETES_SERVICE_HOST")
+	got := c.mustBox(t, "get", "https://"+strings.TrimSpace(host)+"/version")
 	if !strings.Contains(got, "gitVersion") {
 		t.Errorf("the API server says %q", got)
 	}
-	token := c.mustBox(t, "box", "cat", dir+"token")
+	token := c.mustBox(t, "cat", dir+"token")
 	review, err := c.Client.AuthenticationV1().TokenReviews().Create(t.Context(), &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token},
 	}, metav1.CreateOptions{})

@@ -90,13 +90,13 @@ func testTrustBundles(t *testing.T, c *podCluster) {
 	}}})
 	c.Create(t, p)
 	c.AwaitReady(t, "box")
-	if got := c.mustBox(t, "box", "cat", "/ca/signer.pem", "/ca/named.pem"); got != one.pem {
+	if got := c.mustBox(t, "cat", "/ca/signer.pem", "/ca/named.pem"); got != one.pem {
 		t.Errorf("the pod trusts\n%s, want\n%s", got, one.pem)
 	}
 	publish("e2e.boot.internal:trust:two", "e2e.boot.internal/trust", two.pem)
 	publish("e2e-named", "", "words\n"+two.pem)
-	c.awaitBox(t, two.pem, "box", "cat", "/ca/signer.pem")
-	c.awaitBox(t, two.pem, "box", "cat", "/ca/named.pem")
+	c.awaitBox(t, two.pem, "cat", "/ca/signer.pem")
+	c.awaitBox(t, two.pem, "cat", "/ca/named.pem")
 }
 
 func testPodCertificates(t *testing.T, c *podCluster) {
@@ -112,7 +112,7 @@ func testPodCertificates(t *testing.T, c *podCluster) {
 	c.sign(t, ca, "box")
 	c.AwaitReady(t, "box")
 	for _, files := range [][2]string{{"all.pem", "all.pem"}, {"chain.pem", "key.pem"}} {
-		chain, key := c.mustBox(t, "box", "cat", "/cert/"+files[0]), c.mustBox(t, "box", "cat", "/cert/"+files[1])
+		chain, key := c.mustBox(t, "cat", "/cert/"+files[0]), c.mustBox(t, "cat", "/cert/"+files[1])
 		pair, err := tls.X509KeyPair([]byte(chain), []byte(key))
 		if err != nil {
 			t.Fatal(err)

@@ -43,13 +43,13 @@ type world struct {
 // test's bubble.
 func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	w := &world{t: t, client: fake.NewClientset(objects...), asked: map[string]int{}, changed: map[string]int{}}
-	w.client.PrependReactor("get", "*", func(a k8stesting.Action) (bool, runtime.Object, error) {
+	w.client.PrependReactor("get", "*", func(k8stesting.Action) (bool, runtime.Object, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.asked["get"]++
 		return w.refuse != nil, nil, w.refuse
 	})
-	w.client.PrependWatchReactor("*", func(a k8stesting.Action) (bool, apiwatch.Interface, error) {
+	w.client.PrependWatchReactor("*", func(k8stesting.Action) (bool, apiwatch.Interface, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.asked["watch"]++

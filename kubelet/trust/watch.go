@@ -62,7 +62,7 @@ func (s *Store) discover(ctx context.Context, client Client) (*cache.ListWatch, 
 		for _, version := range []string{"v1", "v1beta1"} {
 			served, err := serves(ctx, client, version)
 			if err != nil {
-				s.fail(err)
+				s.fail(ctx, err)
 				break
 			}
 			if served && version == "v1" {
@@ -71,10 +71,10 @@ func (s *Store) discover(ctx context.Context, client Client) (*cache.ListWatch, 
 			if served {
 				return s.v1beta1(client), &certificatesv1beta1.ClusterTrustBundle{}
 			}
-			s.fail(errNotServed)
+			s.fail(ctx, errNotServed)
 		}
 		pause = pause.After(0)
-		if s.failure() == errNotServed {
+		if errors.Is(s.failure(), errNotServed) {
 			pause = backoff.Backoff(again)
 		}
 	}
@@ -104,7 +104,7 @@ func (s *Store) v1(client Client) *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			list, err := bundles.List(ctx, o)
-			s.fail(err)
+			s.fail(ctx, err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
@@ -118,7 +118,7 @@ func (s *Store) v1beta1(client Client) *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			list, err := bundles.List(ctx, o)
-			s.fail(err)
+			s.fail(ctx, err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
@@ -128,7 +128,7 @@ func (s *Store) v1beta1(client Client) *cache.ListWatch {
 }
 
 // fail notes why bundles are not known, if there is a reason.
-func (s *Store) fail(err error) {
+func (s *Store) fail(ctx context.Context, err error) {
 	if err == nil {
 		return
 	}
@@ -137,7 +137,7 @@ func (s *Store) fail(err error) {
 	s.err = err
 	s.mu.Unlock()
 	if news {
-		s.o.Log.LogAttrs(context.Background(), slog.LevelDebug, "trust bundles are not known", slog.Any("err", err))
+		s.o.Log.LogAttrs(ctx, slog.LevelDebug, "trust bundles are not known", slog.Any("err", err))
 	}
 }
 

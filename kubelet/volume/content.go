@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 
 	v1 "k8s.io/api/core/v1"
@@ -86,9 +87,7 @@ func (v *Volumes) configMap(ctx context.Context, p *v1.Pod, name string, optiona
 		return nil, err
 	}
 	data := make(map[string][]byte, len(c.Data)+len(c.BinaryData))
-	for key, value := range c.BinaryData {
-		data[key] = value
-	}
+	maps.Copy(data, c.BinaryData)
 	for key, value := range c.Data {
 		data[key] = []byte(value)
 	}

@@ -84,8 +84,8 @@ func (v *Volumes) token(ctx context.Context, p *v1.Pod, volume string, in *v1.Pr
 	if pod.IsStatic(p) || v.Tokens == nil {
 		return nil, errors.New("service account tokens need a pod of the API")
 	}
-	// Whatever cannot be read was not left.
-	have, _ := os.ReadFile(filepath.Join(v.path(p.UID, "projected", volume), dataLink, src.Path)) //nolint:errcheck // see above
+	// What cannot be read was not left.
+	have, _ := os.ReadFile(filepath.Join(v.path(p.UID, "projected", volume), dataLink, src.Path))
 	data, err := v.Tokens.Token(ctx, p, src.Audience, src.ExpirationSeconds, have)
 	if err != nil {
 		return nil, err
