@@ -28,6 +28,7 @@ func podTests() []podTest {
 	return slices.Concat( // one a line
 		lifeTests(),
 		storageTests(),
+		pressureTests(),
 		objectsTests(),
 		serviceTests(),
 		trustTests(),

@@ -99,6 +99,7 @@ func (k *kubelet) runPods(ctx context.Context) error {
 	g.Go(func() error { rotate.Run(ctx, k.rotation()); return nil })
 	g.Go(func() error { k.enforce(ctx); return nil })
 	g.Go(func() error { k.pressure.Run(ctx); return nil })
+	g.Go(func() error { k.guardPods(ctx); return nil })
 	g.Go(func() error { k.collector.Run(ctx); return nil })
 	if k.o.Ready != nil {
 		k.o.Ready()

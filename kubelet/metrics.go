@@ -20,6 +20,7 @@ type metrics struct {
 	collected *prometheus.CounterVec // images
 	figures   *figures
 	calls     *runtime.Calls
+	shutdown  shutdownMetrics
 }
 
 func newMetrics() *metrics {
@@ -32,6 +33,7 @@ func newMetrics() *metrics {
 			Name: "kubelet_pod_start_total_duration_seconds", Help: "Seconds from when a pod was first seen until all of its containers ran.",
 			Buckets: []float64{0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600},
 		}),
+		shutdown: newShutdownMetrics(),
 		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubelet_evictions", Help: "Pods that were evicted, by what was short.",
 		}, []string{"eviction_signal"}),
@@ -46,7 +48,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.restarted, m.started, m.evictions, m.collected, m.calls, counts{k}, census{k}, claims{k},
+		m.restarted, m.started, m.evictions, m.collected, m.shutdown.start, m.shutdown.end, m.calls, counts{k}, census{k}, claims{k},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kubelet_mirror_pods", Help: "Mirror pods the API has of this node.",
 		}, func() float64 { return float64(k.mirrors.Len()) }),

@@ -118,7 +118,7 @@ func (k *kubelet) noteOver(uid types.UID, over bool) {
 	}
 	k.mu.Unlock()
 	if changed && over {
-		k.pressure.Poke()
+		k.podEnded()
 		k.dispatch.recheck()
 	}
 }

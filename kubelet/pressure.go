@@ -81,11 +81,16 @@ func (k *kubelet) setPressure(conditions []v1.NodeConditionType) {
 
 // evictable returns the pods that run and may be evicted.
 func (k *kubelet) evictable() []*v1.Pod {
+	return k.active(func(p *v1.Pod) bool { return !admit.IsCritical(p) && !k.evicted[p.UID] })
+}
+
+// active returns the pods of which something runs or will, and that match.
+func (k *kubelet) active(match func(*v1.Pod) bool) []*v1.Pod {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var all []*v1.Pod
 	for _, p := range k.now {
-		if !admit.IsCritical(p) && !slices.Contains(k.rejected, p) && !k.over[p.UID] && !hasEnded(p) && !k.evicted[p.UID] {
+		if !slices.Contains(k.rejected, p) && !k.over[p.UID] && !hasEnded(p) && match(p) {
 			all = append(all, p)
 		}
 	}
@@ -202,5 +207,5 @@ func (k *kubelet) forgetEvicted(uid types.UID) {
 	k.mu.Lock()
 	delete(k.evicted, uid)
 	k.mu.Unlock()
-	k.pressure.Poke()
+	k.podEnded()
 }

@@ -34,6 +34,7 @@ import (
 	"boot.internal/kubelet/runtime"
 	"boot.internal/kubelet/runtimeclass"
 	"boot.internal/kubelet/server"
+	"boot.internal/kubelet/shutdown"
 	"boot.internal/kubelet/source"
 	"boot.internal/kubelet/spec"
 	"boot.internal/kubelet/stats"
@@ -66,6 +67,7 @@ type kubelet struct {
 	prober    *probe.Prober
 	node      *node.Keeper
 	pressure  *evict.Watch
+	guard     *shutdown.Guard // nil unless configured
 	collector *image.Collector
 	mirrors   *mirror.Reconciler
 	api       *source.APIPods
@@ -127,6 +129,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 		return nil, err
 	}
 	k.newCollector()
+	k.newGuard(ctx)
 	if err := k.newPressure(ctx); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
