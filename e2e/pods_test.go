@@ -32,6 +32,7 @@ func podTests() []podTest {
 		objectsTests(),
 		serviceTests(),
 		trustTests(),
+		identityTests(),
 	)
 }
 
