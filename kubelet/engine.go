@@ -163,7 +163,7 @@ type engineState struct {
 // tellNode says on the Node how the engine is.
 func (k *kubelet) tellNode() {
 	s := k.engine.Load()
-	said := node.Runtime{Version: s.version, Err: s.err}
+	said := node.Runtime{Version: s.version, Err: s.err, Handlers: s.Handlers, Features: s.Features}
 	switch {
 	case s.err != nil:
 	case !s.Ready:

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -67,6 +68,11 @@ func (k *Keeper) setCapacity(s *v1.NodeStatus, f Facts) {
 		s.Capacity[v1.ResourceEphemeralStorage] = *resource.NewQuantity(f.Storage, resource.BinarySI)
 	}
 	s.Capacity[v1.ResourcePods] = *resource.NewQuantity(int64(pods), resource.DecimalSI)
+	maps.DeleteFunc(s.Capacity, func(name v1.ResourceName, _ resource.Quantity) bool { // sizes that are gone
+		size, huge := strings.CutPrefix(string(name), v1.ResourceHugePagesPrefix)
+		_, there := f.HugePages[size]
+		return huge && !there
+	})
 	for size, total := range f.HugePages {
 		s.Capacity[v1.ResourceName(v1.ResourceHugePagesPrefix+size)] = *resource.NewQuantity(total, resource.BinarySI)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -39,8 +40,18 @@ type Options struct {
 	Labels     map[string]string // --node-labels, at registration
 	Taints     []v1.Taint        // registerWithTaints
 	ProviderID string
-	Port       int32  // of the kubelet server
-	Version    string // kubeletVersion, such as "v1.37.2"
+	// NoRegister leaves it to others to create the Node object (registerNode).
+	NoRegister bool
+	// NodeAttaches says that the node attaches volumes itself, instead of the
+	// attach-detach controller (enableControllerAttachDetach).
+	NodeAttaches bool
+	// Cloud says that a cloud controller manager is in charge of addresses, and
+	// lets pods come: --cloud-provider=external. It is told ProvidedIPs, those that
+	// the user gave.
+	Cloud       bool
+	ProvidedIPs []netip.Addr
+	Port     int32  // of the kubelet server
+	Version  string // kubeletVersion, such as "v1.37.2"
 
 	MaxPods, PodsPerCore         int32
 	SystemReserved, KubeReserved map[string]string
@@ -69,11 +80,15 @@ type Runtime struct {
 	Version string // "containerd://2.4.2"
 	Err     error  // why it is down; nil if it is up
 	Network error  // why pods get no network; nil if they do
+	// Handlers and Features are what it can do; nil where it does not say.
+	Handlers []v1.NodeRuntimeHandler
+	Features *v1.NodeFeatures
 }
 
 func (r Runtime) same(other Runtime) bool {
 	return r.Version == other.Version && fmt.Sprint(r.Err) == fmt.Sprint(other.Err) &&
-		fmt.Sprint(r.Network) == fmt.Sprint(other.Network)
+		fmt.Sprint(r.Network) == fmt.Sprint(other.Network) &&
+		equality.Semantic.DeepEqual(r.Handlers, other.Handlers) && equality.Semantic.DeepEqual(r.Features, other.Features)
 }
 
 // A Keeper keeps the Node object of this machine. Its methods may be called
@@ -109,6 +124,9 @@ func New(o Options) (*Keeper, error) {
 	k.o.StatusEvery = cmp.Or(o.StatusEvery, 10*time.Second)
 	k.o.ReportEvery = cmp.Or(o.ReportEvery, 5*time.Minute)
 	k.o.LeaseFor = cmp.Or(o.LeaseFor, 40*time.Second)
+	if o.Event == nil {
+		k.o.Event = func(string, string, string) {}
+	}
 	if o.OnNode == nil {
 		k.o.OnNode = func(*v1.Node) {}
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"runtime"
-	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -35,8 +34,11 @@ func (k *Keeper) ensure(ctx context.Context, api corev1.NodeInterface) error {
 	if doubted {
 		return k.verify(ctx, api)
 	}
-	if known {
+	switch {
+	case known:
 		return nil
+	case k.o.NoRegister:
+		return k.takeOver(ctx, api)
 	}
 	return k.register(ctx, api)
 }
@@ -49,8 +51,11 @@ func (k *Keeper) verify(ctx context.Context, api corev1.NodeInterface) error {
 		k.mu.Lock()
 		k.current, k.doubted = nil, false
 		k.mu.Unlock()
-		k.o.Log.Warn("node was deleted, registering again")
 		k.tell()
+		if k.o.NoRegister {
+			return fmt.Errorf("get node: %w", err)
+		}
+		k.o.Log.Warn("node was deleted, registering again")
 		return k.register(ctx, api)
 	case err != nil:
 		return fmt.Errorf("get node: %w", err)
@@ -68,8 +73,11 @@ func (k *Keeper) register(ctx context.Context, api corev1.NodeInterface) error {
 	first := k.initial(now)
 	n, err := api.Create(ctx, first, metav1.CreateOptions{})
 	switch {
-	case apierrors.IsAlreadyExists(err):
-		return k.takeOver(ctx, api)
+	case apierrors.IsAlreadyExists(err), apierrors.IsForbidden(err): // it may be there and not ours to create
+		if taken := k.takeOver(ctx, api); taken == nil || apierrors.IsAlreadyExists(err) {
+			return taken
+		}
+		return fmt.Errorf("register node: %w", err)
 	case err != nil:
 		return fmt.Errorf("register node: %w", err)
 	}
@@ -94,10 +102,11 @@ func (k *Keeper) found(n *v1.Node) {
 func (k *Keeper) initial(now time.Time) *v1.Node {
 	n := &v1.Node{ObjectMeta: metav1.ObjectMeta{
 		Name: k.o.Name, Labels: k.ownLabels(),
-		Annotations: map[string]string{attachAnnotation: "true"},
+		Annotations: k.ownAnnotations(),
 	}}
+	maps.DeleteFunc(n.Annotations, func(_, value string) bool { return value == "" })
 	maps.Copy(n.Labels, k.o.Labels)
-	n.Spec.Taints = slices.Clone(k.o.Taints)
+	n.Spec.Taints = k.taints()
 	n.Spec.ProviderID = k.o.ProviderID
 	n.Status = k.status(n.Status, now)
 	return n
@@ -113,6 +122,15 @@ func (k *Keeper) ownLabels() map[string]string {
 		labelBetaOS:        runtime.GOOS,
 		labelBetaArch:      runtime.GOARCH,
 	}
+}
+
+// ownAnnotations are put right at each start, too; one that is empty is to go.
+func (k *Keeper) ownAnnotations() map[string]string {
+	attach := "true"
+	if k.o.NodeAttaches {
+		attach = ""
+	}
+	return map[string]string{attachAnnotation: attach, annotationProvidedIP: k.providedIP()}
 }
 
 // takeOver goes on with the Node object of an earlier start. What users changed
@@ -140,8 +158,18 @@ func (k *Keeper) metaPatch(n *v1.Node) []byte {
 	if len(labels) > 0 {
 		meta["labels"] = labels
 	}
-	if n.Annotations[attachAnnotation] != "true" {
-		meta["annotations"] = map[string]string{attachAnnotation: "true"}
+	annotations := map[string]any{}
+	for key, want := range k.ownAnnotations() {
+		have, ok := n.Annotations[key]
+		switch {
+		case want == "" && ok:
+			annotations[key] = nil // removes it
+		case want != have:
+			annotations[key] = want
+		}
+	}
+	if len(annotations) > 0 {
+		meta["annotations"] = annotations
 	}
 	if len(meta) == 0 {
 		return nil

@@ -39,6 +39,7 @@ func (k *Keeper) report(ctx context.Context, api corev1.NodeInterface) error {
 		k.o.Log.Info("node readiness changed", slog.String("ready", string(after)), slog.String("was", string(before)))
 	}
 	k.tellChanges(n.Status.Conditions, next.Conditions)
+	k.tellReboot(n.Status.NodeInfo.BootID, next.NodeInfo.BootID)
 	k.seen(patched)
 	return nil
 }
@@ -76,6 +77,12 @@ func statusPatch(old, next v1.NodeStatus, due bool) ([]byte, error) {
 	}
 	if !equality.Semantic.DeepEqual(old.NodeInfo, next.NodeInfo) {
 		status["nodeInfo"] = next.NodeInfo
+	}
+	if !equality.Semantic.DeepEqual(old.RuntimeHandlers, next.RuntimeHandlers) {
+		status["runtimeHandlers"] = next.RuntimeHandlers
+	}
+	if !equality.Semantic.DeepEqual(old.Features, next.Features) {
+		status["features"] = next.Features
 	}
 	if old.DaemonEndpoints != next.DaemonEndpoints {
 		status["daemonEndpoints"] = next.DaemonEndpoints

@@ -19,13 +19,12 @@ func (k *Keeper) status(old v1.NodeStatus, now time.Time) v1.NodeStatus {
 	k.mu.Unlock()
 	facts, err := k.o.Machine.Facts()
 	next := *old.DeepCopy()
-	next.Addresses = k.addresses(facts)
+	next.Addresses = k.addresses(old.Addresses, facts)
 	next.DaemonEndpoints.KubeletEndpoint.Port = k.o.Port
 	next.VolumesInUse = k.volumesInUse(old.VolumesInUse)
 	if err == nil {
 		k.setCapacity(&next, facts)
 	}
-	next.DeclaredFeatures = declaredFeatures()
 	version := next.NodeInfo.ContainerRuntimeVersion
 	next.NodeInfo = facts.Info
 	next.NodeInfo.KubeletVersion = k.o.Version
@@ -33,6 +32,7 @@ func (k *Keeper) status(old v1.NodeStatus, now time.Time) v1.NodeStatus {
 	if runtime != nil && runtime.Version != "" {
 		next.NodeInfo.ContainerRuntimeVersion = runtime.Version
 	}
+	setFeatures(&next, runtime)
 	next.Images = k.signs.listed(next.Images)
 	for _, c := range append(k.signs.conditions(), ready(runtime, k.signs.shutdown(), err)) {
 		next.Conditions = withCondition(next.Conditions, c, metav1.NewTime(now.Truncate(time.Second)))
@@ -81,16 +81,4 @@ func withCondition(list []v1.NodeCondition, c v1.NodeCondition, now metav1.Time)
 	}
 	list[i] = c
 	return list
-}
-
-// addresses returns the addresses of the node: InternalIP first, then Hostname.
-func (k *Keeper) addresses(facts Facts) []v1.NodeAddress {
-	var list []v1.NodeAddress
-	for _, ip := range k.o.IPs {
-		list = append(list, v1.NodeAddress{Type: v1.NodeInternalIP, Address: ip.String()})
-	}
-	if len(list) == 0 && facts.IP.IsValid() {
-		list = append(list, v1.NodeAddress{Type: v1.NodeInternalIP, Address: facts.IP.String()})
-	}
-	return append(list, v1.NodeAddress{Type: v1.NodeHostName, Address: k.o.Hostname})
 }
