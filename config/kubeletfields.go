@@ -20,6 +20,7 @@ func honouredKubeletFields() []string {
 		// The node object.
 		"registerNode", "registerWithTaints", "nodeStatusUpdateFrequency", "nodeStatusReportFrequency",
 		"nodeLeaseDurationSeconds", "maxPods", "podCIDR", "systemReserved", "kubeReserved", "rotateCertificates",
+		"serverTLSBootstrap", "providerID", "enableControllerAttachDetach",
 
 		// The kubelet's own servers.
 		"address", "port", "readOnlyPort", "healthzPort", "healthzBindAddress",
@@ -45,13 +46,19 @@ func honouredKubeletFields() []string {
 		"shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "shutdownGracePeriodByPodPriority",
 
 		// The engine.
-		"containerRuntimeEndpoint", "imageServiceEndpoint", "serializeImagePulls", "maxParallelImagePulls",
+		"containerRuntimeEndpoint", "imageServiceEndpoint", "serializeImagePulls", "maxParallelImagePulls", "registryPullQPS", "registryBurst",
+		"imagePullCredentialsVerificationPolicy", "preloadedImagesVerificationAllowlist",
 	}
 }
 
 // honouredKubeletArgs are the flags of the kubelet that the embedded one
 // takes from nodeRegistration.kubeletExtraArgs.
-func honouredKubeletArgs() []string { return []string{"node-ip", "node-labels"} }
+func honouredKubeletArgs() []string {
+	return []string{
+		"node-ip", "node-labels", "register-with-taints", "register-node", "cloud-provider", "hostname-override",
+		"bootstrap-kubeconfig", "cert-dir", "image-credential-provider-config", "image-credential-provider-bin-dir",
+	}
+}
 
 // kubeletWarnings names each field of a KubeletConfiguration that was written
 // and has no effect.

@@ -28,9 +28,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	k.client.Store(&client)
 	k.events.connect(ctx, client)
 	var g errgroup.Group
-	if r := k.o.Config.RegisterNode; r == nil || *r {
-		g.Go(func() error { k.node.Run(ctx, client); return nil })
-	}
+	g.Go(func() error { k.node.Run(ctx, client); return nil })
 	g.Go(func() error { k.followObjects(ctx, client); return nil })
 	g.Go(func() error {
 		k.api.Run(ctx, client.CoreV1(), func(s source.Snapshot) { k.wanted(ctx, s) })

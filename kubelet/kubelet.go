@@ -27,6 +27,10 @@ type Options struct {
 	Node string
 	// NodeIPs are the addresses of this node, the primary first.
 	NodeIPs []string
+	// ProvidedIPs are those of them that the user named, and ExternalCloud says that
+	// a cloud controller manager is told of these and completes the node.
+	ProvidedIPs   []string
+	ExternalCloud bool
 	// Labels are put on the Node when it is registered.
 	Labels map[string]string
 	// Kubeconfig leads to the API server; the file may come into being later.

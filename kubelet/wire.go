@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"k8s.io/utils/ptr"
 
 	"k8s.io/utils/ptr"
 
@@ -152,6 +153,10 @@ func (k *kubelet) newNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	provided, err := addresses(k.o.ProvidedIPs)
+	if err != nil {
+		return err
+	}
 	k.node, err = node.New(node.Options{
 		Name: k.o.Node, IPs: ips, Labels: k.o.Labels, Taints: c.RegisterWithTaints, ProviderID: c.ProviderID,
 		Port: c.Port, Version: k.o.Version, MaxPods: c.MaxPods, PodsPerCore: c.PodsPerCore,
@@ -159,6 +164,8 @@ func (k *kubelet) newNode(ctx context.Context) error {
 		NoLocalStorage: !ptr.Deref(c.LocalStorageCapacityIsolation, true),
 		StatusEvery:    c.NodeStatusUpdateFrequency.Duration, ReportEvery: c.NodeStatusReportFrequency.Duration,
 		LeaseFor: leaseFor(c), Machine: node.Machine{Dir: k.o.RootDir},
+		NoRegister: !ptr.Deref(c.RegisterNode, true), NodeAttaches: !ptr.Deref(c.EnableControllerAttachDetach, true),
+		Cloud: k.o.ExternalCloud, ProvidedIPs: provided,
 		OnNode:     k.onNode,
 		OnPodCIDRs: func(cidrs []string) { k.configureNetwork(ctx, cidrs) },
 		Event:      k.events.ofNode,

@@ -11,6 +11,9 @@ type kubeletFlags struct {
 	nodeName   string
 	nodeIP     string
 	nodeLabels map[string]string
+	nodeTaints []string
+	register   bool
+	cloud      string
 	rootDir    string
 	socket     string
 	podPath    string
@@ -48,8 +51,11 @@ needs neither a cluster nor an API server.`,
 	p.StringVar(&f.bootstrap, "bootstrap-kubeconfig", "", "kubeconfig `file` with which a certificate is asked for if the kubeconfig has no valid one")
 	p.StringVar(&f.certDir, "cert-dir", "", "`directory` of the node's certificates (default pki in the root directory)")
 	p.StringVar(&f.nodeName, "hostname-override", "", "`name` of the node; the hostname if not set")
-	p.StringVar(&f.nodeIP, "node-ip", "", "`IP` of the node; the one of the default route if not set")
+	p.StringVar(&f.nodeIP, "node-ip", "", "`IP` of the node, or two of them, one for each family; those of the default routes if not set. 0.0.0.0 and :: are that of the default route of their family")
 	p.StringToStringVar(&f.nodeLabels, "node-labels", nil, "`labels` to register the node with, key=value")
+	p.StringSliceVar(&f.nodeTaints, "register-with-taints", nil, "`taints` to register the node with, key=value:effect")
+	p.BoolVar(&f.register, "register-node", true, "register the node with the API server")
+	p.StringVar(&f.cloud, "cloud-provider", "", "\"external\" if a cloud controller manager completes the node")
 	p.StringVar(&f.rootDir, "root-dir", "/var/lib/kubelet", "`directory` for pods and certificates")
 	p.StringVar(&f.socket, "container-runtime-endpoint", "", "`socket` of the container engine; found, or boot's own, if not set")
 	p.StringVar(&f.podPath, "pod-manifest-path", "", "manifest `directory` or file; overrides staticPodPath")

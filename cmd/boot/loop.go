@@ -36,6 +36,9 @@ type loop struct {
 	engine   *engine.Engine
 	importer *engine.Importer
 	log      *slog.Logger
+
+	nodeIPs  []netip.Addr
+	provided []string // those of them that were named
 }
 
 // runKubelet runs the loop in the foreground, or its supervisor.
@@ -101,6 +104,9 @@ func newLoop(ctx context.Context, ui *ui, f kubeletFlags, cfg *config.Loop) (*lo
 		return nil, err
 	}
 	l := &loop{config: cfg, flags: f, host: host, log: ui.serviceLogger()}
+	if err := l.readNodeFlags(); err != nil {
+		return nil, withCode(exitValidation, err)
+	}
 	if f.podPath != "" {
 		cfg.Kubelet.StaticPodPath = f.podPath
 	}
@@ -157,7 +163,8 @@ func (l *loop) runEngine(ctx context.Context) error {
 // options are what the kubelet is to do and with what.
 func (l *loop) options() kubelet.Options {
 	o := kubelet.Options{
-		Config: &l.config.Kubelet, Node: l.nodeName(), NodeIPs: l.nodeIPs(), Labels: l.flags.nodeLabels,
+		Config: &l.config.Kubelet, Node: l.nodeName(), NodeIPs: texts(l.nodeIPs), Labels: l.flags.nodeLabels,
+		ProvidedIPs: l.provided, ExternalCloud: l.flags.cloud == externalCloud,
 		BootstrapKubeconfig: l.flags.bootstrap, CertDir: l.flags.certDir,
 		CredentialConfig: l.flags.credentialConfig, CredentialDir: l.flags.credentialDir,
 		Kubeconfig: l.flags.kubeconfig, RootDir: l.flags.rootDir, StateDir: stateDir,
@@ -180,17 +187,6 @@ func (l *loop) nodeName() string {
 		return l.flags.nodeName
 	}
 	return strings.ToLower(l.host.Name)
-}
-
-func (l *loop) nodeIPs() []string {
-	if l.flags.nodeIP != "" {
-		return strings.Split(l.flags.nodeIP, ",")
-	}
-	var ips []string
-	for _, ip := range l.host.Default {
-		ips = append(ips, ip.String())
-	}
-	return ips
 }
 
 // configureNetwork makes boot's own pod network.

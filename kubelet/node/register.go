@@ -115,12 +115,28 @@ func (k *Keeper) initial(now time.Time) *v1.Node {
 // ownLabels are those that say what the machine is, and are put right at each
 // start.
 func (k *Keeper) ownLabels() map[string]string {
-	return map[string]string{
+	labels := map[string]string{
 		v1.LabelHostname:   k.o.Hostname,
 		v1.LabelOSStable:   runtime.GOOS,
 		v1.LabelArchStable: runtime.GOARCH,
 		labelBetaOS:        runtime.GOOS,
 		labelBetaArch:      runtime.GOARCH,
+	}
+	for _, key := range reconciled() {
+		if value, ok := k.o.Labels[key]; ok {
+			labels[key] = value
+		}
+	}
+	return labels
+}
+
+// reconciled are the labels that say where the machine is: if the user gives
+// them, they are put right at each start.
+func reconciled() []string {
+	return []string{
+		v1.LabelHostname, v1.LabelOSStable, v1.LabelArchStable, labelBetaOS, labelBetaArch,
+		v1.LabelTopologyZone, v1.LabelTopologyRegion, v1.LabelFailureDomainBetaZone, v1.LabelFailureDomainBetaRegion,
+		v1.LabelInstanceTypeStable, v1.LabelInstanceType,
 	}
 }
 
