@@ -20,7 +20,7 @@ func honouredKubeletFields() []string {
 		// The node object.
 		"registerNode", "registerWithTaints", "nodeStatusUpdateFrequency", "nodeStatusReportFrequency",
 		"nodeLeaseDurationSeconds", "maxPods", "podCIDR", "systemReserved", "kubeReserved", "rotateCertificates",
-		"serverTLSBootstrap", "providerID", "enableControllerAttachDetach",
+		"serverTLSBootstrap", "providerID", "eventRecordQPS", "eventBurst", "enableControllerAttachDetach",
 
 		// The kubelet's own servers.
 		"address", "port", "readOnlyPort", "healthzPort", "healthzBindAddress",

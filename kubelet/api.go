@@ -26,9 +26,13 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	reviews := server.ReviewsOf(client)
 	k.reviews.Store(&reviews)
 	k.client.Store(&client)
-	k.events.connect(ctx, client)
+	apart, err := k.connectApart()
+	if err != nil {
+		return err
+	}
+	k.events.connect(ctx, apart.events)
 	var g errgroup.Group
-	g.Go(func() error { k.node.Run(ctx, client); return nil })
+	g.Go(func() error { k.node.Run(ctx, apart); return nil })
 	g.Go(func() error { k.followObjects(ctx, client); return nil })
 	g.Go(func() error {
 		k.api.Run(ctx, client.CoreV1(), func(s source.Snapshot) { k.wanted(ctx, s) })

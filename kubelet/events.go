@@ -8,7 +8,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -103,9 +102,11 @@ func (e *events) record(ev event) {
 
 // connect sends what is pending, and from now on everything, to the API, until
 // ctx ends.
-func (e *events) connect(ctx context.Context, client kubernetes.Interface) {
+func (e *events) connect(ctx context.Context, client typedv1.EventsGetter) {
 	b := record.NewBroadcaster(record.WithContext(ctx))
-	b.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	sink := newSink(&typedv1.EventSinkImpl{Interface: client.Events("")}, e.logger)
+	go sink.retry(ctx)
+	b.StartRecordingToSink(sink)
 	context.AfterFunc(ctx, b.Shutdown)
 	r := b.NewRecorder(scheme.Scheme, v1.EventSource{Component: "kubelet", Host: e.node})
 	e.mu.Lock()

@@ -17,8 +17,6 @@ import (
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 	"k8s.io/utils/ptr"
 
-	"k8s.io/utils/ptr"
-
 	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/cgroup"
 	"boot.internal/kubelet/evict"

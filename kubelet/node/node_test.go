@@ -309,3 +309,27 @@ func TestStatusPatch(t *testing.T) {
 		})
 	}
 }
+
+// What the node and its runtime can do is told at once, and volumes in use once
+// they are known.
+func TestAbilities(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, old())
+		w.run()
+		yes := true
+		w.k.SetRuntime(Runtime{
+			Version: "containerd://2.4.2", Features: &v1.NodeFeatures{SupplementalGroupsPolicy: &yes},
+			Handlers: []v1.NodeRuntimeHandler{{Name: "runc", Features: &v1.NodeRuntimeHandlerFeatures{UserNamespaces: &yes}}},
+		})
+		synctest.Wait()
+		s := w.node().Status
+		if len(s.RuntimeHandlers) != 1 || s.Features == nil || len(s.DeclaredFeatures) == 0 || s.VolumesInUse != nil {
+			t.Errorf("status %+v", s)
+		}
+		w.k.SetVolumesInUse([]v1.UniqueVolumeName{"b", "a"})
+		synctest.Wait()
+		if got := w.node().Status.VolumesInUse; len(got) != 2 || got[0] != "a" {
+			t.Errorf("volumes %v", got)
+		}
+	})
+}

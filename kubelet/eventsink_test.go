@@ -1,0 +1,82 @@
+package kubelet
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// A namespaces sink takes events of the namespaces there are.
+type namespaces struct {
+	there map[string]bool
+	err   error // of those of others
+	got   []string
+}
+
+func (n *namespaces) Create(ev *v1.Event) (*v1.Event, error) {
+	if !n.there[ev.Namespace] {
+		return nil, n.err
+	}
+	n.got = append(n.got, ev.Name)
+	return ev, nil
+}
+
+func (n *namespaces) Update(ev *v1.Event) (*v1.Event, error)          { return ev, nil }
+func (n *namespaces) Patch(ev *v1.Event, _ []byte) (*v1.Event, error) { return ev, nil }
+
+func eventIn(namespace, name string) *v1.Event {
+	return &v1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+}
+
+// Events of a namespace that is not there yet are written once it is, in order.
+func TestEarlyEvents(t *testing.T) {
+	notFound := apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "kube-system")
+	synctest.Test(t, func(t *testing.T) {
+		api := &namespaces{there: map[string]bool{"default": true}, err: notFound}
+		s := newSink(api, slog.New(slog.DiscardHandler))
+		go s.retry(t.Context())
+		for _, ev := range []*v1.Event{eventIn("kube-system", "a"), eventIn("default", "b"), eventIn("kube-system", "c")} {
+			if _, err := s.Create(ev); err != nil {
+				t.Errorf("%s: %v", ev.Name, err)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		api.there["kube-system"] = true
+		time.Sleep(10 * time.Second)
+		if len(api.got) != 3 || api.got[0] != "b" || api.got[1] != "a" || api.got[2] != "c" {
+			t.Errorf("written %q", api.got)
+		}
+		if _, err := s.Create(eventIn("gone", "d")); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		if len(s.held) > 0 {
+			t.Error("it is kept for ever")
+		}
+		for range maxPending + 5 {
+			if _, err := s.Create(eventIn("gone", "e")); err != nil {
+				t.Error(err)
+			}
+		}
+		if len(s.held) != maxPending {
+			t.Errorf("%d are kept", len(s.held))
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// What the API has other reasons to refuse is client-go's to judge.
+func TestRefusedEvents(t *testing.T) {
+	api := &namespaces{err: errors.New("connection refused")}
+	s := newSink(api, slog.New(slog.DiscardHandler))
+	if _, err := s.Create(eventIn("a", "a")); !errors.Is(err, api.err) || len(s.held) > 0 {
+		t.Errorf("error %v, %d kept", err, len(s.held))
+	}
+}
