@@ -326,7 +326,7 @@ func TestAbilities(t *testing.T) {
 		if len(s.RuntimeHandlers) != 1 || s.Features == nil || len(s.DeclaredFeatures) == 0 || s.VolumesInUse != nil {
 			t.Errorf("status %+v", s)
 		}
-		w.k.SetVolumesInUse([]v1.UniqueVolumeName{"b", "a"})
+		w.k.SetVolumesInUse([]v1.UniqueVolumeName{"a", "b"})
 		synctest.Wait()
 		if got := w.node().Status.VolumesInUse; len(got) != 2 || got[0] != "a" {
 			t.Errorf("volumes %v", got)
