@@ -42,9 +42,12 @@ type Options struct {
 	Mountpoint string // where the hierarchies are mounted; "" is /sys/fs/cgroup
 
 	Allocatable v1.ResourceList // what all pods together may use; nil is no limit
-	PodPids     int64           // how many processes a pod may have; 0 is no limit
-	QuotaPeriod time.Duration   // of CPU limits; 0 is 100 ms
-	NoQuota     bool            // do not enforce CPU limits
+	// HugePageSizes are those of the kernel, such as "2MB".
+	HugePageSizes []string
+
+	PodPids     int64         // how many processes a pod may have; 0 is no limit
+	QuotaPeriod time.Duration // of CPU limits; 0 is 100 ms
+	NoQuota     bool          // do not enforce CPU limits
 	QOS         func(p *v1.Pod) v1.PodQOSClass
 
 	// Connect reaches systemd, if Driver is Systemd; nil is by D-Bus.
@@ -131,6 +134,9 @@ func (c *Cgroups) Create(p *v1.Pod) (parent string, err error) {
 	}
 	if err := c.make(group, want); err != nil {
 		return "", fmt.Errorf("make cgroup of %s/%s: %w", p.Namespace, p.Name, err)
+	}
+	if err := c.limitHugePages(group, p); err != nil {
+		return "", err
 	}
 	c.made[p.UID], c.given[p.UID] = group, want
 	if class == v1.PodQOSBurstable {
