@@ -33,6 +33,7 @@ func podTests() []podTest {
 		serviceTests(),
 		trustTests(),
 		identityTests(),
+		specTests(),
 	)
 }
 
