@@ -124,7 +124,7 @@ func (k *kubelet) measurable(p *v1.Pod) []stats.Volume {
 	dir := filepath.Join(k.podsDir(), string(p.UID), "volumes")
 	plugins, _ := os.ReadDir(dir) // a pod without volumes has none
 	for _, plugin := range plugins {
-		if !strings.HasPrefix(plugin.Name(), "kubernetes.io~") {
+		if !strings.HasPrefix(plugin.Name(), "kubernetes.io~") || plugin.Name() == "kubernetes.io~csi" {
 			continue
 		}
 		names, _ := os.ReadDir(filepath.Join(dir, plugin.Name())) // gone meanwhile
@@ -134,7 +134,7 @@ func (k *kubelet) measurable(p *v1.Pod) []stats.Volume {
 			}
 		}
 	}
-	return all
+	return append(all, k.lasting(p)...)
 }
 
 // volumeAt returns how to measure a volume. What is in memory has a size of its

@@ -120,6 +120,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	if err := os.MkdirAll(o.RootDir, 0o755); err != nil { // what is measured must be there
 		return nil, fmt.Errorf("make root directory: %w", err)
 	}
+	k.shareMounts()
 	k.newObjects(ctx)
 	if err := k.newNode(ctx); err != nil {
 		return nil, err

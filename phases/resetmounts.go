@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
 // mounts takes away what volumes, containers and their network namespaces have
 // mounted in the directories of kubelet and boot. What is mounted on these, and
-// on that of the user's image archives, was there before.
+// on that of the user's image archives, was there before; unless it is the
+// kubelet's directory mounted on itself.
 func (r reset) mounts(context.Context) ([]Change, error) {
 	points, err := mountsIn(r.Dirs.Kubelet, r.Dirs.Run, r.Dirs.State)
 	if err != nil {
@@ -28,7 +31,7 @@ func (r reset) mounts(context.Context) ([]Change, error) {
 	}
 	for _, dir := range []string{r.Dirs.Kubelet, r.Dirs.Run, r.Dirs.State} {
 		if target, err := filepath.EvalSymlinks(dir); err == nil {
-			spared[target] = true
+			spared[target] = !mountedOnItself(target)
 		}
 	}
 	flags := unmountFlags(r.Config.UnmountFlags)
@@ -39,6 +42,25 @@ func (r reset) mounts(context.Context) ([]Change, error) {
 		}
 	}
 	return changes, nil
+}
+
+// mountedOnItself reports whether what is mounted at a path is what was there
+// before, as the loop does it to have mounts spread.
+func mountedOnItself(path string) bool {
+	all, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return false
+	}
+	i := slices.IndexFunc(all, func(m *mountinfo.Info) bool { return m.Mountpoint == path })
+	if i < 0 {
+		return false
+	}
+	below := slices.IndexFunc(all, func(m *mountinfo.Info) bool { return m.ID == all[i].Parent })
+	if below < 0 || all[below].Major != all[i].Major || all[below].Minor != all[i].Minor {
+		return false
+	}
+	rel, err := filepath.Rel(all[below].Mountpoint, path)
+	return err == nil && filepath.Join(all[below].Root, rel) == all[i].Root
 }
 
 // unmount does not wait for those who still look at what is mounted: it ends

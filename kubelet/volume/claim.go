@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,12 +52,7 @@ type claim struct {
 
 // claim finds the PersistentVolume that a volume of a pod stands for.
 func (v *Volumes) claim(ctx context.Context, p *v1.Pod, vol *v1.Volume) (claim, error) {
-	name, readOnly := "", false
-	if src := vol.PersistentVolumeClaim; src != nil {
-		name, readOnly = src.ClaimName, src.ReadOnly
-	} else {
-		name = ephemeral.VolumeClaimName(p, vol)
-	}
+	name := claimName(p, vol)
 	c, err := v.bound(ctx, p.Namespace, name)
 	if err != nil {
 		return claim{}, fmt.Errorf("error processing PVC %s/%s: %w", p.Namespace, name, err)
@@ -65,8 +62,31 @@ func (v *Volumes) claim(ctx context.Context, p *v1.Pod, vol *v1.Volume) (claim, 
 			return claim{}, err
 		}
 	}
-	c.readOnly = readOnly
+	c.readOnly = vol.PersistentVolumeClaim != nil && vol.PersistentVolumeClaim.ReadOnly
 	return c, nil
+}
+
+// claimName returns the name of the claim that a volume is made of, "" for none.
+func claimName(p *v1.Pod, vol *v1.Volume) string {
+	switch {
+	case vol.PersistentVolumeClaim != nil:
+		return vol.PersistentVolumeClaim.ClaimName
+	case vol.Ephemeral != nil:
+		return ephemeral.VolumeClaimName(p, vol)
+	default:
+		return ""
+	}
+}
+
+// pluginOf returns the part of a path in a pod's directory that says who made
+// the volume, "" where it is elsewhere.
+func pluginOf(podDir, path string) string {
+	rel, err := filepath.Rel(filepath.Join(podDir, volumesDir), path)
+	if err != nil || !filepath.IsLocal(rel) {
+		return ""
+	}
+	plugin, _, _ := strings.Cut(rel, "/")
+	return plugin
 }
 
 // bound returns a claim and its volume.

@@ -51,8 +51,23 @@ func outlives(vol *v1.Volume) bool {
 	return vol.PersistentVolumeClaim != nil || vol.Ephemeral != nil || vol.CSI != nil
 }
 
+// podTurn waits until nobody makes, tends or removes lasting volumes of a pod.
+func (v *Volumes) podTurn(ctx context.Context, uid types.UID) (done func(), err error) {
+	return v.turns.Take(ctx, "pod "+string(uid))
+}
+
 // once makes a volume unless that was done.
 func (v *Volumes) once(ctx context.Context, p *v1.Pod, vol *v1.Volume) (pod.Volume, error) {
+	done, err := v.podTurn(ctx, p.UID)
+	if err != nil {
+		return pod.Volume{}, err
+	}
+	defer done()
+	return v.makeOnce(ctx, p, vol)
+}
+
+// makeOnce is once in the pod's turn.
+func (v *Volumes) makeOnce(ctx context.Context, p *v1.Pod, vol *v1.Volume) (pod.Volume, error) {
 	if have, ok := v.kept.get(p.UID, vol.Name); ok {
 		return have, nil
 	}

@@ -24,7 +24,12 @@ import (
 func (v *Volumes) persistent(ctx context.Context, p *v1.Pod, c claim) (pod.Volume, error) {
 	switch src := c.pv.Spec.PersistentVolumeSource; {
 	case src.CSI != nil:
-		return v.CSI.Publish(ctx, csi.Request{Pod: p, PV: c.pv, ReadOnly: c.readOnly, Block: c.block})
+		r := csi.Request{Pod: p, PV: c.pv, ReadOnly: c.readOnly, Block: c.block}
+		made, err := v.CSI.Publish(ctx, r)
+		if err == nil { // it may have been given a larger size while no pod had it
+			err = v.CSI.Expand(ctx, r, c.pvc, made)
+		}
+		return made, err
 	case src.HostPath != nil && !c.block:
 		return pod.Volume{Path: src.HostPath.Path, ReadOnly: c.readOnly}, checkHostPath(src.HostPath)
 	case src.Local != nil && c.block:

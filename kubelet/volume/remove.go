@@ -73,6 +73,11 @@ func (v *Volumes) Release(ctx context.Context, uid types.UID) error {
 // volumes first, which would keep the volumes busy, then what is a driver's,
 // then the rest.
 func (v *Volumes) unmount(ctx context.Context, dir string, uid types.UID) error {
+	done, err := v.podTurn(ctx, uid)
+	if err != nil {
+		return err
+	}
+	defer done()
 	v.kept.forget(uid)
 	if err := unmountBelow(filepath.Join(dir, subPathsDir)); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/utils/ptr"
 
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/volume/owner"
@@ -153,6 +154,21 @@ func (d *Drivers) publishMount(ctx context.Context, c *client, v *volume, req *c
 		}
 	}
 	return pod.Volume{Path: req.TargetPath, ReadOnly: v.readOnly}, nil
+}
+
+// Republish publishes a volume again that a pod has, if the driver wants that
+// now and then: tokens in it expire, for one. What is mounted stays, whatever
+// goes wrong.
+func (d *Drivers) Republish(ctx context.Context, r Request) error {
+	v, err := d.volume(ctx, r)
+	if err != nil || v.driver == nil || !ptr.Deref(v.driver.Spec.RequiresRepublish, false) {
+		return err
+	}
+	if _, err := load(d.publishDir(r.Pod.UID, v.SpecVolID)); err != nil {
+		return nil //nolint:nilerr // it is gone
+	}
+	_, err = d.Publish(ctx, r)
+	return err
 }
 
 // forgetMount removes the record in dir, and path, of a volume that was not
