@@ -29,6 +29,7 @@ func podTests() []podTest {
 		lifeTests(),
 		storageTests(),
 		pressureTests(),
+		resourcesTests(),
 		objectsTests(),
 		serviceTests(),
 		trustTests(),
