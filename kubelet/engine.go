@@ -103,6 +103,7 @@ func (k *kubelet) tidy(ctx context.Context, all map[pod.Key]runtime.Summary, old
 	}
 	k.users.Reap()
 	k.ledger.Keep(keep)
+	k.devices.Keep(keep)
 	old.sweep(ctx, k, keep, time.Now())
 }
 
@@ -230,6 +231,11 @@ func (g gate) Do(ctx context.Context, p *v1.Pod, a pod.Action) error {
 			if err := g.k.o.Importing(ctx, g.k.o.SandboxImage); err != nil {
 				return &pod.ActionError{Reason: "FailedCreatePodSandBox", Err: err}
 			}
+		}
+	}
+	if _, ok := a.(pod.CreateSandbox); ok {
+		if err := g.k.lendDevices(ctx, p); err != nil {
+			return err
 		}
 	}
 	g.k.starting(p, a)

@@ -9,7 +9,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"boot.internal/kubelet/device"
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/resize"
 	"boot.internal/kubelet/runtime"
 	"boot.internal/kubelet/runtime/fake"
 	"boot.internal/kubelet/spec"
@@ -24,7 +26,11 @@ func newGate(t *testing.T, o Options) (gate, *fake.CRI) {
 		PodsDir: dir + "/pods", PodLogsDir: dir + "/logs",
 		Event: func(*v1.Pod, string, string, string) {}, Log: slog.New(slog.DiscardHandler),
 	})
-	return gate{r, &kubelet{o: o, runtime: r, metrics: newMetrics()}}, engine
+	log := slog.New(slog.DiscardHandler)
+	return gate{r, &kubelet{
+		o: o, runtime: r, metrics: newMetrics(), ledger: resize.Open(dir, log),
+		devices: device.New(device.Options{Dir: dir, Changed: func() {}, Log: log}),
+	}}, engine
 }
 
 func TestOnlyHostNetworkPodsStartWithoutNetwork(t *testing.T) { // SP-36

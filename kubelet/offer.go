@@ -31,6 +31,9 @@ func (k *kubelet) admission() admission {
 func (k *kubelet) setNode(n *v1.Node) {
 	k.offer(func(now *admit.Node) {
 		now.Labels, now.Taints, now.Allocatable = k.nodeLabels(n), taintsOf(n), withExtended(k.allocatable(), n)
+		if k.devices != nil {
+			now.Devices = k.devices.Offer()
+		}
 	})
 }
 

@@ -59,11 +59,12 @@ func progress(s v1.PodStatus) *v1.PodCondition {
 	return nil
 }
 
-// Observe looks at a pod, and adds what its containers were given.
+// Observe looks at a pod, and adds what its containers were given and lent.
 func (g gate) Observe(ctx context.Context, key pod.Key) (pod.Observed, error) {
 	have, err := g.Runtime.Observe(ctx, key)
 	if len(have.Sandboxes) > 0 {
 		have.Applied = g.k.ledger.Applied(have.Sandboxes[0].UID)
+		have.Devices = g.k.devices.Health(have.Sandboxes[0].UID)
 	}
 	return have, err
 }

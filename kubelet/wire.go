@@ -19,6 +19,7 @@ import (
 
 	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/cgroup"
+	"boot.internal/kubelet/device"
 	"boot.internal/kubelet/evict"
 	"boot.internal/kubelet/image"
 	"boot.internal/kubelet/links"
@@ -76,6 +77,7 @@ type kubelet struct {
 	metrics   *metrics
 	dispatch  *dispatcher
 	ledger    *resize.Ledger
+	devices   *device.Lender
 	facts     spec.Node // what pods get to see of the node
 
 	identity identities
@@ -125,6 +127,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	if err := k.newNode(ctx); err != nil {
 		return nil, err
 	}
+	k.newDevices(ctx)
 	if err := k.newPods(ctx); err != nil {
 		return nil, err
 	}
@@ -220,7 +223,7 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 	}
 	return runtime.New(k.withAPI(k.withUsers(runtime.Options{
 		CRI: k.conn.Runtime, Images: k.noted(k.images),
-		Volumes: k.volumes, Cgroups: k, Node: k.nodeFacts,
+		Volumes: k.volumes, Cgroups: k, Devices: k.devices, Node: k.nodeFacts,
 		ResolvConf: resolvConf, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
 		KillMessage: plan.Message, Event: k.events.ofPod, Log: k.o.Logger,
 	})))
@@ -266,6 +269,7 @@ func (k *kubelet) release(ctx context.Context, p *v1.Pod) error {
 	if err := errors.Join(k.volumes.Release(ctx, p.UID), k.cgroups.Remove(p.UID)); err != nil {
 		return err
 	}
+	k.devices.Forget(p.UID)
 	k.writer.Release(p)
 	return nil
 }
@@ -275,6 +279,7 @@ func (k *kubelet) release(ctx context.Context, p *v1.Pod) error {
 func (k *kubelet) clean(ctx context.Context, _ pod.Key, uid types.UID) error {
 	k.writer.Forget(uid)
 	k.ledger.Forget(uid)
+	k.devices.Forget(uid)
 	k.noteOver(uid, false)
 	k.forgetEvicted(uid)
 	if err := errors.Join(k.volumes.Teardown(ctx, uid), k.cgroups.Remove(uid)); err != nil {

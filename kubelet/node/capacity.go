@@ -80,6 +80,7 @@ func (k *Keeper) setCapacity(s *v1.NodeStatus, f Facts) {
 	for name, q := range s.Capacity {
 		s.Allocatable[name] = k.allocatable(name, q, f)
 	}
+	k.addDevices(s)
 }
 
 // allocatable returns what is left of a resource for pods, never below nothing.

@@ -104,6 +104,7 @@ type Keeper struct {
 	current *v1.Node               // as the API has it last; nil if it has none
 	doubted bool                   // the watch says that it is gone
 	runtime *Runtime               // nil until it was heard of
+	devices v1.NodeStatus          // capacity and allocatable of plugins
 	inUse   *[]v1.UniqueVolumeName // nil until it was heard of
 
 	// Of the goroutine of Run:

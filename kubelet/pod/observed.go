@@ -23,6 +23,9 @@ type Observed struct {
 	// container name; "" is the pod itself. What is missing is as it should be.
 	// Owned by package resize.
 	Applied map[string]v1.ResourceRequirements
+	// Devices says how the devices of containers are, by container name. Owned by
+	// package device.
+	Devices map[string][]v1.ResourceStatus
 	// Failures holds the last action that failed and has not succeeded since,
 	// by container name; "" is the sandbox. Owned by the worker.
 	Failures map[string]Failure

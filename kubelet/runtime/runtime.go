@@ -49,6 +49,12 @@ type Cgroups interface {
 	Update(p *v1.Pod) error
 }
 
+// Devices knows of the devices that containers use.
+type Devices interface {
+	// Equip adds to the container about to be made what its devices need.
+	Equip(ctx context.Context, p *v1.Pod, container string, c *cri.ContainerConfig) error
+}
+
 // Options are what a Runtime is made of. All are required that do not say
 // otherwise.
 type Options struct {
@@ -62,6 +68,8 @@ type Options struct {
 	Services Services
 	Classes  Classes // nil: there is none
 	Users    Users   // nil: no pod has users of its own
+
+	Devices Devices // nil: there are none
 
 	// Node returns the facts of the node as they are now.
 	Node func() spec.Node

@@ -83,6 +83,11 @@ func (r *Runtime) createRequest(ctx context.Context, p *v1.Pod, d pod.Declared, 
 	if err != nil {
 		return nil, err
 	}
+	if r.o.Devices != nil {
+		if err := r.o.Devices.Equip(ctx, p, d.Name, container); err != nil {
+			return nil, err
+		}
+	}
 	if err := makeTerminationLog(in.TerminationLog); err != nil {
 		return nil, err
 	}

@@ -87,6 +87,9 @@ func (v *view) present(d pod.Declared, instances []pod.Container, prev v1.Contai
 	if c.State == pod.Running {
 		s.Resources = v.applied(d, c)
 	}
+	if d.Kind == pod.Regular {
+		s.AllocatedResourcesStatus = v.Have.Devices[d.Name]
+	}
 	switch {
 	case len(instances) > 1 && instances[1].State == pod.Exited:
 		s.LastTerminationState = v.state(instances[1], v1.ContainerStatus{})

@@ -1,0 +1,200 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+	api "k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
+
+	"boot.internal/kubelet/device/checkpoint"
+	"boot.internal/kubelet/pod"
+)
+
+// Allocate gives every container of a pod the devices it asks for, unless it has
+// them. What an init container has is used again by those that come after it; a
+// sidecar keeps its own.
+func (l *Lender) Allocate(ctx context.Context, p *v1.Pod) error {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	again := map[string]map[string]bool{} // devices to be used again, by resource
+	for _, d := range pod.Containers(p) {
+		if d.Kind == pod.Ephemeral {
+			continue
+		}
+		for _, name := range l.resources(d) {
+			if again[name] == nil {
+				again[name] = map[string]bool{}
+			}
+			q := d.Resources.Limits[v1.ResourceName(name)]
+			ids, err := l.lend(ctx, loan{p.UID, d.Name, name}, int(q.Value()), again[name])
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				again[name][id] = d.Kind == pod.Init
+			}
+			maps.DeleteFunc(again[name], func(_ string, free bool) bool { return !free })
+		}
+	}
+	return nil
+}
+
+// resources returns which devices a container asks for.
+func (l *Lender) resources(d pod.Declared) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []string
+	for name, q := range d.Resources.Limits {
+		if l.all[string(name)] != nil && !q.IsZero() {
+			all = append(all, string(name))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// lend gives a container n devices and returns which.
+func (l *Lender) lend(ctx context.Context, to loan, n int, again map[string]bool) ([]string, error) {
+	l.mu.Lock()
+	has := l.lent[to]
+	l.mu.Unlock()
+	if has != nil {
+		if ids := has.all(); len(ids) == n {
+			return ids, nil
+		}
+		return nil, fmt.Errorf("pod %q container %q changed request for resource %q from %d to %d", to.pod, to.container, to.resource, len(has.all()), n)
+	}
+	e, err := l.pluginOf(to.resource)
+	if err != nil {
+		return nil, fmt.Errorf("no healthy devices present; cannot allocate unhealthy devices %s", to.resource)
+	}
+	ids, err := l.pick(ctx, e, to, n, again)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	resp, err := e.client.Allocate(ctx, &api.AllocateRequest{
+		ContainerRequests: []*api.ContainerAllocateRequest{{DevicesIds: ids}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(resp.ContainerResponses) == 0 {
+		return nil, fmt.Errorf("no containers return in allocation response %v", resp)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lent[to] = &lease{l.byNUMA(to.resource, ids), resp.ContainerResponses[0]}
+	l.save()
+	return ids, nil
+}
+
+// pick chooses devices: those to be used again, then those the plugin likes best,
+// then any.
+func (l *Lender) pick(ctx context.Context, e *endpoint, to loan, n int, again map[string]bool) ([]string, error) {
+	free, reused := l.free(to.resource), slices.Sorted(maps.Keys(again))
+	reused = reused[:min(n, len(reused))]
+	if left := n - len(reused); left > len(free) {
+		return nil, fmt.Errorf("requested number of devices unavailable for %s. Requested: %d, Available: %d", to.resource, left, len(free))
+	}
+	if e.options.GetGetPreferredAllocationAvailable() && n > len(reused) {
+		return preferred(ctx, e, slices.Concat(reused, free), reused, n)
+	}
+	return slices.Concat(reused, free[:n-len(reused)]), nil
+}
+
+// preferred asks the plugin which devices go well together.
+func preferred(ctx context.Context, e *endpoint, available, must []string, n int) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	resp, err := e.client.GetPreferredAllocation(ctx, &api.PreferredAllocationRequest{
+		ContainerRequests: []*api.ContainerPreferredAllocationRequest{{
+			AvailableDeviceIDs: available, MustIncludeDeviceIDs: must, AllocationSize: int32(n),
+		}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("device plugin GetPreferredAllocation rpc failed with err: %w", err)
+	}
+	ids := slices.Clone(must)
+	for _, r := range resp.GetContainerResponses() {
+		for _, id := range r.DeviceIDs { // a plugin may have any ideas
+			if len(ids) < n && slices.Contains(available, id) && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	for _, id := range available {
+		if len(ids) < n && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// free returns the devices that work and are lent to nobody.
+func (l *Lender) free(resource string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	usable := l.all[resource].healthy()
+	for to, what := range l.lent {
+		if to.resource == resource {
+			for _, id := range what.all() {
+				delete(usable, id)
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(usable))
+}
+
+// byNUMA sorts devices as the checkpoint has them. mu must be held.
+func (l *Lender) byNUMA(resource string, ids []string) checkpoint.DevicesPerNUMA {
+	all := checkpoint.DevicesPerNUMA{}
+	for _, id := range ids {
+		nodes := l.device(resource, id).GetTopology().GetNodes()
+		if len(nodes) == 0 {
+			all[-1] = append(all[-1], id)
+		}
+		for _, n := range nodes[:min(1, len(nodes))] { // once each
+			all[n.ID] = append(all[n.ID], id)
+		}
+	}
+	return all
+}
+
+// use returns what a container needs to use its devices, by resource. Plugins
+// that want to know of a start are told now.
+func (l *Lender) use(ctx context.Context, p *v1.Pod, container string) ([]*api.ContainerAllocateResponse, error) {
+	l.mu.Lock()
+	mine := map[string]*lease{}
+	for to, what := range l.lent {
+		if to.pod == p.UID && to.container == container {
+			mine[to.resource] = what
+		}
+	}
+	l.mu.Unlock()
+	var all []*api.ContainerAllocateResponse
+	var failed []error
+	for _, name := range slices.Sorted(maps.Keys(mine)) {
+		all = append(all, mine[name].resp)
+		failed = append(failed, l.prepare(ctx, name, mine[name].all()))
+	}
+	return all, errors.Join(failed...)
+}
+
+func (l *Lender) prepare(ctx context.Context, name string, ids []string) error {
+	e, err := l.pluginOf(name)
+	if err != nil || !e.options.GetPreStartRequired() {
+		return nil //nolint:nilerr // a plugin that is away cannot be asked, and its devices are there
+	}
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	if _, err := e.client.PreStartContainer(ctx, &api.PreStartContainerRequest{DevicesIds: ids}); err != nil {
+		return fmt.Errorf("device plugin PreStartContainer rpc failed with err: %w", err)
+	}
+	return nil
+}

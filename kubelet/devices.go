@@ -1,0 +1,60 @@
+package kubelet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	v1 "k8s.io/api/core/v1"
+
+	"boot.internal/kubelet/device"
+	"boot.internal/kubelet/pod"
+)
+
+// newDevices makes what lends devices of plugins to pods.
+func (k *kubelet) newDevices(ctx context.Context) {
+	k.devices = device.New(device.Options{
+		Dir: filepath.Join(k.o.RootDir, "device-plugins"), Changed: func() { k.devicesChanged(ctx) }, Log: k.o.Logger,
+	})
+	k.node.SetDevices(k.devices.Capacity())
+}
+
+// runDevices takes in device plugins until ctx ends. Without them all other pods
+// run.
+func (k *kubelet) runDevices(ctx context.Context) {
+	if err := k.devices.Run(ctx); err != nil {
+		k.o.Logger.LogAttrs(ctx, slog.LevelError, "no device plugin can register", slog.Any("err", err))
+	}
+}
+
+// devicesChanged tells the node, those who wait for devices, and those whose
+// devices may be in another state.
+func (k *kubelet) devicesChanged(ctx context.Context) {
+	k.node.SetDevices(k.devices.Capacity())
+	k.setNode(k.node.Node())
+	go func() {
+		for _, p := range k.desired() {
+			if k.devices.Health(p.UID) != nil {
+				k.dispatch.poke(ctx, pod.KeyOf(p))
+			}
+		}
+	}()
+}
+
+// lendDevices gives a pod its devices before anything of it is made. That there
+// were enough was found at admission; what a plugin refuses after all is a
+// rejection too.
+func (k *kubelet) lendDevices(ctx context.Context, p *v1.Pod) error {
+	err := k.devices.Allocate(ctx, p)
+	if err == nil {
+		return nil
+	}
+	const reason = "UnexpectedAdmissionError"
+	err = fmt.Errorf("Allocate failed due to %w, which is unexpected", err) //nolint:staticcheck // the words of upstream
+	if !pod.IsStatic(p) && ctx.Err() == nil {
+		k.events.ofPod(p, v1.EventTypeWarning, reason, err.Error())
+		k.stop(ctx, p.UID, pod.Stop{Grace: pod.Grace(p), Reason: reason, Message: "Pod was rejected: " + err.Error()})
+	}
+	return &pod.ActionError{Reason: reason, Err: err}
+}
