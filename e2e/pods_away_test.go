@@ -20,6 +20,7 @@ func TestAway(t *testing.T) {
 	openNode(t, client, n)
 	c := newPodCluster(t, n, client)
 	t.Run("while the loop is away", c.loopAway)
+	t.Run("volumes while the loop is away", c.volumesAway)
 	t.Run("while the API server is away", c.apiAway)
 	t.Run("the Node is deleted", c.nodeDeleted)
 }
@@ -105,8 +106,18 @@ func isSupervisor(p lab.Process) bool {
 // apiAway cuts the API server off: pods go on, are restarted, and once it is back
 // it hears of that within seconds.
 func (c *podCluster) apiAway(t *testing.T) {
+	c.restartWithoutAPI(t, c.AwaitReady(t, "stays"))
+	start := time.Now()
+	c.Await(t, "stays", "restarted", restarted("stays"))
+	t.Logf("told after %s", time.Since(start).Round(time.Millisecond))
+	c.AwaitReady(t, "stays")
+}
+
+// restartWithoutAPI kills the container of a pod that is named like it, and has
+// it run again while the API server is cut off.
+func (c *podCluster) restartWithoutAPI(t *testing.T, p *corev1.Pod) {
+	t.Helper()
 	engine := engineClient(t, c.Node)
-	before := c.AwaitReady(t, "stays")
 	c.Run(t, "nft", "add table inet hole; add chain inet hole in { type filter hook input priority 0 ; }; add rule inet hole in tcp dport 6443 drop")
 	filled := false
 	fill := func() {
@@ -116,19 +127,15 @@ func (c *podCluster) apiAway(t *testing.T) {
 		}
 	}
 	t.Cleanup(fill)
-	killContainer(t, c.Node, engine, containerID(t, before, "stays"))
+	killContainer(t, c.Node, engine, containerID(t, p, p.Name))
 	lab.Until(t, patience, "see it restarted", func(ctx context.Context) error {
 		all, err := lab.Containers(ctx, engine)
-		if got := all[c.Namespace+"/stays/stays"]; err == nil && (got.Attempt != 1 || got.PID == 0) {
+		if got := all[c.Namespace+"/"+p.Name+"/"+p.Name]; err == nil && (got.Attempt != 1 || got.PID == 0) {
 			err = fmt.Errorf("attempt %d", got.Attempt)
 		}
 		return err
 	})
 	fill()
-	start := time.Now()
-	c.Await(t, "stays", "restarted", restarted("stays"))
-	t.Logf("told after %s", time.Since(start).Round(time.Millisecond))
-	c.AwaitReady(t, "stays")
 }
 
 // nodeDeleted has somebody delete the Node: it comes back, and runs pods as before.

@@ -239,3 +239,38 @@ func testServiceAccount(t *testing.T, c *podCluster) {
 		return nil
 	})
 }
+
+// volumesAway has objects change while the loop is away, and a container start
+// again while the API server is.
+func (c *podCluster) volumesAway(t *testing.T) {
+	const token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+	c.createConfigMap(t, "conf", map[string]string{"k": "one"}, nil)
+	p := boxPod("box", "sleep", "infinity")
+	p.Spec.AutomountServiceAccountToken = nil
+	conf := corev1.LocalObjectReference{Name: "conf"}
+	p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "K", ValueFrom: &corev1.EnvVarSource{
+		ConfigMapKeyRef: &corev1.ConfigMapKeySelector{LocalObjectReference: conf, Key: "k"},
+	}}}
+	c.mount(p, "conf", corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: conf}})
+	c.Create(t, p)
+	before := c.AwaitReady(t, "box")
+	was := c.mustBox(t, "cat", token)
+
+	comeBack := c.sendAway(t)
+	if _, err := c.Client.CoreV1().ConfigMaps(c.Namespace).Patch(t.Context(), "conf", types.MergePatchType, []byte(`{"data":{"k":"two"}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	comeBack()
+	c.awaitBox(t, "two", "cat", "/conf/k")
+	if now := c.mustBox(t, "cat", token); now != was {
+		t.Error("another token was asked for")
+	}
+
+	c.restartWithoutAPI(t, before)
+	c.Await(t, "box", "restarted", restarted("box"))
+	if got := c.mustBox(t, "env", "K"); strings.TrimSpace(got) != "two" {
+		t.Errorf("the container started again with %q", got)
+	}
+	c.Delete(t, "box", nil)
+	c.AwaitGone(t, "box")
+}

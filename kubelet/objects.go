@@ -52,9 +52,10 @@ func (k *kubelet) followObjects(ctx context.Context, client kubernetes.Interface
 	all.Go(func() { k.refresher.run(ctx) })
 }
 
-// setObjects tells which pods use objects: what still ends may, too.
+// setObjects tells which pods use objects: what still ends may, too, but what
+// has ended does not, however long the API keeps it.
 func (k *kubelet) setObjects(admitted, going []*v1.Pod) {
-	all := slices.Concat(admitted, going)
+	all := slices.DeleteFunc(slices.Concat(admitted, going), func(p *v1.Pod) bool { return k.isOver(p.UID) })
 	k.objects.SetPods(all)
 	k.tokens.Keep(all)
 	k.podCerts.SetPods(all)

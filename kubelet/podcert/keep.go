@@ -27,13 +27,14 @@ const (
 // will be.
 func (s *Store) keep(ctx context.Context, client Client, c *certificate) {
 	var pause backoff.Backoff
+	said := ""
 	for pause.Pause(ctx) {
 		fresh, err := s.issue(ctx, client, c)
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil {
-			pause = 0
+			pause, said = 0, ""
 			s.set(c, fresh)
 			if !backoff.Sleep(ctx, time.Until(fresh.refresh)) {
 				return
@@ -45,7 +46,10 @@ func (s *Store) keep(ctx context.Context, client Client, c *certificate) {
 			s.o.Event(c.pod, v1.EventTypeWarning, final.condition.Type, final.event())
 			return
 		}
-		s.o.Log.LogAttrs(ctx, slog.LevelWarn, "pod certificate is not issued", slog.String("uid", string(c.pod.UID)), slog.Any("err", err))
+		if err.Error() != said {
+			said = err.Error()
+			s.o.Log.LogAttrs(ctx, slog.LevelWarn, "pod certificate is not issued", slog.String("uid", string(c.pod.UID)), slog.Any("err", err))
+		}
 		pause = pause.After(0)
 	}
 }
