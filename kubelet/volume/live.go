@@ -45,11 +45,15 @@ func (f *filled) of(uid types.UID) *filledPod {
 	return p
 }
 
-// forget drops what is kept of a pod.
-func (f *filled) forget(uid types.UID) {
+// forget drops what is kept of a pod, once nobody fills its volumes, and keeps
+// others from that until done is called: they find nothing to fill then.
+func (f *filled) forget(uid types.UID) (done func()) {
+	mine := f.of(uid)
+	mine.Lock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.pods, uid)
+	return mine.Unlock
 }
 
 // fill makes a volume of files and returns its path. A volume that this process

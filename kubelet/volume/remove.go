@@ -30,10 +30,7 @@ func (v *Volumes) Teardown(ctx context.Context, uid types.UID) error {
 	if err != nil {
 		return fmt.Errorf("remove pod directory: %w", err)
 	}
-	mine := v.filled.of(uid)
-	mine.Lock()
-	defer mine.Unlock()
-	v.filled.forget(uid)
+	defer v.filled.forget(uid)()
 	dir := filepath.Join(parent, string(uid))
 	if err := v.unmount(ctx, dir, uid); err != nil {
 		return err
@@ -58,6 +55,7 @@ func (v *Volumes) Release(ctx context.Context, uid types.UID) error {
 	if err != nil {
 		return fmt.Errorf("release volumes: %w", err)
 	}
+	defer v.filled.forget(uid)()
 	if err := v.unmount(ctx, dir, uid); err != nil {
 		return err
 	}
