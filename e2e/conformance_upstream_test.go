@@ -72,6 +72,9 @@ networking:
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
+evictionHard:
+  imagefs.available: "0%"
+  nodefs.available: "0%"
 cgroupDriver: cgroupfs
 failSwapOn: false
 failCgroupV1: false
