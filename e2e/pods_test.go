@@ -35,6 +35,9 @@ func podTests() []podTest {
 		trustTests(),
 		identityTests(),
 		specTests(),
+		kubectlTests(),
+		metricsTests(),
+		prometheusTests(),
 	)
 }
 
