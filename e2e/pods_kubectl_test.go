@@ -310,9 +310,8 @@ func testKubectlCopy(t *testing.T, c *podCluster) {
 	}
 	c.say(t, "cp", filepath.Join(dir, "tree"), "box:/tmp/tree")
 	c.say(t, "cp", "box:/tmp/tree/below", filepath.Join(dir, "back"))
-	got, err := os.ReadFile(filepath.Join(dir, "back", "file"))
-	if err != nil || string(got) != text {
-		t.Errorf("there and back: %d bytes, %v", len(got), err)
+	if got := c.ReadFile(t, filepath.Join(dir, "back", "file")); got != text {
+		t.Errorf("there and back: %d bytes", len(got))
 	}
 }
 
@@ -351,7 +350,6 @@ func testNodeAPI(t *testing.T, c *podCluster) {
 		"/pods":               `"name":"box"`,
 		"/runningpods/":       `"image":"` + testImage + `"`,
 		"/logs/":              `<a href="pods/">pods/</a>`,
-		"/logs/?query=nobody": "log not found for nobody",
 		"/debug/pprof/":       "goroutine",
 		"/metrics":            `kubelet_node_name{node="` + c.Name + `"} 1`,
 	} {
@@ -366,7 +364,8 @@ func testNodeAPI(t *testing.T, c *podCluster) {
 	if got := post("/run/" + c.Namespace + "/box/box"); !strings.HasPrefix(got, "ok\n") {
 		t.Errorf("run: %s", got)
 	}
-	if got := post("/checkpoint/" + c.Namespace + "/box/box"); !strings.Contains(got, "checkpointing of "+c.Namespace+"/box/box failed") {
-		t.Errorf("checkpoint where nobody can: %s", got)
+	// The API server may not ask for that, as upstream's roles have it.
+	if got := post("/checkpoint/" + c.Namespace + "/box/box"); !strings.Contains(got, "Forbidden (user=kube-apiserver-kubelet-client, verb=create, resource=nodes, subresource(s)=[checkpoint])") {
+		t.Errorf("checkpoint: %s", got)
 	}
 }

@@ -58,25 +58,33 @@ func (m *Meter) note(s *sample) {
 	m.rates = now
 }
 
-// lookTwice takes a first sample for the sake of rates, where the last is too
-// old for any.
-func (m *Meter) lookTwice(ctx context.Context) error {
-	m.mu.Lock()
-	known := m.last != nil && time.Since(m.last.at) < longest
-	m.mu.Unlock()
-	if known {
-		return nil
-	}
-	if _, err := m.sample(ctx); err != nil {
-		return err
+// lookTwice returns a sample. If the rate of anything in it is not known, because
+// it is new or nobody has asked for long, it is the second of two.
+func (m *Meter) lookTwice(ctx context.Context) (*sample, error) {
+	s, err := m.sample(ctx)
+	if err != nil || m.ratesKnown() {
+		return s, err
 	}
 	select {
 	case <-time.After(shortest):
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	m.mu.Lock()
+	if m.last == s {
+		m.last = nil
+	}
+	m.mu.Unlock()
+	return m.sample(ctx)
+}
+
+func (m *Meter) ratesKnown() bool {
+	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.last = nil
-	return nil
+	for _, r := range m.rates {
+		if r.cores < 0 {
+			return false
+		}
+	}
+	return true
 }

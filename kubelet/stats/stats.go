@@ -116,10 +116,7 @@ func (m *Meter) CPUAndMemory(ctx context.Context) (*statsapi.Summary, error) {
 // Summary returns all that is measured. Shares of CPU are those since somebody
 // asked last, if that was within the last minute, or else those of the moment.
 func (m *Meter) Summary(ctx context.Context) (*statsapi.Summary, error) {
-	if err := m.lookTwice(ctx); err != nil {
-		return nil, err
-	}
-	s, err := m.sample(ctx)
+	s, err := m.lookTwice(ctx)
 	if err != nil {
 		return nil, err
 	}
