@@ -329,7 +329,7 @@ func testKubectlDebug(t *testing.T, c *podCluster) {
 	if got := c.say(t, "exec", "box", "-c", "look", "--", "cat", "/proc/1/cmdline"); !strings.HasPrefix(got, "/testbox\x00sleep") {
 		t.Errorf("first process: %q", got)
 	}
-	c.say(t, "debug", "box", "--copy-to=copy", "--container=box", "--set-image=box="+testImage, "--profile=general", "--", "http", ":80")
+	c.say(t, "debug", "box", "--copy-to=copy", "--container=box", "--set-image=box="+testImage, "--profile=general", "--", "sleep", "infinity")
 	c.AwaitReady(t, "copy")
 	c.say(t, "debug", "node/"+c.Name, "--image="+testImage, "--profile=general", "--", "ls", "/host/etc/kubernetes")
 	list := c.list(t, "app.kubernetes.io/managed-by=kubectl-debug")

@@ -9,13 +9,13 @@ type claims struct{ k *kubelet }
 
 //nolint:gochecknoglobals // descriptions are constant
 var (
-	ofClaim       = []string{"namespace", "persistentvolumeclaim"}
-	descCapacity  = prometheus.NewDesc("kubelet_volume_stats_capacity_bytes", "Capacity in bytes of the volume", ofClaim, nil)
-	descAvailable = prometheus.NewDesc("kubelet_volume_stats_available_bytes", "Number of available bytes in the volume", ofClaim, nil)
-	descUsed      = prometheus.NewDesc("kubelet_volume_stats_used_bytes", "Number of used bytes in the volume", ofClaim, nil)
-	descInodes    = prometheus.NewDesc("kubelet_volume_stats_inodes", "Maximum number of inodes in the volume", ofClaim, nil)
-	descFree      = prometheus.NewDesc("kubelet_volume_stats_inodes_free", "Number of free inodes in the volume", ofClaim, nil)
-	descInUse     = prometheus.NewDesc("kubelet_volume_stats_inodes_used", "Number of used inodes in the volume", ofClaim, nil)
+	claimLabels   = []string{"namespace", "persistentvolumeclaim"}
+	descCapacity  = prometheus.NewDesc("kubelet_volume_stats_capacity_bytes", "Capacity in bytes of the volume", claimLabels, nil)
+	descAvailable = prometheus.NewDesc("kubelet_volume_stats_available_bytes", "Number of available bytes in the volume", claimLabels, nil)
+	descUsed      = prometheus.NewDesc("kubelet_volume_stats_used_bytes", "Number of used bytes in the volume", claimLabels, nil)
+	descInodes    = prometheus.NewDesc("kubelet_volume_stats_inodes", "Maximum number of inodes in the volume", claimLabels, nil)
+	descFree      = prometheus.NewDesc("kubelet_volume_stats_inodes_free", "Number of free inodes in the volume", claimLabels, nil)
+	descInUse     = prometheus.NewDesc("kubelet_volume_stats_inodes_used", "Number of used inodes in the volume", claimLabels, nil)
 )
 
 // Describe names the metrics.
