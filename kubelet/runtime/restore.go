@@ -27,18 +27,6 @@ func listedSandbox(s *cri.PodSandbox) pod.Sandbox {
 	}
 }
 
-// addresses returns the addresses of a sandbox, the primary one first.
-func addresses(s *cri.PodSandboxStatus) []string {
-	var all []string
-	if ip := s.GetNetwork().GetIp(); ip != "" {
-		all = append(all, ip)
-	}
-	for _, more := range s.GetNetwork().GetAdditionalIps() {
-		all = append(all, more.Ip)
-	}
-	return all
-}
-
 // restored returns what runtime and annotations tell of a container.
 func restored(item *cri.Container, s *cri.ContainerStatus) pod.Container {
 	notes := s.Annotations

@@ -112,7 +112,7 @@ func (r *Runtime) podIPs(s *cri.PodSandboxStatus) []string {
 	if s.GetLinux().GetNamespaces().GetOptions().GetNetwork() == cri.NamespaceMode_NODE {
 		return r.o.Node().IPs
 	}
-	return addresses(s)
+	return pod.OnePerFamily(addresses(s), r.o.Node().IPs)
 }
 
 // target returns the ID of the container that an ephemeral one is to look at.

@@ -1,8 +1,6 @@
 package status
 
 import (
-	"net/netip"
-
 	v1 "k8s.io/api/core/v1"
 
 	"boot.internal/kubelet/pod"
@@ -38,36 +36,5 @@ func (v *view) podIPs() []string {
 	case v.fault != "":
 		return nil
 	}
-	return onePerFamily(v.sandbox.IPs, v.HostIPs)
-}
-
-// onePerFamily returns the first address of the node's primary family, then the
-// first of the other one.
-func onePerFamily(ips, hostIPs []string) []string {
-	six := false
-	if len(hostIPs) > 0 {
-		host, err := netip.ParseAddr(hostIPs[0])
-		six = err == nil && host.Is6() && !host.Is4In6()
-	}
-	var found [2]string
-	for _, ip := range ips {
-		a, err := netip.ParseAddr(ip)
-		if err != nil {
-			continue
-		}
-		i := 0
-		if a.Unmap().Is6() != six {
-			i = 1
-		}
-		if found[i] == "" {
-			found[i] = a.String()
-		}
-	}
-	var all []string
-	for _, ip := range found {
-		if ip != "" {
-			all = append(all, ip)
-		}
-	}
-	return all
+	return pod.OnePerFamily(v.sandbox.IPs, v.HostIPs)
 }
