@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -142,7 +143,8 @@ func stopSignal(c *v1.Container) cri.Signal {
 	if c.Lifecycle == nil || c.Lifecycle.StopSignal == nil {
 		return cri.Signal_SIGNAL_RUNTIME_DEFAULT
 	}
-	return cri.Signal(cri.Signal_value["SIGNAL_"+string(*c.Lifecycle.StopSignal)])
+	name := strings.NewReplacer("+", "PLUS", "-", "MINUS").Replace(string(*c.Lifecycle.StopSignal)) // SIGRTMIN+1
+	return cri.Signal(cri.Signal_value["SIGNAL_"+name])
 }
 
 func keyValues(env []v1.EnvVar) []*cri.KeyValue {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -80,12 +81,14 @@ func TestSubordinate(t *testing.T) {
 // TestLast gives out the very last IDs.
 func TestLast(t *testing.T) {
 	r := New(Options{PodsDir: t.TempDir(), Subordinate: all})
-	for i := range uint32(65535) {
-		r.taken[types.UID(string(rune(i)))] = (i + 1) * unit
+	for i := range uint32(65534) {
+		r.taken[types.UID(strconv.Itoa(int(i)))] = (i + 1) * unit
 	}
-	delete(r.taken, types.UID(string(rune(65534))))
-	if got := of(t, r, "a"); got != (pod.IDRange{First: 65535 * unit, Count: unit}) {
+	if got := of(t, r, "last"); got != (pod.IDRange{First: 65535 * unit, Count: unit}) {
 		t.Errorf("%+v", got)
+	}
+	if got, err := r.Of("one more"); err == nil {
+		t.Errorf("one more: %+v", got)
 	}
 }
 
