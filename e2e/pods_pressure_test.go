@@ -80,7 +80,8 @@ func testNodeImages(t *testing.T, c *podCluster) {
 	})
 }
 
-// TestEviction runs out of memory and then, as it were, of disk.
+// TestEviction runs out of memory, then, as it were, of disk, and then the machine
+// goes down.
 func TestEviction(t *testing.T) {
 	n := cluster(t)
 	client := n.Client(t, adminConf)
@@ -88,6 +89,7 @@ func TestEviction(t *testing.T) {
 	c := newPodCluster(t, n, client)
 	t.Run("memory", c.memoryRunsOut)
 	t.Run("disk", c.diskRunsOut)
+	t.Run("machine", c.machineGoesDown)
 }
 
 // kubeletConfig is where the loop of a control plane reads its configuration.

@@ -80,6 +80,7 @@ func (k *kubelet) setDesired(admitted, rejected, going []*v1.Pod) {
 	k.said = len(*k.pending.Load()) == 0
 	k.mu.Unlock()
 	k.setObjects(admitted, going)
+	k.podKnown()
 	k.mirrors.SetStatic(slices.Concat(desired, going), *k.pending.Load()...)
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -43,7 +44,7 @@ func (k *kubelet) newGuard(ctx context.Context) {
 		Stop: func(p *v1.Pod, grace time.Duration) {
 			k.stop(ctx, p.UID, pod.Stop{Grace: grace, Reason: shutdown.Reason, Message: shutdown.Message, Disruption: shutdown.Message})
 		},
-		Gone: k.hasStopped, Down: k.setShuttingDown,
+		Gone: k.hasEndedForAll, Down: k.setShuttingDown,
 		Began: func(at time.Time) { began = at; note(at, time.Time{}) },
 		Ended: func(at time.Time) { note(began, at) },
 		Log:   k.o.Logger,
@@ -61,6 +62,16 @@ func (k *kubelet) setShuttingDown(down bool) {
 	k.offer(func(n *admit.Node) { n.ShuttingDown = down })
 }
 
+// hasEndedForAll reports whether nothing of a pod runs any more, and the API knows:
+// nobody can be told once the machine is off.
+func (k *kubelet) hasEndedForAll(p *v1.Pod) bool {
+	if !k.hasStopped(p) {
+		return false
+	}
+	told := func(o *v1.Pod) bool { return o.UID != p.UID || pod.IsStatic(o) || hasEnded(o) }
+	return !slices.ContainsFunc(k.desired(), func(o *v1.Pod) bool { return !told(o) })
+}
+
 // guardPods ends pods in time, where that is asked for.
 func (k *kubelet) guardPods(ctx context.Context) {
 	if k.guard != nil {
@@ -71,6 +82,11 @@ func (k *kubelet) guardPods(ctx context.Context) {
 // podEnded tells those who wait for pods to end that one may have.
 func (k *kubelet) podEnded() {
 	k.pressure.Poke()
+	k.podKnown()
+}
+
+// podKnown tells the guard that the API may know of the end of a pod.
+func (k *kubelet) podKnown() {
 	if k.guard != nil {
 		k.guard.Poke()
 	}
