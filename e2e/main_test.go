@@ -80,8 +80,27 @@ func checkLog(t testing.TB, n *lab.Node) {
 func cluster(t testing.TB, args ...string) *lab.Node {
 	t.Helper()
 	n := machine(t)
+	if len(args) == 0 { // flags do not go with a file
+		args = anyDisk(t, n)
+	}
 	n.Boot(t, append([]string{"init"}, args...)...)
 	return n
+}
+
+// anyDisk returns arguments for boot init that have the node not mind how full the
+// disk is: that is of the machine that the tests run on.
+func anyDisk(t testing.TB, n *lab.Node) []string {
+	t.Helper()
+	const file = "/root/init.yaml"
+	n.WriteFile(t, file, `apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+evictionHard: {memory.available: 100Mi}
+imageGCHighThresholdPercent: 100
+`)
+	return []string{"--config", file}
 }
 
 // waitReady waits until pods of kube-system are Ready: the named static pods of

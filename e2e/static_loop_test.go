@@ -32,6 +32,8 @@ kind: KubeletConfiguration
 staticPodPath: /etc/manifests
 fileCheckFrequency: 1h
 podCIDR: 10.200.0.0/24
+evictionHard: {memory.available: 100Mi}
+imageGCHighThresholdPercent: 100
 crashLoopBackOff: {maxContainerRestartPeriod: 2s}
 authentication:
   anonymous: {enabled: true}
