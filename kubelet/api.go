@@ -42,6 +42,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	g.Go(func() error { k.writer.Run(ctx, status.Client(client.CoreV1())); return nil })
 	k.followEnvironment(ctx, &g, client)
 	k.keepServing(ctx, &g, client)
+	k.approveServing(ctx, &g, client)
 	g.Go(func() error { k.followStorage(ctx); return nil })
 	return g.Wait()
 }

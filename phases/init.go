@@ -2,6 +2,7 @@ package phases
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -115,6 +116,10 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 			{"bootstrap-token", "Create the tokens and rules that let nodes join", bootstrapToken{
 				api, cfg.Init.BootstrapTokens, cfg.TokenGenerated, tree.CA.Cert, sharedURL(cfg),
 			}},
+			{"kubelet-finalize/enable-client-cert-rotation", "Let kubelet.conf name the client certificate that is renewed", clientRotation{
+				certs.KubeconfigTree(o.Dirs.Kubernetes).Kubelet, certs.KubeletTree(filepath.Join(o.Dirs.Kubelet, "pki")).Client,
+			}},
+			{"kubelet-finalize/approve-serving-certs", "Let this node approve the serving certificates of kubelets", stored(api, func() ([]*unstructured.Unstructured, error) { return templates.ServingApprover(node.Name) })},
 			{"mark-control-plane", "Label and taint the node as a control plane", markControlPlane{
 				api, node.Name, node.Taints, limit(timeouts.KubeletHealthCheck),
 			}},
