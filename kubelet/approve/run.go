@@ -77,9 +77,15 @@ func (a *approver) watch(ctx context.Context) {
 			return requests.Watch(ctx, o)
 		},
 	}
-	cache.NewReflectorWithOptions(lw, &certificatesv1.CertificateSigningRequest{}, store{a}, cache.ReflectorOptions{Name: "requests for serving certificates"}).
+	cache.NewReflectorWithOptions(plainList{lw}, &certificatesv1.CertificateSigningRequest{}, store{a}, cache.ReflectorOptions{Name: "requests for serving certificates"}).
 		RunWithContext(klog.NewContext(ctx, logr.Discard())) // until the control plane has set up its rights there are errors
 }
+
+// A plainList is listed by an ordinary list: it is short.
+type plainList struct{ *cache.ListWatch }
+
+// IsWatchListSemanticsUnSupported is how client-go asks.
+func (plainList) IsWatchListSemanticsUnSupported() bool { return true }
 
 // work looks at all that wait and returns how many still do.
 func (a *approver) work(ctx context.Context) int {
