@@ -24,6 +24,7 @@ func resourcesTests() []podTest {
 		{"a container is resized while it runs", testResize},
 		{"a container is restarted to be resized", testResizeByRestart},
 		{"a resize waits for room", testResizeDeferred},
+		{"devices of a plugin", testDevices},
 	}
 }
 
