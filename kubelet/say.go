@@ -33,7 +33,11 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 	k.sayResized(in.Pod, in.Prev, now)
 	k.metrics.said(in.Prev, now)
 	k.writer.Set(in.Pod, now)
-	k.noteOver(in.Pod.UID, want != nil && (now.Phase == v1.PodSucceeded || now.Phase == v1.PodFailed))
+	over := want != nil && (now.Phase == v1.PodSucceeded || now.Phase == v1.PodFailed)
+	if over {
+		k.devices.Forget(in.Pod.UID) // before others hear that there is room
+	}
+	k.noteOver(in.Pod.UID, over)
 }
 
 // adopt goes on from what an earlier process told the API: a container that had
