@@ -151,7 +151,7 @@ func testVolumesFollow(t *testing.T, c *podCluster) {
 	}}})
 	c.mount(p, "later", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "later", Optional: new(true)}})
 	c.Create(t, p)
-	c.AwaitReady(t, "box")
+	p = c.AwaitReady(t, "box")
 	files := []string{"cat", "/conf/k", "/secret/k", "/info/labels"}
 	if got := c.mustBox(t, files...); got != `oneonestage="one"` {
 		t.Fatalf("the volumes hold %q", got)
@@ -162,6 +162,13 @@ func testVolumesFollow(t *testing.T, c *podCluster) {
 	if _, err := c.Client.CoreV1().ConfigMaps(c.Namespace).Patch(ctx, "conf", types.MergePatchType, []byte(`{"data":{"k":"two"}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	lab.Until(t, patience, "see the file follow", func(context.Context) error {
+		if got := c.ReadFile(t, "/var/lib/kubelet/pods/"+string(p.UID)+"/volumes/kubernetes.io~configmap/conf/k"); got != "two" {
+			return fmt.Errorf("it holds %q", got)
+		}
+		return nil
+	})
+	t.Logf("a ConfigMap was followed after %s", time.Since(start).Round(time.Millisecond))
 	if _, err := c.Client.CoreV1().Secrets(c.Namespace).Patch(ctx, "secret", types.MergePatchType, []byte(`{"stringData":{"k":"two"}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -32,14 +32,14 @@ func (c *cluster) Secret(_ context.Context, _, name string) (*v1.Secret, error) 
 	if data, ok := c.secrets[name]; ok && c.err == nil {
 		return &v1.Secret{Data: data}, nil
 	}
-	return nil, first2(c.err, missing("secret", name))
+	return nil, either(c.err, missing("secret", name))
 }
 
 func (c *cluster) ConfigMap(_ context.Context, _, name string) (*v1.ConfigMap, error) {
 	if cm, ok := c.configMaps[name]; ok && c.err == nil {
 		return cm, nil
 	}
-	return nil, first2(c.err, missing("configmap", name))
+	return nil, either(c.err, missing("configmap", name))
 }
 
 func (c *cluster) Token(_ context.Context, p *v1.Pod, audience string, _ *int64, _ []byte) ([]byte, error) {
@@ -54,7 +54,7 @@ func (c *cluster) Certificate(_ context.Context, _ *v1.Pod, _ string, _ int) (ke
 	return []byte("key\n"), []byte("chain\n"), c.err
 }
 
-func first2(a, b error) error {
+func either(a, b error) error {
 	if a != nil {
 		return a
 	}
@@ -108,7 +108,6 @@ func projectedVolume(sources ...v1.VolumeProjection) v1.Volume {
 }
 
 func TestContent(t *testing.T) {
-	privateMounts(t)
 	local := v1.LocalObjectReference{Name: "c"}
 	for name, tc := range map[string]struct {
 		volume v1.Volume
@@ -161,7 +160,6 @@ func TestContent(t *testing.T) {
 }
 
 func TestContentRefuses(t *testing.T) {
-	privateMounts(t)
 	static := newPod(secretVolume("s", nil))
 	static.Annotations = map[string]string{pod.ConfigSource: pod.SourceFile}
 	for name, tc := range map[string]struct {

@@ -7,13 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"boot.internal/kubelet/pod"
 )
 
 // A Filled keeps who may write the files of a pod, and which of its volumes
@@ -151,24 +148,4 @@ func Live(p *v1.Pod) bool {
 // setUpError says what is wrong with a volume in upstream's words.
 func setUpError(name string, err error) error {
 	return fmt.Errorf("MountVolume.SetUp failed for volume %q : %w", name, err)
-}
-
-// nested returns the paths below a volume at which containers mount others.
-// They must be there, for nobody can make them in a volume that is read-only.
-func nested(p *v1.Pod, volume string) []string {
-	var paths []string
-	for _, c := range pod.Containers(p) {
-		for _, outer := range c.VolumeMounts {
-			if outer.Name != volume || outer.SubPath != "" || outer.SubPathExpr != "" {
-				continue
-			}
-			for _, inner := range c.VolumeMounts {
-				rel, err := filepath.Rel(outer.MountPath, inner.MountPath)
-				if err == nil && rel != "." && filepath.IsLocal(rel) && !strings.HasPrefix(rel, "..") {
-					paths = append(paths, rel)
-				}
-			}
-		}
-	}
-	return paths
 }
