@@ -72,6 +72,7 @@ networking:
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
+imageGCHighThresholdPercent: 100
 evictionHard:
   imagefs.available: "0%"
   nodefs.available: "0%"
