@@ -41,7 +41,7 @@ func TestConformance(t *testing.T) {
 	if os.Getenv("CONFORMANCE_KUBELET") == "upstream" {
 		upstreamCluster(t, n)
 	} else {
-		bootCluster(t, n)
+		n.Boot(t, append([]string{"init"}, anyDisk(t, n)...)...)
 	}
 	// Tests run on nodes that take any pod.
 	n.Kubectl(t, "taint", "node", n.Name, "node-role.kubernetes.io/control-plane-")
@@ -61,27 +61,6 @@ func TestConformance(t *testing.T) {
 		t.Errorf("no test ran: is the focus right?")
 	}
 }
-
-// bootCluster runs boot init. How full the disk of this machine is, and what else
-// is at work on it, is no matter of the tests.
-func bootCluster(t *testing.T, n *lab.Node) {
-	t.Helper()
-	n.WriteFile(t, "/etc/boot-conformance.yaml", kubeletLeavesAlone)
-	n.Boot(t, "init", "--config", "/etc/boot-conformance.yaml")
-}
-
-const kubeletLeavesAlone = `apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
----
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-imageGCHighThresholdPercent: 100
-evictionHard:
-  imagefs.available: "0%"
-  nodefs.available: "0%"
-  nodefs.inodesFree: "0%"
-  imagefs.inodesFree: "0%"
-`
 
 func need(t *testing.T, name string) string {
 	t.Helper()
