@@ -2,6 +2,7 @@ package evict
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -25,7 +26,7 @@ func (w *Watch) listen(ctx context.Context) (stop func()) {
 			go w.hear(ctx, t, dir)
 		}
 	}
-	go w.hearStalls(ctx)
+	go w.hearStalls(ctx, w.host.proc("pressure/memory"))
 	return cancel
 }
 
@@ -119,41 +120,62 @@ func askFor(dir string, fd int, amount int64) error {
 // the shortest span that a process without privileges may ask for.
 const stallTrigger = "some 150000 2000000"
 
-// hearStalls pokes when processes have to wait for memory, where the kernel tells.
-func (w *Watch) hearStalls(ctx context.Context) {
-	fd, err := unix.Open(w.host.proc("pressure/memory"), unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+// hearStalls pokes when processes have to wait for what the file of PSI is about,
+// where the kernel tells.
+func (w *Watch) hearStalls(ctx context.Context, path string) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return // a kernel without PSI
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if _, err := unix.Write(fd, append([]byte(stallTrigger), 0)); err != nil {
-		w.o.Log.LogAttrs(ctx, slog.LevelDebug, "kernel does not tell of stalls", slog.Any("err", err))
-		return
+	if _, err = unix.Write(fd, append([]byte(stallTrigger), 0)); err == nil {
+		err = w.follow(ctx, fd)
 	}
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return
-	}
-	if err := unix.SetNonblock(epoll, true); err != nil {
-		_ = unix.Close(epoll)
-		return
-	}
-	wait := os.NewFile(uintptr(epoll), "epoll") // the runtime waits for it, no thread of its own has to
-	defer func() { _ = wait.Close() }()
-	err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLPRI, Fd: int32(fd)})
-	raw, rawErr := wait.SyscallConn()
-	if err != nil || rawErr != nil {
-		return
-	}
-	defer context.AfterFunc(ctx, func() { _ = wait.SetReadDeadline(time.Now()) })()
-	for raw.Read(func(epoll uintptr) bool { return stalled(int(epoll)) }) == nil {
-		w.Poke()
+		w.o.Log.LogAttrs(ctx, slog.LevelDebug, "kernel does not tell of stalls", slog.Any("err", err))
 	}
 }
 
-// stalled reports whether there is an event, and takes it.
-func stalled(epoll int) bool {
-	var events [1]unix.EpollEvent
-	n, err := unix.EpollWait(epoll, events[:], 0)
-	return err == nil && n > 0
+// follow pokes at each event of a trigger, until ctx ends. Go does not wait for
+// events of their kind itself, but it does for another poll that has any.
+func (w *Watch) follow(ctx context.Context, fd int) error {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("make epoll: %w", err)
+	}
+	if err := unix.SetNonblock(epoll, true); err != nil {
+		return errors.Join(err, unix.Close(epoll))
+	}
+	wait := os.NewFile(uintptr(epoll), "epoll")
+	defer func() { _ = wait.Close() }()
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLPRI, Fd: int32(fd)}); err != nil {
+		return fmt.Errorf("wait for stalls: %w", err)
+	}
+	raw, err := wait.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("wait for stalls: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = wait.SetReadDeadline(time.Now()) })()
+	for err == nil {
+		if err = raw.Read(second()); err == nil {
+			w.Poke()
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("wait for stalls: %w", err)
+}
+
+// second returns what has a read wait for the next event: at first it wants to wait,
+// and then it is content. Looking whether there is an event would tell nothing: to
+// be asked about it, as Go does, makes the kernel forget it.
+func second() func(epoll uintptr) bool {
+	waited := false
+	return func(epoll uintptr) bool {
+		var events [1]unix.EpollEvent
+		_, _ = unix.EpollWait(int(epoll), events[:], 0) // so that the next one counts
+		defer func() { waited = true }()
+		return waited
+	}
 }

@@ -1,11 +1,13 @@
 package evict
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -51,6 +53,38 @@ func TestHearMemory(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestHearStalls has a real kernel tell of stalls: of those for CPU, which are
+// easier to bring about than those for memory.
+func TestHearStalls(t *testing.T) {
+	const path = "/proc/pressure/cpu"
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("no PSI to test with: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	w := New(Options{Log: slog.New(slog.DiscardHandler)})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.hearStalls(ctx, path)
+	}()
+	for range 4 * runtime.NumCPU() {
+		busy := exec.CommandContext(ctx, "sh", "-c", "while :; do :; done")
+		if err := busy.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = busy.Wait() }()
+	}
+	select {
+	case <-w.poke:
+	case <-done:
+		t.Error("the kernel does not tell")
+	case <-time.After(20 * time.Second):
+		t.Error("not poked")
+	}
+	cancel()
+	<-done
 }
 
 func TestUsageAt(t *testing.T) {
