@@ -83,8 +83,8 @@ func testCSI(t *testing.T, c *podCluster) {
 	}
 	p := c.AwaitReady(t, "first")
 	c.AwaitReady(t, "second")
-	c.mustBox(t, "first", "write", "/data/file", "shared")
-	if got := c.mustBox(t, "second", "cat", "/data/file"); got != "shared\n" {
+	c.mustRunIn(t, "first", "write", "/data/file", "shared")
+	if got := c.mustRunIn(t, "second", "cat", "/data/file"); got != "shared\n" {
 		t.Errorf("the other pod reads %q", got)
 	}
 	published := d.calls(t, handle, "NodePublishVolume")
@@ -194,8 +194,8 @@ func testCSIInlineAndBlock(t *testing.T, c *podCluster) {
 	p.Spec.Containers[0].VolumeDevices = []corev1.VolumeDevice{{Name: "disk", DevicePath: "/dev/disk"}}
 	c.Create(t, p)
 	p = c.AwaitReady(t, "both")
-	c.mustBox(t, "both", "write", "/inline/file", "x")
-	if list := c.mustBox(t, "both", "ls", "/dev"); !strings.Contains(list, "D") || !strings.Contains(list, " disk\n") {
+	c.mustRunIn(t, "both", "write", "/inline/file", "x")
+	if list := c.mustRunIn(t, "both", "ls", "/dev"); !strings.Contains(list, "D") || !strings.Contains(list, " disk\n") {
 		t.Errorf("no block device: %s", list)
 	}
 	c.Delete(t, "both", nil)

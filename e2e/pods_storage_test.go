@@ -34,6 +34,28 @@ func storageTests() []podTest {
 
 func sleeper(name string) *corev1.Pod { return boxPod(name, "sleep", "infinity") }
 
+// runIn runs testbox in the first container of a pod.
+func (c *podCluster) runIn(t *testing.T, pod string, args ...string) (string, error) {
+	t.Helper()
+	out, err := c.Try(t.Context(), append([]string{
+		lab.Component(t, "bin/kubectl"), "--kubeconfig", adminConf, "-n", c.Namespace, "exec", pod, "--", "/testbox",
+	}, args...)...)
+	if err == nil && out.Code != 0 {
+		err = fmt.Errorf("exit code %d: %s", out.Code, out.Stderr)
+	}
+	return out.Stdout, err
+}
+
+// mustRunIn is runIn that goes well.
+func (c *podCluster) mustRunIn(t *testing.T, pod string, args ...string) string {
+	t.Helper()
+	out, err := c.runIn(t, pod, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 func testEmptyDirs(t *testing.T, c *podCluster) {
 	p := sleeper("dirs")
 	p.Spec.SecurityContext = &corev1.PodSecurityContext{FSGroup: new(int64(2500))}
@@ -43,13 +65,13 @@ func testEmptyDirs(t *testing.T, c *podCluster) {
 	}})
 	c.Create(t, p)
 	p = c.AwaitReady(t, "dirs")
-	list := c.mustBox(t, "dirs", "ls", "/")
+	list := c.mustRunIn(t, "dirs", "ls", "/")
 	for _, name := range []string{"disk", "memory"} {
 		if !strings.Contains(list, "dgrwxrwxrwx 0:2500 ") || !strings.Contains(list, " "+name+"\n") {
 			t.Errorf("%s: %s", name, list)
 		}
 	}
-	if out, err := c.box(t.Context(), t, "dirs", "write", "/memory/big", strings.Repeat("x", 100_000)); err != nil {
+	if out, err := c.runIn(t, "dirs", "write", "/memory/big", strings.Repeat("x", 100_000)); err != nil {
 		t.Errorf("a small file: %v %s", err, out)
 	}
 	dir := filepath.Join("/var/lib/kubelet/pods", string(p.UID))
@@ -74,7 +96,7 @@ func testHostPaths(t *testing.T, c *podCluster) {
 	c.mount(p, "null", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/dev/null", Type: new(corev1.HostPathCharDev)}})
 	c.Create(t, p)
 	c.AwaitReady(t, "host")
-	c.mustBox(t, "host", "write", "/new/file", "from the pod")
+	c.mustRunIn(t, "host", "write", "/new/file", "from the pod")
 	if got := c.ReadFile(t, dir+"/new/file"); got != "from the pod\n" {
 		t.Errorf("the host reads %q", got)
 	}
@@ -110,14 +132,14 @@ func testSubPaths(t *testing.T, c *podCluster) {
 	}
 	c.Create(t, p)
 	c.AwaitReady(t, "parts")
-	if got := c.mustBox(t, "parts", "cat", "/file"); got != "seeded\n" {
+	if got := c.mustRunIn(t, "parts", "cat", "/file"); got != "seeded\n" {
 		t.Errorf("the file reads %q", got)
 	}
-	c.mustBox(t, "parts", "write", "/dir/x", "deep")
-	if got := c.mustBox(t, "parts", "cat", "/all/a/b/x"); got != "deep\n" {
+	c.mustRunIn(t, "parts", "write", "/dir/x", "deep")
+	if got := c.mustRunIn(t, "parts", "cat", "/all/a/b/x"); got != "deep\n" {
 		t.Errorf("through the whole volume it reads %q", got)
 	}
-	if _, err := c.box(t.Context(), t, "parts", "write", "/all/y", "z"); err == nil {
+	if _, err := c.runIn(t, "parts", "write", "/all/y", "z"); err == nil {
 		t.Error("a volume that is read-only was written to")
 	}
 	c.Delete(t, "parts", nil)
@@ -204,8 +226,8 @@ func testClaims(t *testing.T, c *podCluster) {
 	c.mount(p, "local", claimed("local", false))
 	c.Create(t, p)
 	p = c.AwaitReady(t, "data")
-	c.mustBox(t, "data", "write", "/local/sub/file", "kept")
-	if list := c.mustBox(t, "data", "ls", "/local"); !strings.Contains(list, "dgrwxrwx--- 0:2600 ") {
+	c.mustRunIn(t, "data", "write", "/local/sub/file", "kept")
+	if list := c.mustRunIn(t, "data", "ls", "/local"); !strings.Contains(list, "dgrwxrwx--- 0:2600 ") {
 		t.Errorf("the volume is not the group's: %s", list)
 	}
 	mount := filepath.Join("/var/lib/kubelet/pods", string(p.UID), "volumes/kubernetes.io~local-volume", pv)
@@ -219,10 +241,10 @@ func testClaims(t *testing.T, c *podCluster) {
 	c.AwaitReady(t, "reader")
 	c.Delete(t, "data", nil)
 	c.AwaitGone(t, "data")
-	if got := c.mustBox(t, "reader", "cat", "/local/sub/file"); got != "kept\n" {
+	if got := c.mustRunIn(t, "reader", "cat", "/local/sub/file"); got != "kept\n" {
 		t.Errorf("it reads %q", got)
 	}
-	if _, err := c.box(t.Context(), t, "reader", "write", "/local/sub/file", "changed"); err == nil {
+	if _, err := c.runIn(t, "reader", "write", "/local/sub/file", "changed"); err == nil {
 		t.Error("a claim that is read-only was written to")
 	}
 	c.Delete(t, "reader", nil)
@@ -240,10 +262,10 @@ func testImageVolumes(t *testing.T, c *podCluster) {
 	c.mount(p, "img", corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: testImage, PullPolicy: corev1.PullIfNotPresent}})
 	c.Create(t, p)
 	c.AwaitReady(t, "image")
-	if list := c.mustBox(t, "image", "ls", "/img"); !strings.Contains(list, " testbox\n") {
+	if list := c.mustRunIn(t, "image", "ls", "/img"); !strings.Contains(list, " testbox\n") {
 		t.Errorf("the image holds %s", list)
 	}
-	if _, err := c.box(t.Context(), t, "image", "write", "/img/x", "y"); err == nil {
+	if _, err := c.runIn(t, "image", "write", "/img/x", "y"); err == nil {
 		t.Error("an image was written to")
 	}
 	missing := sleeper("missing")
@@ -276,10 +298,10 @@ func testPropagation(t *testing.T, c *podCluster) {
 		}
 	})
 	c.WriteFile(t, dir+"/in/file", "spread")
-	if got := c.mustBox(t, "spread", "cat", "/v/in/file"); got != "spread" {
+	if got := c.mustRunIn(t, "spread", "cat", "/v/in/file"); got != "spread" {
 		t.Errorf("it reads %q", got)
 	}
-	if out, err := c.box(t.Context(), t, "spread", "cat", "/private/in/file"); err == nil {
+	if out, err := c.runIn(t, "spread", "cat", "/private/in/file"); err == nil {
 		t.Errorf("a mount that is private sees %q", out)
 	}
 }
