@@ -91,9 +91,17 @@ type Container struct {
 	Grace   time.Duration
 	PreStop *v1.LifecycleHandler
 
-	LogPath   string // absolute
+	Mounts    []Mount // those that the runtime has something to say of
+	LogPath   string  // absolute
 	User      *v1.ContainerUser
 	Resources *v1.ResourceRequirements // as the runtime reports them, nil if it does not
+}
+
+// A Mount is a volume of a container as the runtime has mounted it.
+type Mount struct {
+	Path              string // in the container
+	RecursiveReadOnly bool   // with all that is mounted below it
+	Image             string // the image it shows, "" for none
 }
 
 // Failed reports whether an exited container failed. The kernel killing it for

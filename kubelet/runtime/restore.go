@@ -54,6 +54,7 @@ func restored(item *cri.Container, s *cri.ContainerStatus) pod.Container {
 		Grace:   grace(notes),
 		PreStop: preStop(notes),
 
+		Mounts:    mountsOf(s.Mounts),
 		LogPath:   s.LogPath,
 		User:      userOf(s.User),
 		Resources: resourcesOf(s.GetResources().GetLinux()),
@@ -161,6 +162,17 @@ func resourcesOf(l *cri.LinuxContainerResources) *v1.ResourceRequirements {
 	}
 	if l.MemoryLimitInBytes > 0 {
 		out.Limits[v1.ResourceMemory] = *resource.NewQuantity(l.MemoryLimitInBytes, resource.BinarySI)
+	}
+	return out
+}
+
+// mountsOf returns the mounts of which the pod does not say it all.
+func mountsOf(all []*cri.Mount) []pod.Mount {
+	var out []pod.Mount
+	for _, m := range all {
+		if m.RecursiveReadOnly || m.Image.GetImage() != "" {
+			out = append(out, pod.Mount{Path: m.ContainerPath, RecursiveReadOnly: m.RecursiveReadOnly, Image: m.Image.GetImage()})
+		}
 	}
 	return out
 }

@@ -42,7 +42,7 @@ func (v *view) container(d pod.Declared) v1.ContainerStatus {
 	}
 	v.explainWaiting(&s, d, instances)
 	v.keepTerminated(&s, d, prev)
-	s.VolumeMounts = mounts(d)
+	s.VolumeMounts = mounts(d, instances)
 	v.probed(&s, d, instances, prev)
 	return s
 }
@@ -168,21 +168,39 @@ func (v *view) lasts(c pod.Container, prev v1.ContainerStatus) bool {
 	return prev.ContainerID == v.containerID(c) && prev.State.Running != nil && v.Now.Sub(c.StartedAt) >= seedAge
 }
 
-// mounts describes the volume mounts of a container.
-func mounts(d pod.Declared) []v1.VolumeMountStatus {
+// mounts describes the volume mounts of a container: as the newest instance has
+// them, where it matters how the runtime has made them.
+func mounts(d pod.Declared, instances []pod.Container) []v1.VolumeMountStatus {
 	var all []v1.VolumeMountStatus
 	for _, m := range d.VolumeMounts {
 		s := v1.VolumeMountStatus{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly}
+		made := mountedAt(m.MountPath, instances)
 		if m.ReadOnly {
 			mode := v1.RecursiveReadOnlyDisabled
-			if m.RecursiveReadOnly != nil && *m.RecursiveReadOnly == v1.RecursiveReadOnlyEnabled {
+			if made.RecursiveReadOnly || m.RecursiveReadOnly != nil && *m.RecursiveReadOnly == v1.RecursiveReadOnlyEnabled {
 				mode = v1.RecursiveReadOnlyEnabled
 			}
 			s.RecursiveReadOnly = &mode
 		}
+		if made.Image != "" {
+			s.VolumeStatus = &v1.VolumeStatus{Image: &v1.ImageVolumeStatus{ImageRef: made.Image}}
+		}
 		all = append(all, s)
 	}
 	return all
+}
+
+// mountedAt returns what the newest instance has mounted at a path, if the
+// runtime has something to say of it.
+func mountedAt(path string, instances []pod.Container) pod.Mount {
+	if len(instances) == 0 {
+		return pod.Mount{}
+	}
+	i := slices.IndexFunc(instances[0].Mounts, func(m pod.Mount) bool { return m.Path == path })
+	if i < 0 {
+		return pod.Mount{}
+	}
+	return instances[0].Mounts[i]
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

@@ -71,8 +71,12 @@ func TestContainerDetails(t *testing.T) {
 		{Name: "rw", MountPath: "/rw"},
 		{Name: "ro", MountPath: "/ro", ReadOnly: true},
 		{Name: "rro", MountPath: "/rro", ReadOnly: true, RecursiveReadOnly: &on},
+		{Name: "may", MountPath: "/may", ReadOnly: true, RecursiveReadOnly: new(v1.RecursiveReadOnlyIfPossible)},
+		{Name: "can", MountPath: "/can", ReadOnly: true, RecursiveReadOnly: new(v1.RecursiveReadOnlyIfPossible)},
+		{Name: "image", MountPath: "/image"},
 	}
 	c := &in.Have.Containers[0]
+	c.Mounts = []pod.Mount{{Path: "/can", RecursiveReadOnly: true}, {Path: "/image", Image: "sha256:x"}}
 	c.User = &v1.ContainerUser{Linux: &v1.LinuxContainerUser{UID: 7}}
 	c.Resources = &given
 	c.Hash = pod.ContainerHash(in.Pod, spec)
@@ -87,6 +91,9 @@ func TestContainerDetails(t *testing.T) {
 			{Name: "rw", MountPath: "/rw"},
 			{Name: "ro", MountPath: "/ro", ReadOnly: true, RecursiveReadOnly: &off},
 			{Name: "rro", MountPath: "/rro", ReadOnly: true, RecursiveReadOnly: &on},
+			{Name: "may", MountPath: "/may", ReadOnly: true, RecursiveReadOnly: &off},
+			{Name: "can", MountPath: "/can", ReadOnly: true, RecursiveReadOnly: &on},
+			{Name: "image", MountPath: "/image", VolumeStatus: &v1.VolumeStatus{Image: &v1.ImageVolumeStatus{ImageRef: "sha256:x"}}},
 		},
 	}
 	if diff := cmp.Diff(want, s.ContainerStatuses[0]); diff != "" {
