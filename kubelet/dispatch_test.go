@@ -52,7 +52,7 @@ func onCrew(t *testing.T, f func(ctx context.Context, c *crew)) {
 		r := runtime.New(runtime.Options{
 			CRI: c.cri.Runtime(), Images: anyImage{}, Node: func() spec.Node { return spec.Node{Name: "n1"} },
 			PodsDir: dir + "/pods", PodLogsDir: dir + "/logs", KillMessage: plan.Message,
-			Event: func(*v1.Pod, string, string, string) {}, Log: slog.New(slog.DiscardHandler),
+			Event: func(*v1.Pod, string, string, string, string) {}, Log: slog.New(slog.DiscardHandler),
 		})
 		c.runtime = r
 		c.newWorker = func(key pod.Key) *worker.Worker {

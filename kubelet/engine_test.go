@@ -24,7 +24,7 @@ func newGate(t *testing.T, o Options) (gate, *fake.CRI) {
 	r := runtime.New(runtime.Options{
 		CRI: engine.Runtime(), Images: anyImage{}, Node: func() spec.Node { return spec.Node{Name: "n1"} },
 		PodsDir: dir + "/pods", PodLogsDir: dir + "/logs",
-		Event: func(*v1.Pod, string, string, string) {}, Log: slog.New(slog.DiscardHandler),
+		Event: func(*v1.Pod, string, string, string, string) {}, Log: slog.New(slog.DiscardHandler),
 	})
 	log := slog.New(slog.DiscardHandler)
 	return gate{r, &kubelet{

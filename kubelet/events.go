@@ -53,6 +53,19 @@ func (e *events) ofPod(p *v1.Pod, kind, reason, message string) {
 	e.ofPodWith(p, nil, kind, reason, message)
 }
 
+// ofContainer records an event of a container of a pod, or, where that is "", of
+// the pod.
+func (e *events) ofContainer(p *v1.Pod, container, kind, reason, message string) {
+	if container == "" || p == nil {
+		e.ofPod(p, kind, reason, message)
+		return
+	}
+	e.log(kind, reason, message, slog.String("pod", pod.KeyOf(p).String()), slog.String("container", container))
+	ref := podRef(p)
+	ref.FieldPath = pod.FieldPath(p, container)
+	e.record(event{object: ref, kind: kind, reason: reason, message: message})
+}
+
 // ofPodWith records an event of a pod that has annotations.
 func (e *events) ofPodWith(p *v1.Pod, annotations map[string]string, kind, reason, message string) {
 	if p == nil {
@@ -79,12 +92,13 @@ func podRef(p *v1.Pod) *v1.ObjectReference {
 	return &v1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: uid}
 }
 
-func (e *events) log(kind, reason, message string, of slog.Attr) {
+func (e *events) log(kind, reason, message string, of ...slog.Attr) {
 	level := slog.LevelInfo
 	if kind == v1.EventTypeWarning {
 		level = slog.LevelWarn
 	}
-	e.logger.LogAttrs(context.Background(), level, "event", of, slog.String("reason", reason), slog.String("message", message))
+	e.logger.LogAttrs(context.Background(), level, "event",
+		append(of, slog.String("reason", reason), slog.String("message", message))...)
 }
 
 func (e *events) record(ev event) {

@@ -35,7 +35,7 @@ func (k *kubelet) newImages() (*image.Puller, error) {
 		QPS: float32(ptr.Deref(c.RegistryPullQPS, 0)), Burst: int(c.RegistryBurst),
 		Importing: k.o.Importing, Credentials: credentials.For, RecordsDir: filepath.Join(k.o.RootDir, "image_manager"),
 		Verify: image.Verification{Policy: c.ImagePullCredentialsVerificationPolicy, Allowed: c.PreloadedImagesVerificationAllowlist},
-		Event:  k.events.ofPod, Log: k.o.Logger,
+		Event:  k.events.ofContainer, Log: k.o.Logger,
 	}), nil
 }
 

@@ -208,7 +208,7 @@ func (k *kubelet) newPods(ctx context.Context) (err error) {
 	k.runtime = k.newRuntime()
 	k.prober = probe.New(probe.Options{
 		Exec: k.runtime.Exec, Poke: func(key pod.Key) { k.dispatch.poke(ctx, key) },
-		Event: k.events.ofPod, HostIPs: func() []string { return k.o.NodeIPs }, Logger: k.o.Logger,
+		Event: k.events.ofContainer, HostIPs: func() []string { return k.o.NodeIPs }, Logger: k.o.Logger,
 	})
 	return nil
 }
@@ -225,7 +225,7 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 		CRI: k.conn.Runtime, Images: k.noted(k.images),
 		Volumes: k.volumes, Cgroups: k, Devices: k.devices, Node: k.nodeFacts,
 		ResolvConf: resolvConf, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
-		KillMessage: plan.Message, Event: k.events.ofPod, Log: k.o.Logger,
+		KillMessage: plan.Message, Event: k.events.ofContainer, Log: k.o.Logger,
 	})))
 }
 

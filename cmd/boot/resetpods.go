@@ -78,7 +78,7 @@ func (p podsLeft) dial(do func(*runtime.Conn, *runtime.Runtime) error) error {
 	defer func() { _ = conn.Close() }()
 	return do(conn, runtime.New(runtime.Options{
 		CRI: conn.Runtime, PodsDir: p.dir, PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir,
-		KillMessage: plan.Message, Event: func(*v1.Pod, string, string, string) {}, Log: p.log,
+		KillMessage: plan.Message, Event: func(*v1.Pod, string, string, string, string) {}, Log: p.log,
 	}))
 }
 

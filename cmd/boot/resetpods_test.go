@@ -34,7 +34,7 @@ type host struct {
 
 func newHost(t *testing.T, client cri.RuntimeServiceClient, images cri.ImageServiceClient, dir string, cgroups runtime.Cgroups) *host {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	event := func(*v1.Pod, string, string, string) {}
+	event := func(*v1.Pod, string, string, string, string) {}
 	return &host{t, client, runtime.New(runtime.Options{
 		CRI: client, Images: image.New(image.Options{CRI: images, Event: event, Log: log}), Cgroups: cgroups,
 		Node: func() spec.Node {

@@ -13,11 +13,12 @@ import (
 	"boot.internal/kubelet/pod"
 )
 
-// A request is for one image of one pod.
+// A request is for the image of a container of a pod.
 type request struct {
-	p     *v1.Pod
-	image string          // as the pod names it
-	name  reference.Named // in full, without a default tag
+	p         *v1.Pod
+	container string
+	image     string          // as the pod names it
+	name      reference.Named // in full, without a default tag
 }
 
 // Ensure returns the runtime's record of the image of c, pulled if the policy
@@ -34,26 +35,27 @@ type request struct {
 // tried again for a while, which is told as ImagePullBackOff.
 func (u *Puller) Ensure(ctx context.Context, p *v1.Pod, c *v1.Container) (*cri.Image, error) {
 	name, err := reference.ParseNormalizedNamed(c.Image)
+	r := request{p, c.Name, c.Image, name}
 	if err != nil {
 		//nolint:staticcheck // upstream's words
 		err = fmt.Errorf("Failed to apply default image tag %q: couldn't parse image name %q: %w", c.Image, c.Image, err)
-		return nil, u.failed(ctx, p, reasonInvalid, "InspectFailed", err)
+		return nil, u.failed(ctx, r, reasonInvalid, "InspectFailed", err)
 	}
-	r, policy := request{p, c.Image, name}, policyOf(c, name)
+	policy := policyOf(c, name)
 	image, err := u.find(ctx, r, policy)
 	if err != nil {
 		//nolint:staticcheck // upstream's words
-		return nil, u.failed(ctx, p, reasonInspect, "InspectFailed", fmt.Errorf("Failed to inspect image %q: %w", c.Image, err))
+		return nil, u.failed(ctx, r, reasonInspect, "InspectFailed", fmt.Errorf("Failed to inspect image %q: %w", c.Image, err))
 	}
 	if image != nil && policy != v1.PullAlways && u.mayUse(ctx, r, image) {
-		u.o.Event(p, v1.EventTypeNormal, "Pulled",
+		u.o.Event(r.p, r.container, v1.EventTypeNormal, "Pulled",
 			fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", c.Image))
 		return image, nil
 	}
 	if policy == v1.PullNever {
 		// Whether it is there is nobody's business who may not have it.
 		err := fmt.Errorf("Container image %q is not present with pull policy of Never", c.Image) //nolint:staticcheck // upstream's words
-		return nil, u.failed(ctx, p, reasonNever, reasonNever, err)
+		return nil, u.failed(ctx, r, reasonNever, reasonNever, err)
 	}
 	return u.pull(ctx, r)
 }
@@ -109,14 +111,14 @@ func (u *Puller) imported(ctx context.Context, image, fullName string) (*cri.Ima
 }
 
 // failed records a failure as events, unless it only was cut short.
-func (u *Puller) failed(ctx context.Context, p *v1.Pod, reason, event string, err error) *pod.ActionError {
+func (u *Puller) failed(ctx context.Context, r request, reason, event string, err error) *pod.ActionError {
 	if canceled := ctx.Err(); canceled != nil {
 		if !errors.Is(err, canceled) { // a gRPC status does not say so itself
 			err = fmt.Errorf("%w: %w", canceled, err)
 		}
 		return &pod.ActionError{Reason: reason, Err: err}
 	}
-	u.o.Event(p, v1.EventTypeWarning, event, err.Error())
-	u.o.Event(p, v1.EventTypeWarning, "Failed", "Error: "+reason)
+	u.o.Event(r.p, r.container, v1.EventTypeWarning, event, err.Error())
+	u.o.Event(r.p, r.container, v1.EventTypeWarning, "Failed", "Error: "+reason)
 	return &pod.ActionError{Reason: reason, Err: err}
 }

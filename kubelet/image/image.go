@@ -51,8 +51,9 @@ type Options struct {
 	// Where it is empty nothing is recorded and nobody is asked.
 	RecordsDir string
 	Verify     Verification
-	// Event records what happened to a pod. It must not block.
-	Event func(p *v1.Pod, eventType, reason, message string)
+	// Event records what happened to a container of a pod, or, where that is "",
+	// to the pod. It must not block.
+	Event func(p *v1.Pod, container, eventType, reason, message string)
 	Log   *slog.Logger
 }
 

@@ -37,7 +37,7 @@ func run(t *testing.T, set func(*image.Options), test func(b *bench)) {
 		b.fake.SetImages()
 		b.o = image.Options{
 			CRI: b.fake.Images(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-			Event: func(_ *v1.Pod, kind, reason, message string) {
+			Event: func(_ *v1.Pod, _, kind, reason, message string) {
 				b.mu.Lock()
 				defer b.mu.Unlock()
 				b.events = append(b.events, kind+" "+reason+": "+message)

@@ -24,3 +24,18 @@ func TestMetadataField(t *testing.T) {
 		}
 	}
 }
+
+func TestFieldPath(t *testing.T) {
+	p := &v1.Pod{}
+	p.Spec.InitContainers = []v1.Container{{Name: "i"}, {Name: "s", RestartPolicy: new(v1.ContainerRestartPolicyAlways)}}
+	p.Spec.Containers = []v1.Container{{Name: "c"}}
+	p.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "e"}}}
+	for name, want := range map[string]string{
+		"i": "spec.initContainers{i}", "s": "spec.initContainers{s}", "c": "spec.containers{c}",
+		"e": "spec.ephemeralContainers{e}", "none": "",
+	} {
+		if got := FieldPath(p, name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}

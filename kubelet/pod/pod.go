@@ -93,6 +93,17 @@ func Find(p *v1.Pod, name string) (Declared, bool) {
 	return Declared{}, false
 }
 
+// FieldPath returns where in p the container with the name is, as events refer to
+// it: "spec.containers{web}". It is "" where p has none of that name.
+func FieldPath(p *v1.Pod, name string) string {
+	d, ok := Find(p, name)
+	if !ok {
+		return ""
+	}
+	list := map[Kind]string{Init: "initContainers", Sidecar: "initContainers", Regular: "containers", Ephemeral: "ephemeralContainers"}
+	return "spec." + list[d.Kind] + "{" + name + "}"
+}
+
 // IsSidecar reports whether an init container is a sidecar (IC-1).
 func IsSidecar(c *v1.Container) bool {
 	return c.RestartPolicy != nil && *c.RestartPolicy == v1.ContainerRestartPolicyAlways

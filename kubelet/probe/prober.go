@@ -36,7 +36,7 @@ type Options struct {
 	// Poke is told of every pod with a verdict that changed. It must not block.
 	Poke func(key pod.Key)
 	// Event is told of every failure. It must not block.
-	Event func(p *v1.Pod, typ, reason, msg string)
+	Event func(p *v1.Pod, container, typ, reason, msg string)
 	// HostIPs returns the addresses of the node, for pods on its network.
 	HostIPs func() []string
 	Logger  *slog.Logger

@@ -47,7 +47,7 @@ func newWorld(t *testing.T, s script) *world {
 	w := &world{t: t, began: time.Now(), script: s}
 	w.Prober = New(Options{
 		Poke:    func(key pod.Key) { w.note("poke: %s", w.say(key)) },
-		Event:   func(_ *v1.Pod, typ, reason, msg string) { w.note("event: %s %s %s", typ, reason, msg) },
+		Event:   func(_ *v1.Pod, _, typ, reason, msg string) { w.note("event: %s %s %s", typ, reason, msg) },
 		HostIPs: func() []string { return []string{"10.0.0.1"} },
 		Logger:  slog.New(slog.DiscardHandler),
 	})

@@ -114,14 +114,14 @@ func (pr *Prober) try(ctx context.Context, w *watch, early bool, tick time.Time)
 	case ctx.Err() != nil || early && !a.ok:
 	case err != nil:
 		pr.tally.count(w, resultUnknown, took)
-		pr.Event(w.c.pod, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe errored and resulted in unknown state: %s", w.name, err))
+		pr.Event(w.c.pod, w.c.spec.Name, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe errored and resulted in unknown state: %s", w.name, err))
 	case !a.ok:
 		pr.tally.count(w, resultFailed, took)
-		pr.Event(w.c.pod, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %s", w.name, a.output))
+		pr.Event(w.c.pod, w.c.spec.Name, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %s", w.name, a.output))
 	default:
 		pr.tally.count(w, resultOK, took)
 		if a.warning {
-			pr.Event(w.c.pod, v1.EventTypeWarning, "ProbeWarning", fmt.Sprintf("%s probe warning: %s", w.name, a.output))
+			pr.Event(w.c.pod, w.c.spec.Name, v1.EventTypeWarning, "ProbeWarning", fmt.Sprintf("%s probe warning: %s", w.name, a.output))
 		}
 	}
 	return a, err == nil

@@ -33,15 +33,15 @@ func (r *Runtime) killContainer(ctx context.Context, p *v1.Pod, a pod.KillContai
 		return nil
 	}
 	if err != nil {
-		return r.failed(ctx, p, reasonKillContainer, fmt.Errorf("stop container %q: %w", a.Name, err))
+		return r.failed(ctx, p, a.Name, reasonKillContainer, fmt.Errorf("stop container %q: %w", a.Name, err))
 	}
-	r.event(p, v1.EventTypeNormal, eventKilling, r.o.KillMessage(a))
+	r.event(p, a.Name, v1.EventTypeNormal, eventKilling, r.o.KillMessage(a))
 	if a.Hook && a.Grace > 0 && c.State == cri.ContainerState_CONTAINER_RUNNING {
 		r.preStop(ctx, p, c, deadline)
 	}
 	r.awaitExits(ctx, a.After, deadline)
 	if err := r.stopContainer(ctx, a.ID, max(time.Until(deadline), minStop)); err != nil && !isNotFound(err) {
-		return r.failed(ctx, p, reasonKillContainer, fmt.Errorf("stop container %q: %w", a.Name, err))
+		return r.failed(ctx, p, a.Name, reasonKillContainer, fmt.Errorf("stop container %q: %w", a.Name, err))
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (r *Runtime) preStop(ctx context.Context, p *v1.Pod, c *cri.ContainerStatus
 	hookCtx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	if err := r.runHook(hookCtx, h, c.Id, ports(c.Annotations)); err != nil && ctx.Err() == nil {
-		r.event(p, v1.EventTypeWarning, eventFailedPreStop, "PreStopHook failed: "+err.Error())
+		r.event(p, c.GetMetadata().GetName(), v1.EventTypeWarning, eventFailedPreStop, "PreStopHook failed: "+err.Error())
 		r.o.Log.Warn("preStop hook failed", slog.String("container", c.GetMetadata().GetName()), slog.Any("err", err))
 	}
 }

@@ -30,7 +30,7 @@ func (r *Runtime) removeContainer(ctx context.Context, a pod.RemoveContainer) er
 		err = r.removeFiles(c.Labels, c.Metadata.GetAttempt(), a.ID)
 	}
 	if err != nil {
-		return r.failed(ctx, nil, reasonRemoveContainer, fmt.Errorf("remove container %q: %w", a.Name, err))
+		return r.failed(ctx, nil, a.Name, reasonRemoveContainer, fmt.Errorf("remove container %q: %w", a.Name, err))
 	}
 	return nil
 }

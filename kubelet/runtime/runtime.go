@@ -83,8 +83,9 @@ type Options struct {
 
 	// KillMessage puts the event of a kill into words, as plan.Message does.
 	KillMessage func(pod.KillContainer) string
-	// Event records what happened to a pod. It must not block.
-	Event func(p *v1.Pod, eventType, reason, message string)
+	// Event records what happened to a container of a pod, or, where that is "",
+	// to the pod. It must not block.
+	Event func(p *v1.Pod, container, eventType, reason, message string)
 	Log   *slog.Logger
 
 	// Timeout bounds each call that has no waiting of its own; 0 means 2 min.
@@ -139,15 +140,15 @@ func (r *Runtime) bounded(ctx context.Context, extra time.Duration) (context.Con
 
 // event records what happened to p. Of a pod no longer known it says nothing,
 // for there is nothing left to record it on.
-func (r *Runtime) event(p *v1.Pod, eventType, reason, message string) {
+func (r *Runtime) event(p *v1.Pod, container, eventType, reason, message string) {
 	if p != nil {
-		r.o.Event(p, eventType, reason, message)
+		r.o.Event(p, container, eventType, reason, message)
 	}
 }
 
 // failed returns err as the outcome of an action, and records it as an event,
 // unless the action was only cut short: then the error is context.Canceled.
-func (r *Runtime) failed(ctx context.Context, p *v1.Pod, reason string, err error) error {
+func (r *Runtime) failed(ctx context.Context, p *v1.Pod, container, reason string, err error) error {
 	if known := (*pod.ActionError)(nil); errors.As(err, &known) {
 		return err
 	}
@@ -155,6 +156,6 @@ func (r *Runtime) failed(ctx context.Context, p *v1.Pod, reason string, err erro
 		// A gRPC status does not say so itself.
 		return &pod.ActionError{Reason: reason, Err: fmt.Errorf("%w: %w", canceled, err)}
 	}
-	r.event(p, v1.EventTypeWarning, eventReason(reason), eventMessage(reason, err))
+	r.event(p, container, v1.EventTypeWarning, eventReason(reason), eventMessage(reason, err))
 	return &pod.ActionError{Reason: reason, Err: err}
 }

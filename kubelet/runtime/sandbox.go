@@ -17,32 +17,32 @@ import (
 // createSandbox makes what a sandbox stands on, then the sandbox.
 func (r *Runtime) createSandbox(ctx context.Context, p *v1.Pod, a pod.CreateSandbox) error {
 	if _, err := r.volumes(ctx, p); err != nil {
-		return r.failed(ctx, p, reasonMount, err)
+		return r.failed(ctx, p, "", reasonMount, err)
 	}
 	handler, err := r.handler(ctx, p)
 	if err != nil {
-		return r.failed(ctx, p, reasonCreateSandbox, err)
+		return r.failed(ctx, p, "", reasonCreateSandbox, err)
 	}
 	config, warnings, err := r.sandboxConfig(p, a.Attempt, handler)
 	if err != nil {
-		return r.failed(ctx, p, reasonCreateSandbox, err)
+		return r.failed(ctx, p, "", reasonCreateSandbox, err)
 	}
 	for _, w := range warnings {
-		r.event(p, v1.EventTypeWarning, w.Reason, w.Message)
+		r.event(p, "", v1.EventTypeWarning, w.Reason, w.Message)
 	}
 	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
-		return r.failed(ctx, p, reasonCreateSandbox, fmt.Errorf("make log directory: %w", err))
+		return r.failed(ctx, p, "", reasonCreateSandbox, fmt.Errorf("make log directory: %w", err))
 	}
 	done, err := r.turn(ctx)
 	if err != nil {
-		return r.failed(ctx, p, reasonCreateSandbox, err)
+		return r.failed(ctx, p, "", reasonCreateSandbox, err)
 	}
 	defer done()
 	// The network plugin may wait for things of its own.
 	ctx, cancel := r.bounded(ctx, r.o.Timeout)
 	defer cancel()
 	if _, err := r.o.CRI.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: config, RuntimeHandler: handler}); err != nil {
-		return r.failed(ctx, p, reasonCreateSandbox, err)
+		return r.failed(ctx, p, "", reasonCreateSandbox, err)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (r *Runtime) stopSandbox(ctx context.Context, p *v1.Pod, a pod.StopSandbox)
 	defer cancel()
 	_, err := r.o.CRI.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: a.ID})
 	if err != nil && !isNotFound(err) {
-		return r.failed(ctx, p, reasonKillSandbox, fmt.Errorf("stop sandbox: %w", err))
+		return r.failed(ctx, p, "", reasonKillSandbox, fmt.Errorf("stop sandbox: %w", err))
 	}
 	return nil
 }
@@ -126,15 +126,15 @@ func (r *Runtime) removeSandbox(ctx context.Context, a pod.RemoveSandbox) error 
 		Filter: &cri.ContainerFilter{PodSandboxId: a.ID},
 	})
 	if err != nil {
-		return r.failed(ctx, nil, reasonKillSandbox, fmt.Errorf("remove sandbox: %w", err))
+		return r.failed(ctx, nil, "", reasonKillSandbox, fmt.Errorf("remove sandbox: %w", err))
 	}
 	_, err = r.o.CRI.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: a.ID})
 	if err != nil && !isNotFound(err) {
-		return r.failed(ctx, nil, reasonKillSandbox, fmt.Errorf("remove sandbox: %w", err))
+		return r.failed(ctx, nil, "", reasonKillSandbox, fmt.Errorf("remove sandbox: %w", err))
 	}
 	for _, c := range list.Containers {
 		if err := r.removeFiles(c.Labels, c.Metadata.GetAttempt(), c.Id); err != nil {
-			return r.failed(ctx, nil, reasonRemoveContainer, err)
+			return r.failed(ctx, nil, "", reasonRemoveContainer, err)
 		}
 	}
 	return nil

@@ -19,25 +19,25 @@ import (
 func (r *Runtime) startContainer(ctx context.Context, p *v1.Pod, a pod.StartContainer) error {
 	d, ok := pod.Find(p, a.Name)
 	if !ok {
-		return r.failed(ctx, p, reasonContainerConfig, fmt.Errorf("container %q is not in the pod", a.Name))
+		return r.failed(ctx, p, a.Name, reasonContainerConfig, fmt.Errorf("container %q is not in the pod", a.Name))
 	}
 	image, err := r.o.Images.Ensure(ctx, p, d.Container)
 	if err != nil {
-		return r.failed(ctx, p, reasonImagePull, err)
+		return r.failed(ctx, p, a.Name, reasonImagePull, err)
 	}
 	req, err := r.createRequest(ctx, p, d, a, image)
 	if err != nil {
-		return r.failed(ctx, p, reasonContainerConfig, err)
+		return r.failed(ctx, p, a.Name, reasonContainerConfig, err)
 	}
 	id, err := r.createContainer(ctx, req)
 	if err != nil {
-		return r.failed(ctx, p, reasonCreateContainer, plain(err))
+		return r.failed(ctx, p, a.Name, reasonCreateContainer, plain(err))
 	}
-	r.event(p, v1.EventTypeNormal, eventCreated, "Container created")
+	r.event(p, a.Name, v1.EventTypeNormal, eventCreated, "Container created")
 	if err := r.runContainer(ctx, id); err != nil {
-		return r.failed(ctx, p, reasonRunContainer, plain(err))
+		return r.failed(ctx, p, a.Name, reasonRunContainer, plain(err))
 	}
-	r.event(p, v1.EventTypeNormal, eventStarted, "Container started")
+	r.event(p, a.Name, v1.EventTypeNormal, eventStarted, "Container started")
 	log := filepath.Join(req.SandboxConfig.LogDirectory, req.Config.LogPath)
 	if err := r.linkLog(p, a.Name, id, log); err != nil { // only log shippers miss it
 		r.o.Log.Warn("container has no log link", slog.String("container", a.Name), slog.Any("err", err))
@@ -177,5 +177,5 @@ func (r *Runtime) postStart(ctx context.Context, p *v1.Pod, d pod.Declared, id s
 		kill := pod.KillContainer{Name: d.Name, ID: id, Why: "postStart hook failed", Grace: pod.Grace(p), Hook: true}
 		err = errors.Join(err, r.killContainer(ctx, p, kill))
 	}
-	return r.failed(ctx, p, reasonPostStart, err)
+	return r.failed(ctx, p, d.Name, reasonPostStart, err)
 }

@@ -43,7 +43,7 @@ func newNode(t *testing.T) *node {
 	r := runtime.New(runtime.Options{
 		CRI: n.cri.Runtime(), Images: n, Node: func() spec.Node { return spec.Node{Name: "n1"} },
 		PodsDir: dir + "/pods", PodLogsDir: dir + "/logs",
-		Event: func(*v1.Pod, string, string, string) {}, KillMessage: plan.Message,
+		Event: func(*v1.Pod, string, string, string, string) {}, KillMessage: plan.Message,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	n.worker = New(pod.Key{Namespace: "default", Name: "p"}, Options{

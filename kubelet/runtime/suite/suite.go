@@ -52,7 +52,7 @@ type Events struct {
 }
 
 // Record is for runtime.Options.
-func (e *Events) Record(p *v1.Pod, _, reason, _ string) {
+func (e *Events) Record(p *v1.Pod, _, _, reason, _ string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.all == nil {
