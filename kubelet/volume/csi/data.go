@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -148,7 +149,8 @@ func (d *Drivers) publishedTo(uid types.UID) ([]published, error) {
 	return all, nil
 }
 
-// everywhere returns the published volumes of all pods.
+// everywhere returns the published volumes of all pods. One whose records cannot
+// be read is in nobody's way but its own, when it ends.
 func (d *Drivers) everywhere() ([]published, error) {
 	entries, err := os.ReadDir(d.podsDir())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -159,11 +161,9 @@ func (d *Drivers) everywhere() ([]published, error) {
 	}
 	var all []published
 	for _, e := range entries {
-		of, err := d.publishedTo(types.UID(e.Name()))
-		if err != nil {
-			return nil, err
+		if of, err := d.publishedTo(types.UID(e.Name())); err == nil {
+			all = append(all, of...)
 		}
-		all = append(all, of...)
 	}
 	return all, nil
 }
@@ -196,8 +196,9 @@ func (d *Drivers) allStaged() ([]staged, error) {
 	var all []staged
 	for i, path := range append(dirs, blocks...) {
 		r, err := load(filepath.Dir(path))
-		if err != nil {
-			return nil, err
+		if err != nil { // it is nobody's volume that could be named
+			d.o.Log.Warn("read what is staged", slog.String("path", path), slog.Any("err", err))
+			continue
 		}
 		block := i >= len(dirs)
 		if block {

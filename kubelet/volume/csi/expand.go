@@ -76,7 +76,7 @@ func (d *Drivers) grow(ctx context.Context, v *volume, bytes int64, vol pod.Volu
 		req.StagingTargetPath = d.stagedOf(v).path(d)
 	}
 	if _, err := c.NodeExpandVolume(ctx, req); err != nil {
-		return fmt.Errorf("Expander.NodeExpand failed to expand the volume : %w", err) //nolint:staticcheck // upstream's words
+		return fmt.Errorf("Expander.NodeExpand failed to expand the volume : %w", err)
 	}
 	return nil
 }

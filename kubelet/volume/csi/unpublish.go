@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
@@ -113,26 +114,17 @@ func removeTarget(path string) error {
 	return os.Remove(path)
 }
 
-// others returns the pods but one that have a volume.
-func (d *Drivers) others(r record, but types.UID) ([]types.UID, error) {
+// used reports whether a pod has a volume.
+func (d *Drivers) used(r record) (bool, error) {
 	all, err := d.everywhere()
-	if err != nil {
-		return nil, err
-	}
-	var users []types.UID
-	for _, p := range all {
-		if p.key() == r.key() && p.uid != but {
-			users = append(users, p.uid)
-		}
-	}
-	return users, nil
+	return slices.ContainsFunc(all, func(p published) bool { return p.key() == r.key() }), err
 }
 
 // unstage takes a volume back from the node unless a pod has it. The caller has
 // the turn of the volume.
 func (d *Drivers) unstage(ctx context.Context, c *client, r record) error {
-	users, err := d.others(r, "")
-	if err != nil || len(users) > 0 {
+	used, err := d.used(r)
+	if err != nil || used {
 		return err
 	}
 	all, err := d.allStaged()
@@ -191,7 +183,7 @@ func (d *Drivers) Reap(ctx context.Context) error {
 	}
 	var failed []error
 	for _, s := range all {
-		if users, err := d.others(s.record, ""); err != nil || len(users) > 0 {
+		if used, err := d.used(s.record); err != nil || used {
 			failed = append(failed, err)
 			continue
 		}
