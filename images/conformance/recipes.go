@@ -129,7 +129,7 @@ func furnish(root root) pack.Tree {
 	full := append(slices.Clone(root.files),
 		pack.Text("etc/passwd", passwd), pack.Text("etc/group", group),
 		pack.Text("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
-		pack.Dir("root", 0o700), pack.Dir("home", 0o755), pack.Dir("etc/ssl/certs", 0o755),
+		pack.Dir("root", 0o700), pack.Dir("home", 0o755), pack.Dir("run", 0o755), pack.Dir("etc/ssl/certs", 0o755),
 		pack.Sticky("tmp", 0o777), pack.Sticky("var/tmp", 0o777),
 	)
 	for _, name := range root.applets {

@@ -20,12 +20,13 @@ func Over(p *v1.Pod, have pod.Observed) bool {
 		return true
 	}
 	initialised := Initialised(p, have, sandbox)
+	all := restartedAll(p, have)
 	work := false
 	for _, d := range pod.Containers(p) {
 		c, ok := have.NewestOf(p.UID, d.Name)
 		switch d.Kind {
 		case pod.Regular:
-			work = work || !ok || !ended(p, have, d, c)
+			work = work || !ok || !ended(p, have, d, c) || !all.IsZero() && c.FinishedAt.After(all)
 		case pod.Init:
 			if ok && !initialised && c.SandboxID == sandbox.ID && !Completed(c) && ended(p, have, d, c) {
 				return true

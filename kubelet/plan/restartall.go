@@ -23,6 +23,19 @@ func RestartsAll(p *v1.Pod, have pod.Observed, c pod.Container) bool {
 	return matches && rule.Action == v1.ContainerRestartRuleActionRestartAllContainers
 }
 
+// restartedAll returns when a container first asked for all to start over, or the
+// zero time. What ended after that was ended for it, and no end of the pod; a
+// sidecar that asks once the pod has nothing more to do comes too late.
+func restartedAll(p *v1.Pod, have pod.Observed) time.Time {
+	var first time.Time
+	for _, c := range have.Containers {
+		if RestartsAll(p, have, c) && (first.IsZero() || c.FinishedAt.Before(first)) {
+			first = c.FinishedAt
+		}
+	}
+	return first
+}
+
 // restartAll ends and removes all containers if one of them asks for that, and
 // reports whether it does. The one that asks is removed last: as long as it is
 // there it is known that this has to be finished, so there is nothing to
