@@ -37,8 +37,10 @@ type rejection struct {
 // admit admits what may run of the desired pods, and rejects the others for as
 // long as something is in their way (SP-35). What was admitted stays so.
 func (d *dispatcher) admit(ctx context.Context) {
-	held := slices.Collect(maps.Values(d.going)) // until they are gone
-	held = slices.DeleteFunc(held, func(p *v1.Pod) bool { return p == nil })
+	// Static pods hold until they are gone. One that the API has forgotten before
+	// that was deleted by force: the scheduler has given its place away by now.
+	held := slices.Collect(maps.Values(d.going))
+	held = slices.DeleteFunc(held, func(p *v1.Pod) bool { return p == nil || !pod.IsStatic(p) })
 	for _, p := range d.allocate(d.queue(), held) {
 		key := pod.KeyOf(p)
 		if why := d.check(p, held); why != nil {

@@ -144,6 +144,26 @@ func TestRejectedPodRunsOnceTheNodeIsAsItAsks(t *testing.T) { // SP-35
 	})
 }
 
+// A pod that was deleted by force ends in its own time, and its place is free.
+func TestPodTheAPIForgotHoldsNothing(t *testing.T) {
+	onCrew(t, func(_ context.Context, c *crew) {
+		ofAPI := func(name string, uid types.UID) *v1.Pod {
+			p := with(static(name, uid), 80, "2")
+			p.Annotations = nil
+			return p
+		}
+		c.cri.Script("a", fake.Program{StopTakes: 2 * time.Second})
+		c.want(ofAPI("a", "1"))
+		c.expectRunning("a")
+		c.want(ofAPI("b", "2"))
+		c.expectRunning("a", "b")
+		c.expectRejected("")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		c.expectRunning("b")
+	})
+}
+
 func TestPodThatIsOverHoldsNothing(t *testing.T) { // SP-47
 	onCrew(t, func(_ context.Context, c *crew) {
 		a := with(static("a", "1"), 80, "1")
