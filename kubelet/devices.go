@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -25,6 +26,19 @@ func (k *kubelet) newDevices(ctx context.Context) {
 func (k *kubelet) runDevices(ctx context.Context) {
 	if err := k.devices.Run(ctx); err != nil {
 		k.o.Logger.LogAttrs(ctx, slog.LevelError, "no device plugin can register", slog.Any("err", err))
+	}
+}
+
+// tellDevices tells agents of the node which devices pods have, until ctx ends.
+func (k *kubelet) tellDevices(ctx context.Context) {
+	active := func() []*v1.Pod {
+		return slices.DeleteFunc(slices.Clone(k.desired()), func(p *v1.Pod) bool {
+			s, _ := k.writer.Get(p.UID)
+			return hasEnded(&v1.Pod{Status: s})
+		})
+	}
+	if err := k.devices.Tell(ctx, filepath.Join(k.o.RootDir, "pod-resources"), active); err != nil {
+		k.o.Logger.LogAttrs(ctx, slog.LevelError, "no agent can ask for devices of pods", slog.Any("err", err))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"boot.internal/kubelet/admit"
+	"boot.internal/kubelet/node"
 )
 
 // offer changes what there is for pods. When that makes a difference, what was
@@ -18,7 +19,7 @@ func (k *kubelet) offer(change func(*admit.Node)) {
 	k.offering.Lock()
 	defer k.offering.Unlock()
 	old := k.offers.Load()
-	now := admit.Node{Name: k.o.Node, UnsafeSysctls: k.o.Config.AllowedUnsafeSysctls, AppArmor: hasAppArmor()}
+	now := admit.Node{Name: k.o.Node, UnsafeSysctls: k.o.Config.AllowedUnsafeSysctls, AppArmor: hasAppArmor(), Features: node.DeclaredFeatures()}
 	if old != nil {
 		now = *old
 	}

@@ -63,7 +63,9 @@ func TestWorkersGetWhatIsAllocated(t *testing.T) {
 func TestResizeEvents(t *testing.T) {
 	k := telling()
 	p := sized("a", "1", 3, "1")
-	now := func(cond ...v1.PodCondition) v1.PodStatus { return v1.PodStatus{Phase: v1.PodRunning, Conditions: cond} }
+	now := func(cond ...v1.PodCondition) v1.PodStatus {
+		return v1.PodStatus{Phase: v1.PodRunning, Conditions: cond}
+	}
 	going := v1.PodCondition{Type: v1.PodResizeInProgress, Status: v1.ConditionTrue, ObservedGeneration: 2}
 	failed := going
 	failed.Reason, failed.Message = v1.PodReasonError, "no"

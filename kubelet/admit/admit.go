@@ -40,6 +40,8 @@ type Node struct {
 	UnsafeSysctls []string
 	// AppArmor is set where the host enforces AppArmor profiles.
 	AppArmor bool
+	// Features are those that the node declares; nil: nothing is known of them.
+	Features []string
 	// StrictGroups is set where the runtime knows supplementalGroupsPolicy.
 	StrictGroups bool
 }
@@ -58,7 +60,7 @@ func Check(p *v1.Pod, others []*v1.Pod, n Node) *Rejection {
 	return cmp.Or(
 		checkPressure(p, n), checkSysctls(p, n), checkDevices(p, others, n),
 		checkOS(p), checkGroups(p, n), checkRoom(p, others, n),
-		checkAppArmor(p, n), checkShutdown(n),
+		checkAppArmor(p, n), checkFeatures(p, n), checkShutdown(n),
 	)
 }
 

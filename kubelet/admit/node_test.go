@@ -108,6 +108,14 @@ func TestNode(t *testing.T) {
 		},
 		{name: "strict groups with such a runtime", pod: api("a", strictly), node: strict},
 
+		{
+			name: "a feature the node does not have", pod: api("a", onHost, func(p *v1.Pod) { p.Spec.HostUsers = new(bool) }),
+			node:   func(n *admit.Node) { n.Features = []string{"Other"} },
+			reason: "PodFeatureUnsupported", message: "Pod requires node features that are not available: UserNamespacesHostNetworkSupport",
+		},
+		{name: "nothing is known of features", pod: api("a", onHost, func(p *v1.Pod) { p.Spec.HostUsers = new(bool) }), node: plain},
+		{name: "no feature needed", pod: api("a"), node: func(n *admit.Node) { n.Features = []string{} }},
+
 		{name: "SP-32 a static pod under pressure", pod: static("a"), node: disk},
 		{name: "a critical pod under pressure", pod: api("a", priority(system)), node: disk},
 		{

@@ -3,7 +3,7 @@
 // are and how those are, and say what a container needs to use them.
 //
 // It decides which devices a container gets and remembers that on disk, so that
-// a restart of boot takes none away. Whether a pod gets any at all is decided at
+// a restart of boot takes none away; agents of the node are told of it. Whether a pod gets any at all is decided at
 // admission, by the numbers that Offer returns; how many the Node has, by those
 // of Capacity.
 package device

@@ -5,7 +5,7 @@ import v1 "k8s.io/api/core/v1"
 // setFeatures writes what node and runtime can do. What the runtime said last
 // holds while it says nothing.
 func setFeatures(s *v1.NodeStatus, r *Runtime) {
-	s.DeclaredFeatures = declaredFeatures()
+	s.DeclaredFeatures = DeclaredFeatures()
 	if r != nil && len(r.Handlers) > 0 {
 		s.RuntimeHandlers = r.Handlers
 	}
