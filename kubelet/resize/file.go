@@ -8,14 +8,9 @@ import (
 	"io/fs"
 	"os"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/dump"
-
-	"boot.internal/atomicfile"
 )
-
-type apiQuantity = resource.Quantity
 
 // A checkpoint is a file of the kubelet's checkpoint manager.
 type checkpoint struct {
@@ -60,15 +55,15 @@ func load(path string) (map[types.UID]info, error) {
 	return all.Entries, nil
 }
 
-// store writes a file of entries.
-func store(path string, all map[types.UID]info) error {
+// encode returns a file of entries.
+func encode(all map[types.UID]info) ([]byte, error) {
 	data, err := json.Marshal(entries{all})
 	if err != nil {
-		return fmt.Errorf("write allocations: %w", err)
+		return nil, fmt.Errorf("write allocations: %w", err)
 	}
 	text, err := json.Marshal(checkpoint{string(data), checksum(string(data))})
 	if err != nil {
-		return fmt.Errorf("write allocations: %w", err)
+		return nil, fmt.Errorf("write allocations: %w", err)
 	}
-	return atomicfile.Write(path, text, 0o600)
+	return text, nil
 }

@@ -1,16 +1,19 @@
 package resize
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"maps"
 	"path/filepath"
 	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
+	"boot.internal/atomicfile"
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/status"
 )
@@ -21,7 +24,8 @@ import (
 type Ledger struct {
 	allocated, applied string // files
 	log                *slog.Logger
-	dirty              chan struct{} // capacity 1
+	dirty              chan struct{}     // capacity 1
+	written            map[string][]byte // by file; owned by save
 
 	mu    sync.Mutex // guards what follows
 	gave  map[types.UID]info
@@ -38,7 +42,7 @@ type Ledger struct {
 func Open(dir string, log *slog.Logger) *Ledger {
 	l := &Ledger{
 		allocated: filepath.Join(dir, "allocated_pods_state"), applied: filepath.Join(dir, "actuated_pods_state"),
-		log: log, dirty: make(chan struct{}, 1),
+		log: log, dirty: make(chan struct{}, 1), written: map[string][]byte{},
 		since: map[types.UID]int64{}, holds: map[types.UID]*status.Pending{}, turns: map[types.UID]int{},
 	}
 	l.gave, l.runs = l.load(l.allocated), l.load(l.applied)
@@ -54,27 +58,47 @@ func (l *Ledger) load(path string) map[types.UID]info {
 	return all
 }
 
+// soon is how long changes are gathered: pods that come together are written
+// together.
+const soon = 100 * time.Millisecond
+
 // Run writes what changes until ctx ends.
 func (l *Ledger) Run(ctx context.Context) {
+	defer l.save()
 	for {
 		select {
 		case <-ctx.Done():
-			l.save()
 			return
 		case <-l.dirty:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(soon):
 			l.save()
 		}
 	}
 }
 
+// save writes what differs from what was written last. It is called by one
+// goroutine at a time.
 func (l *Ledger) save() {
 	l.mu.Lock()
 	gave, runs := maps.Clone(l.gave), maps.Clone(l.runs)
 	l.mu.Unlock()
 	for path, all := range map[string]map[types.UID]info{l.allocated: gave, l.applied: runs} {
-		if err := store(path, all); err != nil {
-			l.log.Warn("allocations of resources may be lost by a restart", slog.Any("err", err))
+		text, err := encode(all)
+		if err == nil && bytes.Equal(text, l.written[path]) {
+			continue
 		}
+		if err == nil {
+			err = atomicfile.Write(path, text, 0o600)
+		}
+		if err != nil {
+			l.log.Warn("allocations of resources may be lost by a restart", slog.Any("err", err))
+			continue
+		}
+		l.written[path] = text
 	}
 }
 

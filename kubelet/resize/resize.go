@@ -19,8 +19,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/component-helpers/resource"
 	"k8s.io/utils/ptr"
 
 	"boot.internal/kubelet/admit"
@@ -112,7 +112,7 @@ type info struct {
 	PodLevelResources  *v1.ResourceRequirements
 	// EmptyDirVolumeLimits belongs to the format. Volumes in memory are not
 	// resized.
-	EmptyDirVolumeLimits map[string]*apiQuantity
+	EmptyDirVolumeLimits map[string]*resource.Quantity
 }
 
 func infoOf(p *v1.Pod) info {
@@ -131,9 +131,7 @@ func (i info) on(p *v1.Pod) *v1.Pod {
 		return p
 	}
 	p = p.DeepCopy()
-	if i.PodLevelResources != nil || !resource.IsPodLevelResourcesSet(p) {
-		p.Spec.Resources = i.PodLevelResources.DeepCopy()
-	}
+	p.Spec.Resources = i.PodLevelResources.DeepCopy()
 	for _, list := range [][]v1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 		for n := range list {
 			if r, known := i.ContainerResources[list[n].Name]; known {
