@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -129,15 +130,22 @@ func newBench(t *testing.T, dir string) *bench {
 // register makes a plugin and has it register, as soon as somebody listens.
 func (b *bench) register(ids ...string) *vendor {
 	b.t.Helper()
-	v := &vendor{devices: make(chan []*api.Device)}
-	var err error
-	for range 500 {
-		if err = b.serve(v); err == nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond) // there is nothing to wait for but the socket
-	}
+	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	defer cancel()
+	conn := b.connect(ctx) // before that sockets are removed
+	defer func() { _ = conn.Close() }()
+	v := &vendor{server: grpc.NewServer(), devices: make(chan []*api.Device)}
+	socket := filepath.Join(b.dir, "gpu.sock")
+	l, err := net.Listen("unix", socket)
 	if err != nil {
+		b.t.Fatal(err)
+	}
+	api.RegisterDevicePluginServer(v.server, v)
+	go func() { _ = v.server.Serve(l) }()
+	b.t.Cleanup(v.server.Stop)
+	if _, err = api.NewRegistrationClient(conn).Register(ctx, &api.RegisterRequest{
+		Version: api.Version, Endpoint: "gpu.sock", ResourceName: gpu,
+	}); err != nil {
 		b.t.Fatal(err)
 	}
 	v.tell(ids...)
@@ -145,29 +153,22 @@ func (b *bench) register(ids ...string) *vendor {
 	return v
 }
 
-func (b *bench) serve(v *vendor) error {
-	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
-	defer cancel()
-	conn, err := grpc.NewClient("unix://"+filepath.Join(b.dir, "kubelet.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+// connect returns a connection to the registration socket once that is there.
+func (b *bench) connect(ctx context.Context) *grpc.ClientConn {
+	b.t.Helper()
+	conn, err := grpc.NewClient("unix://"+filepath.Join(b.dir, "kubelet.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, MaxDelay: 10 * time.Millisecond}}))
 	if err != nil {
-		return err
+		b.t.Fatal(err)
 	}
-	defer func() { _ = conn.Close() }()
-	if _, err := os.Stat(filepath.Join(b.dir, "kubelet.sock")); err != nil {
-		return err
+	conn.Connect()
+	for s := conn.GetState(); s != connectivity.Ready; s = conn.GetState() {
+		if !conn.WaitForStateChange(ctx, s) {
+			b.t.Fatalf("the registration socket is %s", s)
+		}
+		conn.Connect()
 	}
-	socket := filepath.Join(b.dir, "gpu.sock")
-	_ = os.Remove(socket) // of a try before
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		return err
-	}
-	v.server = grpc.NewServer()
-	api.RegisterDevicePluginServer(v.server, v)
-	go func() { _ = v.server.Serve(l) }()
-	b.t.Cleanup(v.server.Stop)
-	_, err = api.NewRegistrationClient(conn).Register(ctx, &api.RegisterRequest{Version: api.Version, Endpoint: "gpu.sock", ResourceName: gpu})
-	return err
+	return conn
 }
 
 func (b *bench) await() {
@@ -355,10 +356,7 @@ func TestRestart(t *testing.T) {
 func TestBadRegistration(t *testing.T) {
 	b := newBench(t, t.TempDir())
 	b.register("a")
-	conn, err := grpc.NewClient("unix://"+filepath.Join(b.dir, "kubelet.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := b.connect(t.Context())
 	defer func() { _ = conn.Close() }()
 	for _, r := range []*api.RegisterRequest{
 		{Version: "v0", Endpoint: "gpu.sock", ResourceName: gpu},
