@@ -32,7 +32,7 @@ func Resizing(p *v1.Pod, have pod.Observed) bool {
 // resize applies what can be applied without a restart.
 func (r *run) resize() {
 	var shrink, grow []pod.Instance
-	for _, d := range r.of(pod.Sidecar, pod.Regular) {
+	for _, d := range r.of(pod.Init, pod.Sidecar, pod.Regular) {
 		c, ok := r.have.NewestOf(r.pod.UID, d.Name)
 		if !ok || c.State != pod.Running || r.resized(d) != inPlace {
 			continue
@@ -53,7 +53,7 @@ func (r *run) resized(d pod.Declared) resizing { return resizedOf(r.pod, r.have,
 
 // resizedOf compares what a container runs with to what it was allocated.
 func resizedOf(p *v1.Pod, have pod.Observed, d pod.Declared) resizing {
-	if _, known := have.Applied[d.Name]; !known || d.Kind != pod.Regular && d.Kind != pod.Sidecar {
+	if _, known := have.Applied[d.Name]; !known || d.Kind == pod.Ephemeral {
 		return unchanged
 	}
 	now, was := amounts(p, have, d)
