@@ -345,13 +345,13 @@ func testNodeAPI(t *testing.T, c *podCluster) {
 	c.AwaitReady(t, "box")
 	raw := "/api/v1/nodes/" + c.Name + "/proxy"
 	for path, want := range map[string]string{
-		"/healthz?verbose":    "[+]syncloop ok",
-		"/configz":            `"kubeletconfig":{`,
-		"/pods":               `"name":"box"`,
-		"/runningpods/":       `"image":"` + testImage + `"`,
-		"/logs/":              `<a href="pods/">pods/</a>`,
-		"/debug/pprof/":       "goroutine",
-		"/metrics":            `kubelet_node_name{node="` + c.Name + `"} 1`,
+		"/healthz?verbose": "[+]syncloop ok",
+		"/configz":         `"kubeletconfig":{`,
+		"/pods":            `"name":"box"`,
+		"/runningpods/":    `"image":"` + testImage + `"`,
+		"/logs/":           `<a href="pods/">pods/</a>`,
+		"/debug/pprof/":    "goroutine",
+		"/metrics":         `kubelet_node_name{node="` + c.Name + `"} 1`,
 	} {
 		if got := c.say(t, "get", "--raw", raw+path); !strings.Contains(got, want) {
 			t.Errorf("%s: %.500s", path, got)
