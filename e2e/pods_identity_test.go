@@ -210,7 +210,7 @@ func nodeInfo(n *corev1.Node) error {
 			return fmt.Errorf("no %s in %+v", what, i)
 		}
 	}
-	if !strings.HasPrefix(i.ContainerRuntimeVersion, "containerd://2.") || !strings.HasPrefix(i.KubeletVersion, "v1.37.") || i.OperatingSystem != "linux" {
+	if !strings.HasPrefix(i.ContainerRuntimeVersion, "containerd://") || !strings.HasPrefix(i.KubeletVersion, "v1.37.") || i.OperatingSystem != "linux" {
 		return fmt.Errorf("node info %+v", i)
 	}
 	return nil
