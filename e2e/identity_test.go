@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +38,7 @@ evictionHard: {nodefs.available: "0%", imagefs.available: "0%"}
 const credentialConfig = `apiVersion: kubelet.config.k8s.io/v1
 kind: CredentialProviderConfig
 providers:
-- {name: lab, apiVersion: credentialprovider.kubelet.k8s.io/v1, matchImages: ["127.0.0.*:*"], defaultCacheDuration: 1m, args: [plugin]}
+- {name: lab, apiVersion: credentialprovider.kubelet.k8s.io/v1, matchImages: ["127.0.0.*:%s"], defaultCacheDuration: 1m, args: [plugin]}
 `
 
 // credentialPlugin logs in at whatever registry it is asked for, and notes that it
@@ -58,7 +61,7 @@ func TestIdentity(t *testing.T) {
 	plugin := "/usr/local/credentials/lab"
 	n.WriteFile(t, plugin, fmt.Sprintf(credentialPlugin, port))
 	n.Run(t, "chmod", "755", plugin)
-	n.WriteFile(t, "/etc/credentials.yaml", credentialConfig)
+	n.WriteFile(t, "/etc/credentials.yaml", fmt.Sprintf(credentialConfig, port))
 	n.WriteFile(t, "/root/kubeadm.yaml", identityConfig)
 	n.Boot(t, "init", "--config", "/root/kubeadm.yaml")
 	client := n.Client(t, adminConf)
@@ -98,7 +101,22 @@ func checkClientFiles(t *testing.T, n *lab.Node) {
 func checkServing(t *testing.T, n *lab.Node, client kubernetes.Interface) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(n.ReadFile(t, "/etc/kubernetes/pki/ca.crt")))
-	lab.Until(t, patience, "see a certificate of the cluster", func(ctx context.Context) error {
+	lab.Until(t, patience, "see the request approved", func(ctx context.Context) error {
+		list, err := client.CertificatesV1().CertificateSigningRequests().List(ctx, metav1.ListOptions{
+			FieldSelector: "spec.signerName=" + certificatesv1.KubeletServingSignerName,
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range list.Items {
+			if len(r.Status.Conditions) > 0 && r.Status.Conditions[0].Reason == "AutoApproved" {
+				return nil
+			}
+		}
+		return fmt.Errorf("requests are %+v", list.Items)
+	})
+	const current = "/var/lib/kubelet/pki/kubelet-server-current.pem"
+	lab.Until(t, patience, "see the certificate", func(ctx context.Context) error {
 		conn, err := n.Dial(ctx, "tcp", n.IP.String()+":10250")
 		if err != nil {
 			return err
@@ -108,21 +126,18 @@ func checkServing(t *testing.T, n *lab.Node, client kubernetes.Interface) {
 		if err := c.HandshakeContext(ctx); err != nil {
 			return err
 		}
+		if !n.Exists(t, current) {
+			return errors.New("there is no " + current)
+		}
 		cert := c.ConnectionState().PeerCertificates[0]
+		if block, _ := pem.Decode([]byte(n.ReadFile(t, current))); block == nil || !bytes.Equal(block.Bytes, cert.Raw) {
+			return errors.New("it is another than that of the file")
+		}
 		if cert.Subject.CommonName != "system:node:"+n.Name || !slices.Contains(cert.DNSNames, n.Name) {
 			return fmt.Errorf("certificate of %s for %q", cert.Subject, cert.DNSNames)
 		}
 		return nil
 	})
-	list, err := client.CertificatesV1().CertificateSigningRequests().List(t.Context(), metav1.ListOptions{
-		FieldSelector: "spec.signerName=" + certificatesv1.KubeletServingSignerName,
-	})
-	if err != nil || len(list.Items) == 0 || list.Items[0].Status.Conditions[0].Reason != "AutoApproved" {
-		t.Errorf("requests %+v: %v", list, err)
-	}
-	if !n.Exists(t, "/var/lib/kubelet/pki/kubelet-server-current.pem") {
-		t.Error("there is no kubelet-server-current.pem")
-	}
 }
 
 // checkBootstrap starts the loop on another node that has nothing but a token.

@@ -23,7 +23,7 @@ import (
 // retryAfter is how long a request that did not check out is left alone before
 // it is looked at again: a node may not have told its addresses yet. Whoever asks
 // gives up by himself, so what is tried is not counted.
-const retryAfter = 10 * time.Second
+const retryAfter = 5 * time.Second
 
 // requestTimeout bounds what is asked of the API about one request.
 const requestTimeout = 10 * time.Second
@@ -144,7 +144,7 @@ func (a *approver) note(ctx context.Context, csr *certificatesv1.CertificateSign
 	}
 	if a.said[csr.Name] != err.Error() && ctx.Err() == nil {
 		a.said[csr.Name] = err.Error()
-		a.log.LogAttrs(ctx, slog.LevelWarn, "serving certificate is left for people to approve", slog.String("request", csr.Name), slog.Any("err", err))
+		a.log.LogAttrs(ctx, slog.LevelWarn, "serving certificate is not approved", slog.String("request", csr.Name), slog.Any("err", err))
 	}
 }
 
