@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -81,9 +82,7 @@ func (l *Links) Environment(ctx context.Context, p *v1.Pod) ([]v1.EnvVar, error)
 	defer l.mu.Unlock()
 	told := map[string]service{}
 	if links := p.Spec.EnableServiceLinks; links == nil || *links {
-		for name, s := range l.byName[p.Namespace] {
-			told[name] = s
-		}
+		maps.Copy(told, l.byName[p.Namespace])
 	}
 	if s, ok := l.byName[masterNamespace][master]; ok {
 		// The namespace's own service of that name comes first, as it does upstream.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,11 +61,11 @@ KUBERNETES_PORT_443_TCP_ADDR=10.96.0.1
 `
 
 func text(env []v1.EnvVar) string {
-	var out string
+	var out strings.Builder
 	for _, e := range env {
-		out += e.Name + "=" + e.Value + "\n"
+		out.WriteString(e.Name + "=" + e.Value + "\n")
 	}
-	return out
+	return out.String()
 }
 
 func TestVariables(t *testing.T) {

@@ -48,7 +48,9 @@ func TestDNSLimits(t *testing.T) {
 		{"long together", nil, long, 10, cut + strings.Join(long[:10], " ")},
 		{"one too long", nil, []string{"a.test", strings.Repeat("a", 254), "b.test"}, 2, cut + "a.test b.test"},
 		{
-			"servers", []string{"1", "2", "3", "4"}, nil, 0,
+			"servers",
+			[]string{"1", "2", "3", "4"},
+			nil, 0,
 			"DNSConfigForming: Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: 1 2 3",
 		},
 	} {

@@ -103,7 +103,7 @@ func seccompProfile(s *v1.SeccompProfile, n Node) (*cri.SecurityProfile, error) 
 		return &cri.SecurityProfile{ProfileType: cri.SecurityProfile_RuntimeDefault}, nil
 	case v1.SeccompProfileTypeLocalhost:
 		if s.LocalhostProfile == nil || *s.LocalhostProfile == "" {
-			return nil, errors.New("localhostProfile must be set if seccompProfile type is Localhost.") //nolint:staticcheck // upstream's words
+			return nil, errors.New("localhostProfile must be set if seccompProfile type is Localhost")
 		}
 		return &cri.SecurityProfile{
 			ProfileType:  cri.SecurityProfile_Localhost,

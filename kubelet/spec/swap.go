@@ -41,7 +41,7 @@ func (s Swap) limit(p *v1.Pod, d pod.Declared, n Node, out *cri.LinuxContainerRe
 func maySwap(p *v1.Pod, d pod.Declared) bool {
 	request, limit := d.Resources.Requests.Memory(), d.Resources.Limits.Memory()
 	return !critical(p) && qosClass(p) == v1.PodQOSBurstable &&
-		!(request.IsZero() && limit.IsZero()) && request.Cmp(*limit) != 0
+		(!request.IsZero() || !limit.IsZero()) && request.Cmp(*limit) != 0
 }
 
 // share returns the part of the swap that is as large as the part of the memory
