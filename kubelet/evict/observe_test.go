@@ -122,7 +122,8 @@ func TestLayout(t *testing.T) {
 
 func TestContainersFollowTheirFileSystem(t *testing.T) {
 	all := []Threshold{
-		{Signal: NodeFSAvailable, Amount: Amount{Share: 0.1}}, {Signal: ImageFSInodesFree, Amount: Amount{Share: 0.2}},
+		{Signal: NodeFSAvailable, Amount: Amount{Share: 0.1}},
+		{Signal: ImageFSInodesFree, Amount: Amount{Share: 0.2}},
 		{Signal: ContainerFSAvailable, Amount: Amount{Share: 0.9}},
 	}
 	node := append(all[:2:2], Threshold{Signal: ContainerFSAvailable, Amount: Amount{Share: 0.1}})

@@ -50,8 +50,8 @@ type Options struct {
 	// the user gave.
 	Cloud       bool
 	ProvidedIPs []netip.Addr
-	Port     int32  // of the kubelet server
-	Version  string // kubeletVersion, such as "v1.37.2"
+	Port        int32  // of the kubelet server
+	Version     string // kubeletVersion, such as "v1.37.2"
 
 	MaxPods, PodsPerCore         int32
 	SystemReserved, KubeReserved map[string]string

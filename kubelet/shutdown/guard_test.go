@@ -22,10 +22,10 @@ type machine struct {
 	events chan bool
 	start  time.Time
 
-	mu    sync.Mutex
-	err   error // of the next Connect
-	pods  []*v1.Pod
-	said  []string
+	mu   sync.Mutex
+	err  error // of the next Connect
+	pods []*v1.Pod
+	said []string
 }
 
 func newMachine(t *testing.T, groups []Group, pods ...*v1.Pod) *machine {
