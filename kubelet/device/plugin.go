@@ -82,7 +82,8 @@ func (r registrar) Register(_ context.Context, in *api.RegisterRequest) (*api.Em
 	if !slices.Contains(api.SupportedVersions[:], in.Version) {
 		return nil, fmt.Errorf("requested API version %q is not supported by kubelet. Supported versions are %q", in.Version, api.SupportedVersions)
 	}
-	if err := r.lender.connect(r.ctx, in.ResourceName, filepath.Join(r.lender.o.Dir, in.Endpoint)); err != nil {
+	socket := filepath.Join(r.lender.o.Dir, in.Endpoint)
+	if err := r.lender.connect(r.ctx, in.ResourceName, socket); err != nil { //nolint:contextcheck // followed beyond this call
 		return nil, err
 	}
 	return &api.Empty{}, nil

@@ -1,6 +1,8 @@
 package status
 
 import (
+	"maps"
+
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -98,12 +100,8 @@ func (v *view) whole(s *v1.PodStatus) {
 	s.AllocatedResources = Requests(v.Pod)
 	r := v1.ResourceRequirements{Requests: Requests(v.Pod), Limits: Limits(v.Pod)}
 	if was, known := v.Have.Applied[""]; known && s.Phase == v1.PodRunning {
-		for name, q := range was.Requests {
-			r.Requests[name] = q
-		}
-		for name, q := range was.Limits {
-			r.Limits[name] = q
-		}
+		maps.Copy(r.Requests, was.Requests)
+		maps.Copy(r.Limits, was.Limits)
 	}
 	s.Resources = &r
 }
