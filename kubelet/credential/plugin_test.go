@@ -297,10 +297,11 @@ providers:
 				}
 			}
 			providers, hash, err := ReadConfig(dir)
-			got := ""
+			var names []string
 			for _, p := range providers {
-				got += p.Name
+				names = append(names, p.Name)
 			}
+			got := strings.Join(names, "")
 			if got != c.want || (err == nil) != strings.HasPrefix(hash, "sha256:") {
 				t.Errorf("%q, hash %q", got, hash)
 			}

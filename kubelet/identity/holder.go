@@ -75,7 +75,7 @@ func (h *holder) preferNewer() error {
 // are closed: the API server takes them for that one's until they end.
 func (h *holder) use(c *tls.Certificate) {
 	if old := h.current.Swap(c); old != nil && !old.Leaf.Equal(c.Leaf) {
-		h.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "client certificate is renewed", slog.Time("until", c.Leaf.NotAfter))
+		h.o.Log.Info("client certificate is renewed", slog.Time("until", c.Leaf.NotAfter))
 		h.dialer.CloseAll()
 	}
 	h.once.Do(func() { close(h.first) })

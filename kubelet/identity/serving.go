@@ -62,7 +62,7 @@ func (s *Serving) Certificate() *tls.Certificate { return s.current.Load() }
 
 func (s *Serving) use(c *tls.Certificate) {
 	s.current.Store(c)
-	s.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "serving certificate is signed", slog.Time("until", c.Leaf.NotAfter))
+	s.o.Log.Info("serving certificate is signed", slog.Time("until", c.Leaf.NotAfter))
 }
 
 // Run asks for certificates until ctx ends.

@@ -24,12 +24,18 @@ func TestCloud(t *testing.T) {
 		{"none", Options{IPs: []netip.Addr{ip}}, []v1.NodeAddress{external}, []v1.NodeAddress{internal, host}, "", 0},
 		{"it waits", Options{Cloud: true, IPs: []netip.Addr{ip}}, nil, []v1.NodeAddress{host}, "", 1},
 		{
-			"it is told", Options{Cloud: true, IPs: []netip.Addr{ip}, ProvidedIPs: []netip.Addr{ip}}, nil,
-			[]v1.NodeAddress{internal, host}, "192.0.2.7", 1,
+			"it is told",
+			Options{Cloud: true, IPs: []netip.Addr{ip}, ProvidedIPs: []netip.Addr{ip}},
+			nil,
+			[]v1.NodeAddress{internal, host},
+			"192.0.2.7", 1,
 		},
 		{
-			"it has spoken", Options{Cloud: true, IPs: []netip.Addr{ip}, ProvidedIPs: []netip.Addr{ip}},
-			[]v1.NodeAddress{external}, []v1.NodeAddress{external}, "192.0.2.7", 1,
+			"it has spoken",
+			Options{Cloud: true, IPs: []netip.Addr{ip}, ProvidedIPs: []netip.Addr{ip}},
+			[]v1.NodeAddress{external},
+			[]v1.NodeAddress{external},
+			"192.0.2.7", 1,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
