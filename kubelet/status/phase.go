@@ -67,6 +67,8 @@ func (v *view) fromContainers(s *v1.PodStatus) v1.PodPhase {
 		return v1.PodRunning
 	case t.stopped == 0:
 		return v1.PodPending
+	case v.restartingAll() && !v.over && !v.ended(): // what is stopped starts over
+		return v1.PodRunning
 	case t.restartable > 0 && (!v.ended() || pod.IsStatic(v.Pod)):
 		return v1.PodRunning
 	case t.stopped == t.succeeded:
