@@ -109,8 +109,8 @@ func (r *recorder) expect(t *testing.T, want ...string) {
 // watch runs a watcher on a new directory until the test ends.
 func watch(t *testing.T, r *recorder) (dir string, stop func()) {
 	t.Helper()
-	// Socket paths are short, those of t.TempDir may not be.
-	dir, err := os.MkdirTemp("", "plugin")
+	// Paths of sockets are short.
+	dir, err := os.MkdirTemp("", "plugin") //nolint:usetesting // it is too long
 	if err != nil {
 		t.Fatal(err)
 	}

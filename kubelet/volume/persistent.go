@@ -127,7 +127,7 @@ func (v *Volumes) localSource(c claim) (string, error) {
 
 // mountedByOthers reports whether another pod has source mounted.
 func (v *Volumes) mountedByOthers(source string, but types.UID) (bool, error) {
-	real, err := filepath.EvalSymlinks(v.PodsDir)
+	pods, err := filepath.EvalSymlinks(v.PodsDir)
 	if err != nil {
 		return false, err
 	}
@@ -135,12 +135,12 @@ func (v *Volumes) mountedByOthers(source string, but types.UID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(real))
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(pods))
 	if err != nil {
 		return false, err
 	}
 	for _, m := range mounts {
-		if !strings.Contains(m.Mountpoint, "/volumes/kubernetes.io~local-volume/") || strings.HasPrefix(m.Mountpoint, filepath.Join(real, string(but))+"/") {
+		if !strings.Contains(m.Mountpoint, "/volumes/kubernetes.io~local-volume/") || strings.HasPrefix(m.Mountpoint, filepath.Join(pods, string(but))+"/") {
 			continue
 		}
 		if fi, err := os.Stat(m.Mountpoint); err == nil && os.SameFile(from, fi) {

@@ -15,19 +15,19 @@ import (
 // is on a file system whose mounts stay where they are made. That is so where
 // no systemd has made them shared.
 func Share(dir string) error {
-	real, err := filepath.EvalSymlinks(dir)
+	target, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return fmt.Errorf("share mounts: %w", err)
 	}
-	shared, err := isShared(real)
+	shared, err := isShared(target)
 	if err != nil || shared {
 		return err
 	}
-	if err := unix.Mount(real, real, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("mount %s on itself: %w", real, err)
+	if err := unix.Mount(target, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mount %s on itself: %w", target, err)
 	}
-	if err := unix.Mount("", real, "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("share mounts below %s: %w", real, err)
+	if err := unix.Mount("", target, "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("share mounts below %s: %w", target, err)
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ type fakeDriver struct {
 
 func newFakeDriver(t *testing.T) *fakeDriver {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "csi") // paths of sockets are short
+	dir, err := os.MkdirTemp("", "csi") //nolint:usetesting // it is too long: paths of sockets are short
 	if err != nil {
 		t.Fatal(err)
 	}
