@@ -59,7 +59,7 @@ type Options struct {
 }
 
 // ErrNone says that the machine has no logind.
-var ErrNone = errors.New("there is no logind") //nolint:gochecknoglobals // a constant
+var ErrNone = errors.New("there is no logind")
 
 // A Guard ends pods in time. Its fields are of the goroutine of Run.
 type Guard struct {
