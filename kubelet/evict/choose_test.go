@@ -14,13 +14,11 @@ import (
 
 const mi = 1 << 20
 
-// testPod returns a pod with a priority that asks for memory and disk, "" for none.
-func testPod(name string, priority int32, memory, disk string) *v1.Pod {
+// testPod returns a pod with a priority that asks for memory, "" for none.
+func testPod(name string, priority int32, memory string) *v1.Pod {
 	r := v1.ResourceList{}
-	for what, text := range map[v1.ResourceName]string{v1.ResourceMemory: memory, v1.ResourceEphemeralStorage: disk} {
-		if text != "" {
-			r[what] = resource.MustParse(text)
-		}
+	if memory != "" {
+		r[v1.ResourceMemory] = resource.MustParse(memory)
 	}
 	return &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name)},
@@ -46,8 +44,8 @@ func names(pods []*v1.Pod) string {
 
 func TestRankByMemory(t *testing.T) {
 	pods := []*v1.Pod{
-		testPod("within", 0, "1Gi", ""), testPod("within-more", 0, "1Gi", ""), testPod("important", 9, "", ""),
-		testPod("above", 0, "100Mi", ""), testPod("far-above", 0, "100Mi", ""), testPod("unknown", 5, "", ""),
+		testPod("within", 0, "1Gi"), testPod("within-more", 0, "1Gi"), testPod("important", 9, ""),
+		testPod("above", 0, "100Mi"), testPod("far-above", 0, "100Mi"), testPod("unknown", 5, ""),
 	}
 	used := Usages{
 		"within": {Memory: 100 * mi}, "within-more": {Memory: 200 * mi}, "important": {Memory: 5000 * mi},
@@ -59,7 +57,7 @@ func TestRankByMemory(t *testing.T) {
 }
 
 func TestRankByProcesses(t *testing.T) {
-	pods := []*v1.Pod{testPod("few", 0, "", ""), testPod("unknown", 0, "", ""), testPod("many", 0, "", ""), testPod("low", -1, "", "")}
+	pods := []*v1.Pod{testPod("few", 0, ""), testPod("unknown", 0, ""), testPod("many", 0, ""), testPod("low", -1, "")}
 	used := Usages{"few": {Processes: 3}, "many": {Processes: 30}, "low": {Processes: 1}}
 	if got := names(rank(PIDAvailable, pods, used, Layout{})); got != "low many few unknown" {
 		t.Error(got)
@@ -69,7 +67,7 @@ func TestRankByProcesses(t *testing.T) {
 // TestRankByDisk has pods that use different parts of the disk: which of them
 // counts depends on where the file systems are.
 func TestRankByDisk(t *testing.T) {
-	pods := []*v1.Pod{testPod("layer", 0, "", ""), testPod("logs", 0, "", ""), testPod("volume", 0, "", ""), testPod("elsewhere", 0, "", "")}
+	pods := []*v1.Pod{testPod("layer", 0, ""), testPod("logs", 0, ""), testPod("volume", 0, ""), testPod("elsewhere", 0, "")}
 	used := Usages{
 		"layer":     {Containers: map[string]ContainerUsage{"c": {Layer: Disk{30, 1}}}},
 		"logs":      {Containers: map[string]ContainerUsage{"c": {Logs: Disk{20, 2}}}},
@@ -101,7 +99,7 @@ func TestRankByDisk(t *testing.T) {
 func TestChoose(t *testing.T) {
 	hard := Threshold{Signal: MemoryAvailable, Amount: amount("100Mi")}
 	seen := Levels{MemoryAvailable: {50 * mi, 1 << 30}, NodeFSAvailable: {5, 1000}, NodeFSInodesFree: {7, 200}}
-	p := testPod("victim", 0, "10Mi", "")
+	p := testPod("victim", 0, "10Mi")
 	u := Usages{"victim": {Memory: 30 * mi, Containers: map[string]ContainerUsage{"c": {Memory: 30 * mi, Layer: Disk{300, 1}, Logs: Disk{41, 1}}}}}
 	level := p.DeepCopy()
 	level.Spec.Resources = &v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceMemory: resource.MustParse("20Mi")}}
@@ -155,10 +153,10 @@ func TestChoose(t *testing.T) {
 }
 
 func TestExceeds(t *testing.T) {
-	volume := testPod("volume", 0, "", "")
+	volume := testPod("volume", 0, "")
 	volume.Spec.Volumes[0].EmptyDir.SizeLimit = resource.NewQuantity(10*mi, resource.BinarySI)
 	volume.Spec.Volumes[1].EmptyDir.SizeLimit = resource.NewQuantity(1, resource.BinarySI) // the kernel sees to it
-	limited := testPod("limited", 0, "", "")
+	limited := testPod("limited", 0, "")
 	limited.Spec.Containers[0].Resources.Limits = v1.ResourceList{v1.ResourceEphemeralStorage: resource.MustParse("20Mi")}
 	limited.Spec.Containers = append(limited.Spec.Containers, v1.Container{Name: "d", Resources: v1.ResourceRequirements{
 		Limits: v1.ResourceList{v1.ResourceEphemeralStorage: resource.MustParse("30Mi")},
@@ -190,7 +188,7 @@ func TestExceeds(t *testing.T) {
 			}
 		})
 	}
-	if !Limited(volume) || !Limited(limited) || Limited(testPod("free", 0, "", "")) {
+	if !Limited(volume) || !Limited(limited) || Limited(testPod("free", 0, "")) {
 		t.Error("who has limits is not known")
 	}
 }

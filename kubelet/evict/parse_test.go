@@ -77,7 +77,7 @@ func TestParseErrorsNameTheField(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%v, want %s", err, test.want)
 		}
-		if hint, ok := err.(interface{ Hint() string }); !ok || hint.Hint() == "" { //nolint:errorlint // it is this very type
+		if hint, ok := err.(interface{ Hint() string }); !ok || hint.Hint() == "" {
 			t.Errorf("%v gives no advice", err)
 		}
 	}

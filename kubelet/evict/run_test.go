@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -109,12 +110,7 @@ func (w *world) evict(e Eviction) { w.say("evict %s for %s", e.Pod.Name, e.Cause
 func (w *world) gone(p *v1.Pod) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, o := range w.pods {
-		if o == p {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(w.pods, p)
 }
 
 // end takes a pod away.
@@ -133,7 +129,7 @@ func (w *world) end(name string, memory int) {
 
 func TestWatchMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, map[string]string{"memory.available": "100Ki"}, testPod("a", 0, "", ""), testPod("b", 0, "", ""))
+		w := newWorld(t, map[string]string{"memory.available": "100Ki"}, testPod("a", 0, ""), testPod("b", 0, ""))
 		w.used = Usages{"a": {Memory: 500 << 10}, "b": {Memory: 400 << 10}}
 		w.run()
 		time.Sleep(time.Hour)
@@ -159,12 +155,12 @@ func TestWatchMemory(t *testing.T) {
 // A pod that does not end holds up the others for no longer than half a minute.
 func TestWatchGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, map[string]string{"memory.available": "100Ki"}, testPod("a", 0, "", ""))
+		w := newWorld(t, map[string]string{"memory.available": "100Ki"}, testPod("a", 0, ""))
 		w.memory(950)
 		w.run()
 		w.want("it is to go", "conditions [MemoryPressure]", "reclaim memory", "measure, files false", "evict a for memory.available")
 		w.mu.Lock()
-		w.pods = append([]*v1.Pod{testPod("b", -1, "", "")}, w.pods...)
+		w.pods = append([]*v1.Pod{testPod("b", -1, "")}, w.pods...)
 		w.mu.Unlock()
 		time.Sleep(29 * time.Second)
 		w.want("it is waited for")
@@ -186,7 +182,7 @@ func TestWatchWithoutPods(t *testing.T) {
 
 func TestWatchDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, map[string]string{"nodefs.available": "99.999%"}, testPod("a", 0, "", ""))
+		w := newWorld(t, map[string]string{"nodefs.available": "99.999%"}, testPod("a", 0, ""))
 		w.run()
 		w.want("what nobody needs goes first", "conditions [DiskPressure]", "reclaim ephemeral-storage",
 			"free dead containers", "free unused images", "measure, files true", "evict a for nodefs.available")
@@ -197,7 +193,7 @@ func TestWatchDisk(t *testing.T) {
 // often the longer that takes.
 func TestWatchLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		free, p := testPod("free", 0, "", ""), testPod("p", 0, "", "")
+		free, p := testPod("free", 0, ""), testPod("p", 0, "")
 		p.Spec.Volumes[0].EmptyDir.SizeLimit = resource.NewQuantity(mi, resource.BinarySI)
 		w := newWorld(t, map[string]string{}, free)
 		w.used = Usages{"free": {}, "p": {Volumes: map[string]Disk{"dir": {mi, 1}}}}

@@ -51,7 +51,7 @@ func newShelf(t *testing.T, images ...*cri.Image) *shelf {
 		Collected: func(reason string) { s.say("for %s", reason) },
 		Log:       slog.New(slog.DiscardHandler),
 	})
-	s.c.free = func(dir string) (int64, int64, error) {
+	s.c.free = func(string) (int64, int64, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		used := s.full

@@ -31,7 +31,7 @@ type fakeLogind struct {
 type lock struct{ mine, theirs *os.File }
 
 // Inhibit implements that of logind.
-func (l *fakeLogind) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error) {
+func (l *fakeLogind) Inhibit(what, who, _, mode string) (dbus.UnixFD, *dbus.Error) {
 	mine, theirs, err := os.Pipe()
 	if err != nil {
 		return 0, dbus.MakeFailedError(err)
