@@ -89,19 +89,23 @@ func origin(sum runtime.Summary) string {
 // tidy removes what pods left on disk and in cgroups of which neither the
 // engine nor a source knows anything: boot may have been away when they went.
 func (k *kubelet) tidy(ctx context.Context, all map[pod.Key]runtime.Summary, old attic) {
-	keep, known := k.knownUIDs()
-	if !known {
+	if _, known := k.knownUIDs(); !known {
 		return
 	}
-	for _, sum := range all {
-		for _, s := range sum.Sandboxes {
-			keep[s.UID] = true
+	wanted := func() map[types.UID]bool { // of a pod that starts meanwhile nothing is left
+		keep, _ := k.knownUIDs()
+		for _, sum := range all {
+			for _, s := range sum.Sandboxes {
+				keep[s.UID] = true
+			}
 		}
+		return keep
 	}
-	if err := errors.Join(k.volumes.Reap(ctx, keep), k.cgroups.Reap(keep)); err != nil {
+	if err := errors.Join(k.volumes.Reap(ctx, wanted), k.cgroups.Reap(wanted)); err != nil {
 		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "clean up after pods of the past", slog.Any("err", err))
 	}
 	k.users.Reap()
+	keep := wanted()
 	k.ledger.Keep(keep)
 	k.devices.Keep(keep)
 	old.sweep(ctx, k, keep, time.Now())
@@ -113,7 +117,7 @@ func (k *kubelet) knownUIDs() (uids map[types.UID]bool, known bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	uids = map[types.UID]bool{}
-	for _, list := range [][]*v1.Pod{k.now, k.going} {
+	for _, list := range [][]*v1.Pod{k.now, k.going, k.heard} {
 		for _, p := range list {
 			uids[p.UID] = true
 		}

@@ -3,6 +3,7 @@ package kubelet
 import (
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,16 @@ import (
 
 // A namespaces sink takes events of the namespaces there are.
 type namespaces struct {
+	err error // of those of others
+
+	mu    sync.Mutex // guards what follows
 	there map[string]bool
-	err   error // of those of others
 	got   []string
 }
 
 func (n *namespaces) Create(ev *v1.Event) (*v1.Event, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if !n.there[ev.Namespace] {
 		return nil, n.err
 	}
@@ -48,8 +53,11 @@ func TestEarlyEvents(t *testing.T) {
 			}
 		}
 		time.Sleep(5 * time.Second)
+		api.mu.Lock()
 		api.there["kube-system"] = true
+		api.mu.Unlock()
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if len(api.got) != 3 || api.got[0] != "b" || api.got[1] != "a" || api.got[2] != "c" {
 			t.Errorf("written %q", api.got)
 		}
@@ -57,7 +65,8 @@ func TestEarlyEvents(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(time.Hour)
-		if len(s.held) > 0 {
+		synctest.Wait()
+		if kept(s) > 0 {
 			t.Error("it is kept for ever")
 		}
 		for range maxPending + 5 {
@@ -65,11 +74,17 @@ func TestEarlyEvents(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if len(s.held) != maxPending {
-			t.Errorf("%d are kept", len(s.held))
+		if n := kept(s); n != maxPending {
+			t.Errorf("%d are kept", n)
 		}
 		time.Sleep(time.Hour)
 	})
+}
+
+func kept(s *sink) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
 }
 
 // What the API has other reasons to refuse is client-go's to judge.

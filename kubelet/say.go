@@ -52,6 +52,9 @@ func (k *kubelet) adopt(ctx context.Context, p *v1.Pod, held v1.PodStatus) {
 // greet takes the pods of the API as that has them now. Of those that are new the
 // probes go on from what an earlier process said (IC-26).
 func (k *kubelet) greet(pods []*v1.Pod) {
+	k.mu.Lock()
+	k.heard = pods
+	k.mu.Unlock()
 	for _, p := range pods {
 		if pod.IsStatic(p) || !k.writer.See(p) {
 			continue

@@ -99,6 +99,7 @@ type kubelet struct {
 	now      []*v1.Pod          // desired
 	rejected []*v1.Pod          // of those, not admitted
 	going    []*v1.Pod          // no longer desired, not gone
+	heard    []*v1.Pod          // desired by now, before anything is done about it
 	said     bool               // the three above are known
 	over     map[types.UID]bool // pods of which nothing runs any more
 	evicted  map[types.UID]bool // of the desired pods, until they are gone

@@ -268,7 +268,7 @@ func TestOnHost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := other.Reap(map[types.UID]bool{"g": true, "b": true}); err != nil {
+	if err := other.Reap(func() map[types.UID]bool { return map[types.UID]bool{"g": true, "b": true} }); err != nil {
 		t.Fatal(err)
 	}
 	for uid, p := range map[string]name{

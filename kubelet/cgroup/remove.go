@@ -36,36 +36,41 @@ func (c *Cgroups) Remove(uid types.UID) error {
 
 // Reap removes the groups of all pods but those to keep: what was left by pods
 // that went while boot was away.
-func (c *Cgroups) Reap(keep map[types.UID]bool) error {
-	wanted := map[string]bool{}
-	for uid := range keep {
+func (c *Cgroups) Reap(wanted func() map[types.UID]bool) error {
+	there := c.podGroups()
+	for uid := range wanted() { // what is wanted later is not among those
 		for _, class := range classes() {
-			wanted[c.path(c.podName(class, uid))] = true
-		}
-	}
-	stale := map[string]bool{}
-	for _, class := range classes() {
-		parent := c.path(c.classOf(class))
-		for _, h := range c.trees {
-			entries, _ := os.ReadDir(h.join(parent)) // not there, nothing to reap
-			for _, e := range entries {
-				if p := path.Join(parent, e.Name()); e.IsDir() && c.isPod(class, e.Name()) && !wanted[p] {
-					stale[p] = true
-				}
-			}
+			delete(there, c.path(c.podName(class, uid)))
 		}
 	}
 	var failed []error
-	for p := range stale {
+	for p := range there {
 		failed = append(failed, c.remove(p))
 	}
 	return errors.Join(failed...)
 }
 
+// podGroups returns the groups of all pods there are.
+func (c *Cgroups) podGroups() map[string]bool {
+	all := map[string]bool{}
+	for _, class := range classes() {
+		parent := c.path(c.classOf(class))
+		for _, h := range c.trees {
+			entries, _ := os.ReadDir(h.join(parent)) // not there, so nothing is in it
+			for _, e := range entries {
+				if e.IsDir() && c.isPod(class, e.Name()) {
+					all[path.Join(parent, e.Name())] = true
+				}
+			}
+		}
+	}
+	return all
+}
+
 // Clean removes all groups, for good; those above boot's own if nobody else has
 // any in them.
 func (c *Cgroups) Clean() error {
-	failed := c.Reap(nil)
+	failed := c.Reap(func() map[types.UID]bool { return nil })
 	if failed == nil {
 		failed = c.remove(c.path(c.allPods()))
 	}

@@ -91,14 +91,15 @@ func (v *Volumes) unmount(ctx context.Context, dir string, uid types.UID) error 
 	return v.unmountDevices(ctx)
 }
 
-// Reap removes the directories of all pods but those to keep: what was left by
+// Reap removes the directories of all pods but those wanted: what was left by
 // pods that went while boot was away. What takes a driver goes on beside the
 // caller.
-func (v *Volumes) Reap(ctx context.Context, keep map[types.UID]bool) error {
+func (v *Volumes) Reap(ctx context.Context, wanted func() map[types.UID]bool) error {
 	entries, err := os.ReadDir(v.PodsDir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("list pod directories: %w", err)
 	}
+	keep := wanted() // what is wanted later has no directory among these
 	var failed []error
 	for _, e := range entries {
 		uid := types.UID(e.Name())

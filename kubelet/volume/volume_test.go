@@ -319,7 +319,7 @@ func TestReapKeepsWhatIsWanted(t *testing.T) {
 		p.UID = uid
 		setup(t, v, p)
 	}
-	if err := v.Reap(t.Context(), map[types.UID]bool{"b": true}); err != nil {
+	if err := v.Reap(t.Context(), func() map[types.UID]bool { return map[types.UID]bool{"b": true} }); err != nil {
 		t.Fatal(err)
 	}
 	left, err := os.ReadDir(v.PodsDir)
