@@ -1,6 +1,8 @@
 package kubelet
 
 import (
+	"context"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -31,9 +33,11 @@ func (c claims) Collect(to chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), censusWithin)
+	defer cancel()
 	told := map[string]bool{}
 	for _, p := range c.k.desired() {
-		for _, v := range m.Claims(p) {
+		for _, v := range m.Claims(ctx, p) {
 			if name := p.Namespace + "/" + v.PVCRef.Name; !told[name] {
 				told[name] = true
 				for d, n := range map[*prometheus.Desc]*uint64{

@@ -133,7 +133,7 @@ func systemLogQuery(values map[string][]string) (*logQuery, error) {
 
 // serviceName is what a service may be called: it becomes an argument, and part
 // of a path.
-var serviceName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.:@-]*$`) //nolint:gochecknoglobals // constant
+var serviceName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.:@-]*$`)
 
 // check returns what is wrong with a query.
 func (q *logQuery) check() error {

@@ -58,7 +58,7 @@ func (m *Meter) layers(ctx context.Context) (map[string]filled, error) {
 
 // fill adds to a pod all that is not CPU or memory. p is nil for a pod that is
 // not desired any more.
-func (m *Meter) fill(out *statsapi.PodStats, s podSample, p *v1.Pod, on places) {
+func (m *Meter) fill(ctx context.Context, out *statsapi.PodStats, s podSample, p *v1.Pod, on places) {
 	total := filled{at: time.Now()}
 	for i, c := range s.containers {
 		if layer, ok := on.written[c.id]; ok {
@@ -72,7 +72,7 @@ func (m *Meter) fill(out *statsapi.PodStats, s podSample, p *v1.Pod, on places) 
 		} // a container that logs nowhere takes no space
 	}
 	var local filled
-	out.VolumeStats, local = m.volumes(p)
+	out.VolumeStats, local = m.volumes(ctx, p)
 	total = total.plus(local)
 	if st, err := os.Stat(filepath.Join(m.o.RootDir, "pods", string(s.uid), "etc-hosts")); err == nil {
 		total = total.plus(filled{bytes: uint64(st.Size()), inodes: 1}) //nolint:gosec // never negative
@@ -106,14 +106,14 @@ func (m *Meter) logDir(key pod.Key, uid types.UID) string {
 }
 
 // volumes measures the volumes of a pod, and adds up those that are local.
-func (m *Meter) volumes(p *v1.Pod) (all []statsapi.VolumeStats, local filled) {
+func (m *Meter) volumes(ctx context.Context, p *v1.Pod) (all []statsapi.VolumeStats, local filled) {
 	if p == nil {
 		return nil, filled{}
 	}
 	for _, v := range m.o.Volumes(p) {
-		s, err := m.volume(v)
+		s, err := m.volume(ctx, v)
 		if err != nil {
-			m.o.Log.LogAttrs(context.Background(), slog.LevelDebug, "measure a volume",
+			m.o.Log.LogAttrs(ctx, slog.LevelDebug, "measure a volume",
 				slog.String("pod", pod.KeyOf(p).String()), slog.String("volume", v.Name), slog.Any("err", err))
 			continue
 		}
@@ -132,9 +132,9 @@ func (m *Meter) volumes(p *v1.Pod) (all []statsapi.VolumeStats, local filled) {
 // askWithin bounds what others are asked for a volume.
 const askWithin = 10 * time.Second
 
-func (m *Meter) volume(v Volume) (*statsapi.FsStats, error) {
+func (m *Meter) volume(ctx context.Context, v Volume) (*statsapi.FsStats, error) {
 	if v.Ask != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), askWithin)
+		ctx, cancel := context.WithTimeout(ctx, askWithin)
 		defer cancel()
 		return v.Ask(ctx)
 	}

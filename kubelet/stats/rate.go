@@ -58,24 +58,37 @@ func (m *Meter) note(s *sample) {
 	m.rates = now
 }
 
-// lookTwice returns a sample. If the rate of anything in it is not known, because
-// it is new or nobody has asked for long, it is the second of two.
-func (m *Meter) lookTwice(ctx context.Context) (*sample, error) {
+// looks is how many samples are taken at most for one answer: the first may be
+// from before something began to run, which the second then sees for the first
+// time.
+const looks = 3
+
+// lookAgain returns a sample. While the rate of anything in it is not known,
+// because it is new or nobody has asked for long, another one is taken.
+func (m *Meter) lookAgain(ctx context.Context) (*sample, error) {
 	s, err := m.sample(ctx)
-	if err != nil || m.ratesKnown() {
-		return s, err
+	for range looks - 1 {
+		if err != nil || m.ratesKnown() {
+			break
+		}
+		select {
+		case <-time.After(shortest):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		m.outdate(s)
+		s, err = m.sample(ctx)
 	}
-	select {
-	case <-time.After(shortest):
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return s, err
+}
+
+// outdate has the next who asks take a new sample, unless there is one already.
+func (m *Meter) outdate(s *sample) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.last == s {
 		m.last = nil
 	}
-	m.mu.Unlock()
-	return m.sample(ctx)
 }
 
 func (m *Meter) ratesKnown() bool {

@@ -116,7 +116,7 @@ func (m *Meter) CPUAndMemory(ctx context.Context) (*statsapi.Summary, error) {
 // Summary returns all that is measured. Shares of CPU are those since somebody
 // asked last, if that was within the last minute, or else those of the moment.
 func (m *Meter) Summary(ctx context.Context) (*statsapi.Summary, error) {
-	s, err := m.lookTwice(ctx)
+	s, err := m.lookAgain(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (m *Meter) Summary(ctx context.Context) (*statsapi.Summary, error) {
 	}
 	desired := m.desired()
 	for i, p := range s.pods {
-		m.fill(&sum.Pods[i], p, desired[p.uid], places{n.Fs, n.Runtime.ContainerFs, layers})
+		m.fill(ctx, &sum.Pods[i], p, desired[p.uid], places{n.Fs, n.Runtime.ContainerFs, layers})
 	}
 	return sum, nil
 }
@@ -157,13 +157,13 @@ func (m *Meter) Running(ctx context.Context) ([]v1.Pod, error) {
 }
 
 // Claims measures the volumes of a pod that are of claims.
-func (m *Meter) Claims(p *v1.Pod) []statsapi.VolumeStats {
+func (m *Meter) Claims(ctx context.Context, p *v1.Pod) []statsapi.VolumeStats {
 	var all []statsapi.VolumeStats
 	for _, v := range m.o.Volumes(p) {
 		if v.Claim == "" {
 			continue
 		}
-		if s, err := m.volume(v); err == nil { // not mounted yet, there is nothing to tell
+		if s, err := m.volume(ctx, v); err == nil { // not mounted yet, there is nothing to tell
 			all = append(all, statsapi.VolumeStats{
 				Name: v.Name, FsStats: *s, PVCRef: &statsapi.PVCReference{Name: v.Claim, Namespace: p.Namespace},
 			})

@@ -202,6 +202,27 @@ func TestWhoAsksAtOnceGetsOneSample(t *testing.T) {
 	})
 }
 
+// What began to run after the sample that others were given has a share of CPU,
+// too: the second sample sees it for the first time, and the third knows it.
+func TestShareOfCPUOfWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, m := onePod(t)
+		containers := n.containers
+		n.containers = nil
+		if _, err := m.CPUAndMemory(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		n.containers = containers
+		s, err := m.Summary(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := s.Pods[0].Containers; len(c) != 1 || c[0].CPU.UsageNanoCores == nil {
+			t.Errorf("containers %+v", c)
+		}
+	})
+}
+
 func TestShareOfCPU(t *testing.T) {
 	at := time.Unix(1000, 0)
 	for name, c := range map[string]struct {
@@ -299,13 +320,13 @@ func TestVolumes(t *testing.T) {
 		"counted": {Name: "v", Path: dir},
 	} {
 		m.o.Volumes = func(*v1.Pod) []Volume { return []Volume{v} }
-		all, local := m.volumes(&v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns"}})
+		all, local := m.volumes(t.Context(), &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns"}})
 		if len(all) != 1 || all[0].UsedBytes == nil || local.bytes != 0 {
 			t.Errorf("%s: %+v, local %d", name, all, local.bytes)
 		}
 	}
 	m.o.Volumes = func(*v1.Pod) []Volume { return []Volume{{Name: "v", Path: dir + "/gone"}} }
-	if all, _ := m.volumes(&v1.Pod{}); len(all) != 0 {
+	if all, _ := m.volumes(t.Context(), &v1.Pod{}); len(all) != 0 {
 		t.Errorf("what is not there: %+v", all)
 	}
 }
