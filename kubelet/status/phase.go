@@ -130,13 +130,19 @@ func (v *view) countRegular(t *tally, d pod.Declared, c v1.ContainerStatus, ende
 		t.waiting++
 	default:
 		t.stopped++
-		if v.again(d, ended) {
+		if v.again(d, ended) || v.startsOver(c) {
 			t.restartable++
 		}
 		if !failed(ended) {
 			t.succeeded++
 		}
 	}
+}
+
+// startsOver reports whether a container waits to run once more because all of
+// its pod do, whatever its own policy: how it ended before says nothing (IC-19).
+func (v *view) startsOver(c v1.ContainerStatus) bool {
+	return c.State.Waiting != nil && mayRestartAll(v.Pod) && !v.over && !v.ending()
 }
 
 // again reports whether a container that ended runs again.
