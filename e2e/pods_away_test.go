@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -95,12 +96,7 @@ func (c *podCluster) sendAway(t *testing.T) (comeBack func()) {
 }
 
 func isSupervisor(p lab.Process) bool {
-	for _, arg := range p.Args {
-		if arg == "--supervise" {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(p.Args, "--supervise")
 }
 
 // apiAway cuts the API server off: pods go on, are restarted, and once it is back

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -103,9 +104,7 @@ func (c *podCluster) reconfigure(t *testing.T, set map[string]any) {
 	if err := yaml.Unmarshal([]byte(c.ReadFile(t, kubeletConfig)), &config); err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range set {
-		config[name] = value
-	}
+	maps.Copy(config, set)
 	data, err := yaml.Marshal(config)
 	if err != nil {
 		t.Fatal(err)

@@ -93,7 +93,8 @@ func (w *world) react(a k8stesting.Action) (bool, runtime.Object, error) {
 	case k8stesting.UpdateActionImpl:
 		obj = a.Object
 	case k8stesting.PatchActionImpl:
-		return w.patch(a)
+		obj, err := w.patch(a)
+		return true, obj, err
 	default:
 		return false, nil, nil
 	}
@@ -107,15 +108,15 @@ func (w *world) react(a k8stesting.Action) (bool, runtime.Object, error) {
 }
 
 // patch has the tracker patch an object, which gets a version of its own.
-func (w *world) patch(a k8stesting.PatchActionImpl) (bool, runtime.Object, error) {
+func (w *world) patch(a k8stesting.PatchActionImpl) (runtime.Object, error) {
 	_, obj, err := k8stesting.ObjectReaction(w.api.Tracker())(a)
 	if err != nil {
-		return true, nil, err
+		return nil, err
 	}
 	if m, ok := obj.(metav1.Object); ok {
 		m.SetResourceVersion(fmt.Sprint(w.version))
 	}
-	return true, obj, w.api.Tracker().Update(a.GetResource(), obj, a.GetNamespace())
+	return obj, w.api.Tracker().Update(a.GetResource(), obj, a.GetNamespace())
 }
 
 // took returns the writes since the last call, once all is quiet.
