@@ -46,9 +46,12 @@ func (c *podCluster) podSummary(t *testing.T, name string) (statsapi.NodeStats, 
 			return err
 		}
 		node = s.Node
+		if n := s.Node.Runtime.ImageFs.UsedBytes; n == nil || *n == 0 {
+			return fmt.Errorf("the engine has not added up its images yet")
+		}
 		for _, p := range s.Pods {
 			if p.PodRef.Name == name && p.PodRef.Namespace == c.Namespace && len(p.Containers) == 1 && p.Containers[0].Rootfs != nil &&
-				*p.Containers[0].Memory.WorkingSetBytes > 32<<20 {
+				*p.Containers[0].Memory.WorkingSetBytes >= 64<<20 {
 				pod = p
 				return nil
 			}
