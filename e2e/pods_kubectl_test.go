@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -232,11 +233,22 @@ func (c *podCluster) attached(t *testing.T, env []string) {
 // An answer closes found once it has heard what it wants. One goroutine writes.
 type answer struct {
 	want  string
-	heard string
 	found chan struct{}
+
+	mu    sync.Mutex // guards heard
+	heard string
+}
+
+// text returns what was heard by now.
+func (a *answer) text() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.heard
 }
 
 func (a *answer) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	before := strings.Contains(a.heard, a.want)
 	a.heard += string(p)
 	if !before && strings.Contains(a.heard, a.want) {
@@ -278,7 +290,7 @@ func (c *podCluster) forwarded(t *testing.T, env []string, target, port string, 
 	case <-ctx.Done():
 		t.Fatal("no port is forwarded")
 	}
-	local := regexp.MustCompile(`127\.0\.0\.1:(\d+)`).FindString(out.heard)
+	local := regexp.MustCompile(`127\.0\.0\.1:(\d+)`).FindString(out.text())
 	client := &http.Client{Transport: &http.Transport{DialContext: c.Dial, DisableKeepAlives: true}}
 	use(func(path string) (string, error) { return fetch(ctx, client, "http://"+local+path) })
 }

@@ -56,7 +56,15 @@ func testStorageLimit(t *testing.T, c *podCluster) {
 // awaitEvicted waits until a pod is evicted, with a message that matches.
 func (c *podCluster) awaitEvicted(t *testing.T, name, message string) *corev1.Pod {
 	t.Helper()
-	p := c.AwaitPhase(t, name, corev1.PodFailed)
+	// What is on disk is measured once a minute, and a busy machine takes its time.
+	var p *corev1.Pod
+	lab.Until(t, 5*patience, "see pod "+name+" Failed", func(ctx context.Context) (err error) {
+		p, err = c.Client.CoreV1().Pods(c.Namespace).Get(ctx, name, metav1.GetOptions{})
+		if err == nil && p.Status.Phase != corev1.PodFailed {
+			err = fmt.Errorf("it is %s", p.Status.Phase)
+		}
+		return err
+	})
 	if p.Status.Reason != "Evicted" || !regexp.MustCompile(message).MatchString(p.Status.Message) {
 		t.Errorf("%s: %s", p.Status.Reason, p.Status.Message)
 	}

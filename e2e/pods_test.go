@@ -71,9 +71,10 @@ func newPodCluster(t *testing.T, n *lab.Node, client *kubernetes.Clientset) *pod
 		t.Fatal(err)
 	}
 	c := &podCluster{Node: n, Client: client, Namespace: ns.Name}
+	kubectl := lab.Component(t, "bin/kubectl") // asked for now: after the test it cannot be
 	t.Cleanup(func() {
 		if t.Failed() {
-			c.describe(t)
+			c.describe(t, kubectl)
 		}
 	})
 	lab.Until(t, patience, "see the default service account", func(ctx context.Context) error {
@@ -84,10 +85,10 @@ func newPodCluster(t *testing.T, n *lab.Node, client *kubernetes.Clientset) *pod
 }
 
 // describe logs what the API knows of the pods of a test that failed.
-func (c *podCluster) describe(t *testing.T) {
+func (c *podCluster) describe(t *testing.T, kubectl string) {
 	ctx := context.WithoutCancel(t.Context())
 	for _, what := range []string{"pods", "events"} {
-		if out, err := c.Try(ctx, lab.Component(t, "bin/kubectl"), "--kubeconfig", adminConf,
+		if out, err := c.Try(ctx, kubectl, "--kubeconfig", adminConf,
 			"-n", c.Namespace, "get", what, "-o", "wide"); err == nil {
 			t.Logf("%s:\n%s", what, out.Stdout)
 		}
