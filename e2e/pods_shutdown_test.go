@@ -20,8 +20,11 @@ import (
 // A logind is one that a test speaks for, on the system bus of a node.
 type logind struct {
 	conn  *dbus.Conn
-	locks chan *os.File // the other ends of what was handed out
+	locks chan lock
 }
+
+// A lock keeps the machine from going down until boot closes its copy.
+type lock struct{ mine, theirs *os.File }
 
 // Names of logind on the bus.
 const (
@@ -36,10 +39,9 @@ func (l *logind) Inhibit(_, _, _, _ string) (dbus.UnixFD, *dbus.Error) {
 	if err != nil {
 		return 0, dbus.MakeFailedError(err)
 	}
-	// The bus takes a copy when the answer is written, which cannot be seen here.
-	time.AfterFunc(5*time.Second, func() { _ = theirs.Close() })
-	l.locks <- mine
-	return dbus.UnixFD(theirs.Fd()), nil
+	fd := dbus.UnixFD(theirs.Fd())
+	l.locks <- lock{mine, theirs}
+	return fd, nil
 }
 
 // startLogind starts a system bus on the node, with a logind that waits for long
@@ -53,7 +55,7 @@ func (c *podCluster) startLogind(t *testing.T) *logind {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = daemon.Process.Kill(); _ = daemon.Wait() })
-	l := &logind{locks: make(chan *os.File, 10)}
+	l := &logind{locks: make(chan lock, 10)}
 	lab.Until(t, patience, "reach the bus", func(context.Context) error {
 		return c.Do(func() (err error) {
 			l.conn, err = dbus.Connect("unix:path=" + socket)
@@ -72,12 +74,13 @@ func (c *podCluster) startLogind(t *testing.T) *logind {
 }
 
 // awaitReleased waits until a lock was given back.
-func awaitReleased(t *testing.T, lock *os.File) {
+func (l lock) awaitReleased(t *testing.T) {
 	t.Helper()
-	if err := lock.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	// The answer that took a copy to boot was written long ago: only that one counts.
+	if err := errors.Join(l.theirs.Close(), l.mine.SetReadDeadline(time.Now().Add(patience))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lock.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+	if _, err := l.mine.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatalf("the shutdown was not let go on: %v", err)
 	}
 }
@@ -91,9 +94,9 @@ func (c *podCluster) machineGoesDown(t *testing.T) {
 	})
 	c.awaitPressure(t, corev1.NodeDiskPressure, corev1.ConditionFalse)
 	c.awaitTaint(t, corev1.TaintNodeDiskPressure, false)
-	var lock *os.File
+	var held lock
 	select {
-	case lock = <-l.locks:
+	case held = <-l.locks:
 	case <-time.After(patience):
 		t.Fatal("boot does not ask shutdowns to wait")
 	}
@@ -102,7 +105,7 @@ func (c *podCluster) machineGoesDown(t *testing.T) {
 	if err := l.conn.Emit(logindPath, logindIface+".PrepareForShutdown", true); err != nil {
 		t.Fatal(err)
 	}
-	awaitReleased(t, lock)
+	held.awaitReleased(t)
 	lab.Until(t, patience, "see nothing run", func(ctx context.Context) error {
 		all, err := lab.Containers(ctx, engineClient(t, c.Node))
 		if err == nil && len(all) > 0 {
