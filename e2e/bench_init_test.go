@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 // poll checks again and again until it is well, with little between, since what

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 // How long the loop is watched doing nothing, after it has come to rest.

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 // A table collects what was measured, a row for each thing, in the order in

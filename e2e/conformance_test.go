@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 // Where the tests leave their report on the node.

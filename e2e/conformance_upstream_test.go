@@ -12,7 +12,7 @@ import (
 	"text/template"
 	"time"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 const upstreamSocket = "/run/containerd.sock"

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 // Init tells why a component does not come up, as soon as that is known, and

@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	device "k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 // A devicePlugin has two devices, of which one works.

@@ -14,7 +14,7 @@ import (
 	"github.com/godbus/dbus/v5/prop"
 	corev1 "k8s.io/api/core/v1"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 // A logind is one that a test speaks for, on the system bus of a node.

@@ -11,7 +11,7 @@ import (
 	nodev1 "k8s.io/api/node/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 // specTests are about what containers get to see: environment, names, users,

@@ -15,7 +15,7 @@ import (
 	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 // staticPods is where a control plane keeps its manifests.

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"boot.internal/e2e/lab"
+	"boot.internal/e2e/internal/lab"
 )
 
 // A trace is all that happened to sandboxes and containers, in order, as the
