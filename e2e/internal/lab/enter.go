@@ -2,49 +2,105 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// namespaces are descriptors of the namespaces of a node's init.
-type namespaces struct{ mnt, net, uts, ipc, pid, cgroup *os.File }
-
-func openNamespaces(t testing.TB, pid int) namespaces {
-	t.Helper()
-	open := func(name string) *os.File {
-		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = f.Close() }) // it holds the namespace
-		return f
-	}
-	return namespaces{open("mnt"), open("net"), open("uts"), open("ipc"), open("pid"), open("cgroup")}
+// A running node is known by its init.
+type running struct {
+	pid int          // of init, on the host
+	ns  [6]namespace // of init
 }
+
+// A namespace of init. What has it open keeps it from ending.
+type namespace struct {
+	kind int
+	file *os.File
+}
+
+// findRunning opens the namespaces of an init.
+func findRunning(pid int) (*running, error) {
+	r := &running{pid: pid}
+	for i, ns := range []struct {
+		name string
+		kind int
+	}{
+		{"cgroup", unix.CLONE_NEWCGROUP},
+		{"net", unix.CLONE_NEWNET},
+		{"uts", unix.CLONE_NEWUTS},
+		{"ipc", unix.CLONE_NEWIPC},
+		{"pid", unix.CLONE_NEWPID}, // for children alone
+		{"mnt", unix.CLONE_NEWNS},
+	} {
+		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, ns.name))
+		if err != nil {
+			r.close()
+			return nil, err
+		}
+		r.ns[i] = namespace{ns.kind, f}
+	}
+	return r, nil
+}
+
+// net returns the network namespace.
+func (r *running) net() *os.File { return r.ns[1].file }
+
+func (r *running) close() {
+	for _, ns := range r.ns {
+		_ = ns.file.Close() // it only pointed at the namespace
+	}
+}
+
+// came notes that the node is up.
+func (n *Node) came(pid int) error {
+	r, err := findRunning(pid)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.on = r
+	return err
+}
+
+// forget lets go of the node, which goes down.
+func (n *Node) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.on != nil {
+		n.on.close()
+		n.on = nil
+	}
+}
+
+// pid returns the PID that init has on the host, 0 while the node is off.
+func (n *Node) pid() int {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.on == nil {
+		return 0
+	}
+	return n.on.pid
+}
+
+// errOff is why nothing can be done on a node.
+var errOff = errors.New("the power is off")
 
 // enter takes the calling thread into the node. It is not to come back.
 func (n *Node) enter() error {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.on == nil {
+		return fmt.Errorf("enter %s: %w", n.Name, errOff)
+	}
 	if err := unix.Unshare(unix.CLONE_FS); err != nil { // threads share their root otherwise
 		return fmt.Errorf("enter %s: %w", n.Name, err)
 	}
-	for _, ns := range []struct {
-		file *os.File
-		kind int
-	}{
-		{n.fds.cgroup, unix.CLONE_NEWCGROUP},
-		{n.fds.net, unix.CLONE_NEWNET},
-		{n.fds.uts, unix.CLONE_NEWUTS},
-		{n.fds.ipc, unix.CLONE_NEWIPC},
-		{n.fds.pid, unix.CLONE_NEWPID}, // for children alone
-		{n.fds.mnt, unix.CLONE_NEWNS},
-	} {
+	for _, ns := range n.on.ns {
 		if err := unix.Setns(int(ns.file.Fd()), ns.kind); err != nil {
 			return fmt.Errorf("enter %s: %w", n.Name, err)
 		}
@@ -74,6 +130,9 @@ func (n *Node) Dial(ctx context.Context, network, addr string) (conn net.Conn, e
 
 // Start starts a command inside the node, and in its control groups.
 func (n *Node) Start(cmd *exec.Cmd) error {
+	if n.pid() == 0 { // nor are there control groups
+		return fmt.Errorf("start %s on %s: %w", cmd.Path, n.Name, errOff)
+	}
 	dirs, err := hierarchies()
 	if err != nil {
 		return err

@@ -89,10 +89,13 @@ func settle(p plan) error {
 	if err := unix.Sethostname([]byte(p.Name)); err != nil {
 		return fmt.Errorf("set host name: %w", err)
 	}
+	if p.Again {
+		return nil // it has all of it on its disk
+	}
 	machine := strings.ReplaceAll(fmt.Sprintf("%032x", p.IP.As4()), " ", "0")
 	for path, content := range map[string]string{
 		"/etc/hostname":    p.Name + "\n",
-		"/etc/hosts":       fmt.Sprintf("127.0.0.1\tlocalhost\n::1\tlocalhost\n%s\t%s\n", p.IP, p.Name),
+		"/etc/hosts":       hosts(p),
 		"/etc/resolv.conf": "nameserver " + gateway().String() + "\n",
 		"/etc/machine-id":  machine + "\n",
 	} {
@@ -107,4 +110,13 @@ func settle(p plan) error {
 		}
 	}
 	return nil
+}
+
+// hosts is the /etc/hosts of a node.
+func hosts(p plan) string {
+	text := fmt.Sprintf("127.0.0.1\tlocalhost\n::1\tlocalhost\n%s\t%s\n", p.IP, p.Name)
+	if p.IP6.IsValid() {
+		text += fmt.Sprintf("%s\t%s\n", p.IP6, p.Name)
+	}
+	return text
 }

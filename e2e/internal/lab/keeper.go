@@ -1,153 +1,91 @@
 package lab
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// keep starts the init of a node, tells its PID, waits until go test closes
-// standard input or dies, and takes away what the node leaves on the host: its
-// processes and control groups. Everything else ends with the namespaces.
-func keep() error {
-	p, err := planned()
-	if err != nil {
-		return err
-	}
-	if err := makeCgroups(p.Cgroup); err != nil {
-		return errors.Join(err, removeCgroups(p.Cgroup))
-	}
-	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it ends with its standard input
-	cmd.Env = p.environ(roleJoin)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
-		Setsid:     true, // a Ctrl-C on the terminal is for go test
-	}
-	err = errors.Join(runInit(cmd), removeCgroups(p.Cgroup), os.RemoveAll(p.Dir))
-	_ = os.Remove(filepath.Dir(p.Dir)) // if that was all there; go test may be dead
-	return err
+// What a keeper is told, a line each, and what it answers.
+const (
+	sayOn  = "on"  // ready PID
+	sayOff = "off" // ready 0
+)
+
+// How long the keeper may take to bring a node up, and to take it down.
+const (
+	upTimeout   = 30 * time.Second
+	downTimeout = time.Minute
+)
+
+// A keeper is the process that keeps a node, seen from whoever started it.
+type keeper struct {
+	cmd  *exec.Cmd
+	life io.Closer // closed, it takes the node down
+	said *strings.Builder
+
+	mu  sync.Mutex // one question at a time
+	in  io.Writer
+	out *bufio.Reader
 }
 
-// runInit runs the init of a node for as long as standard input is open.
-func runInit(cmd *exec.Cmd) error {
-	life, err := cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("make namespaces: %w", err)
-	}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		_ = cmd.Process.Kill() // and with PID 1 go all processes of the node
-	}()
-	ready := make([]byte, len(readyLine))
-	if _, err := io.ReadFull(out, ready); err != nil {
-		return errors.Join(errors.New("init of the node did not come up"), cmd.Wait())
-	}
-	if _, err := fmt.Fprintf(os.Stdout, "ready %d\n", cmd.Process.Pid); err != nil {
-		_ = cmd.Process.Kill() // nobody is there any more
-	}
-	_ = cmd.Wait()   // it was killed
-	_ = life.Close() // nobody reads it
-	return nil
-}
-
-// hierarchies returns where control groups are mounted on the host.
-func hierarchies() ([]string, error) {
-	all, err := filepath.Glob("/sys/fs/cgroup/*/cgroup.procs")
+// startKeeper starts the keeper of a node that is off. It has mounts of its own:
+// what the node writes to its root is kept there.
+func startKeeper(p plan) (*keeper, error) {
+	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it is to outlive us
+	cmd.Env = p.environ(roleKeeper)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Setsid: true} // a Ctrl-C on the terminal is for us
+	k := &keeper{cmd: cmd, said: new(strings.Builder)}
+	cmd.Stderr = k.said
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat("/sys/fs/cgroup/cgroup.procs"); err == nil {
-		return []string{"/sys/fs/cgroup"}, nil // version 2 alone
-	}
-	var dirs []string
-	for _, file := range all {
-		if dir := filepath.Dir(file); !slices.ContainsFunc(dirs, func(d string) bool { return sameDir(d, dir) }) {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs, nil
-}
-
-// sameDir finds the links that lead to hierarchies of two controllers.
-func sameDir(a, b string) bool {
-	fa, errA := os.Stat(a)
-	fb, errB := os.Stat(b)
-	return errA == nil && errB == nil && os.SameFile(fa, fb)
-}
-
-// makeCgroups makes the node's group in every hierarchy.
-func makeCgroups(name string) error {
-	dirs, err := hierarchies()
+	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, dir := range dirs {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-			return err
-		}
-		// A new group of cpusets has none, and takes no processes.
-		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-			data, err := os.ReadFile(filepath.Join(dir, file))
-			if err != nil {
-				continue // not in this hierarchy, or of version 2, which inherits
-			}
-			if err := os.WriteFile(filepath.Join(dir, name, file), data, 0o600); err != nil {
-				return err
-			}
-		}
-		_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+cpu +memory +pids +cpuset +io"), 0o600) // version 2
+	k.in, k.life, k.out = in, in, bufio.NewReader(out)
+	return k, cmd.Start()
+}
+
+// ask tells the keeper something and returns the PID of the node's init then.
+func (k *keeper) ask(word string) (initPID int, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	overdue := time.AfterFunc(upTimeout, func() { _ = k.life.Close() })
+	defer overdue.Stop()
+	if _, err := io.WriteString(k.in, word+"\n"); err != nil {
+		return 0, err
+	}
+	line, err := k.out.ReadString('\n')
+	if err == nil {
+		_, err = fmt.Sscanf(line, "ready %d\n", &initPID)
+	}
+	if err != nil { // it ends by itself then
+		return 0, errors.Join(fmt.Errorf("%w: %s", err, line), k.end())
+	}
+	return initPID, nil
+}
+
+// end takes the node down and reports what could not be taken away.
+func (k *keeper) end() error {
+	if k.cmd.ProcessState != nil {
+		return nil
+	}
+	overdue := time.AfterFunc(downTimeout, func() { _ = k.cmd.Process.Kill() })
+	defer overdue.Stop()
+	_ = k.life.Close()
+	if err := k.cmd.Wait(); err != nil {
+		return fmt.Errorf("%w: %s", err, k.said)
 	}
 	return nil
-}
-
-// removeCgroups removes the node's groups with those in them, the deepest
-// first, once their last processes are gone.
-func removeCgroups(name string) error {
-	dirs, err := hierarchies()
-	failed := []error{err}
-	for _, dir := range dirs {
-		var groups []string
-		_ = filepath.WalkDir(filepath.Join(dir, name), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				groups = append(groups, path)
-			}
-			return nil // what is gone is gone
-		})
-		for _, g := range slices.Backward(groups) {
-			failed = append(failed, removeGroup(g))
-		}
-	}
-	return errors.Join(failed...)
-}
-
-// removeGroup waits a little for processes that were just killed.
-func removeGroup(dir string) error {
-	for pause := time.Millisecond; ; pause *= 2 {
-		err := unix.Rmdir(dir)
-		if err == nil || errors.Is(err, unix.ENOENT) {
-			return nil
-		}
-		if !errors.Is(err, unix.EBUSY) || pause > 5*time.Second {
-			procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-			return fmt.Errorf("remove cgroup %s: %w (processes %q)", dir, err, procs)
-		}
-		time.Sleep(pause)
-	}
 }

@@ -10,36 +10,45 @@
 //	go test ── keeper ── init (PID 1 of the node)
 //	   │ enters the namespaces of init to run programs and read files
 //
-// The keeper outlives go test, however that ends, and takes the node down. A
-// package that uses lab has
+// The keeper outlives go test, however that ends, and takes the node down. Nodes
+// of one LAN reach each other, over cables that can be cut, slowed, made lossy,
+// and a switch that can be split; a node can lose power and come back with its
+// disk. A package that uses lab has
 //
 //	func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 //
-// What is tried out on a node is left to the tests.
+// What can fail returns an error, or takes the test that it is to fail. What is
+// tried out on a node is left to the tests.
 package lab
 
 import (
-	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 )
 
 // Main runs the tests of a package, or, in the processes that lab starts from
 // the same program, what those are for.
 func Main(m *testing.M) int {
+	if ours, code := Role(); ours {
+		return code
+	}
+	return m.Run()
+}
+
+// Role does what this process is for if lab has started it, and returns the exit
+// code then. A program that uses lab calls it first of all.
+func Role() (ours bool, code int) {
 	var err error
 	switch os.Getenv(envRole) {
 	case "":
-		return m.Run()
+		return false, 0
 	case roleKeeper:
 		err = keep()
 	case roleJoin:
@@ -49,9 +58,9 @@ func Main(m *testing.M) int {
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "lab:", err)
-		return 1
+		return true, 1
 	}
-	return 0
+	return true, 0
 }
 
 // The environment tells lab's own processes what they are.
@@ -70,6 +79,8 @@ type plan struct {
 	Cgroup string // in every hierarchy of the host
 	Dir    string // on the host's disk, for what the node writes in bulk
 	IP     netip.Addr
+	IP6    netip.Addr // not valid on a network without IPv6
+	Again  bool       // the node was up before, and has its disk from then
 }
 
 func (p plan) environ(role string) []string {
@@ -92,10 +103,17 @@ func planned() (plan, error) {
 type Node struct {
 	Name string
 	IP   netip.Addr
+	IP6  netip.Addr // not valid on a network without IPv6
 
-	plan plan
-	pid  int // of init, on the host
-	fds  namespaces
+	lan    *LAN
+	plan   plan
+	port   int // of the LAN's switch
+	keeper *keeper
+	closed func() error
+
+	mu   sync.RWMutex
+	on   *running   // nil while the power is off
+	jobs [][]string // what a service manager would start at power on
 }
 
 // New returns a node on a network of its own, which ends with the test.
@@ -104,73 +122,54 @@ func New(t testing.TB) *Node {
 	return NewLAN(t).Node(t, "node1")
 }
 
-// Node adds a node to the network. Its addresses are handed out in order, from
-// 10.77.0.2.
+// Node adds a node to the network, which ends with the test.
 func (l *LAN) Node(t testing.TB, name string) *Node {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("nodes are made of namespaces: run the test as root")
+	n, err := l.Add(name, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
-	p := plan{Name: name, Dir: t.TempDir(), IP: l.next()}
-	// The base name of the temporary directory tells runs and tests apart.
-	p.Cgroup = fmt.Sprintf("boot-lab-%d-%s-%s", os.Getpid(), filepath.Base(filepath.Dir(p.Dir)), name)
-	n := &Node{Name: name, IP: p.IP, plan: p}
-	n.pid = startKeeper(t, p)
-	n.fds = openNamespaces(t, n.pid)
-	if err := l.attach(n); err != nil {
-		t.Fatalf("attach %s to the network: %v", name, err)
-	}
+	t.Cleanup(func() { Must(t, n.Close()) })
 	return n
 }
 
-// How long the keeper may take to bring a node up, and to take it down.
-const (
-	upTimeout   = 30 * time.Second
-	downTimeout = time.Minute
-)
-
-// startKeeper starts the keeper of a node and returns the PID of its init.
-func startKeeper(t testing.TB, p plan) (initPID int) {
+// Must fails the test if there is an error.
+func Must(t testing.TB, err error) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it is to outlive the test
-	cmd.Env = p.environ(roleKeeper)
-	var said strings.Builder
-	cmd.Stderr = &said
-	life, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { endKeeper(t, cmd, life, &said) })
-	overdue := time.AfterFunc(upTimeout, func() { _ = life.Close() })
-	defer overdue.Stop()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err == nil {
-		_, err = fmt.Sscanf(line, "ready %d\n", &initPID)
-	}
-	if err != nil {
-		_ = life.Close() // it ends by itself then
-		_ = cmd.Wait()
-		t.Fatalf("start node %s: %v: %s%s", p.Name, err, line, said.String())
-	}
-	return initPID
 }
 
-// endKeeper ends a node and reports what could not be taken away.
-func endKeeper(t testing.TB, cmd *exec.Cmd, life io.Closer, said *strings.Builder) {
-	if cmd.ProcessState != nil {
-		return // it never came up
+// Add adds a node to the network, until it is closed. Its addresses are handed
+// out in order, from 10.77.0.2 and fd77::2. The directory, which is to be empty,
+// is its disk; it is removed in the end.
+func (l *LAN) Add(name, dir string) (*Node, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("nodes are made of namespaces: this needs root")
 	}
-	overdue := time.AfterFunc(downTimeout, func() { _ = cmd.Process.Kill() })
-	defer overdue.Stop()
-	_ = life.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("take the node down: %v: %s", err, said.String())
+	port := l.next()
+	n := &Node{Name: name, IP: l.address(port), IP6: l.address6(port), lan: l, port: port}
+	n.plan = plan{Name: name, Dir: dir, IP: n.IP, IP6: n.IP6, Cgroup: "boot-lab-" + l.scope + "-" + name}
+	n.closed = sync.OnceValue(n.close)
+	var err error
+	if n.keeper, err = startKeeper(n.plan); err != nil {
+		return nil, fmt.Errorf("start node %s: %w", name, err)
 	}
+	if err := n.PowerOn(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// Close takes the node away, with its disk. Once is enough.
+func (n *Node) Close() error { return n.closed() }
+
+func (n *Node) close() error {
+	n.forget()
+	if err := n.keeper.end(); err != nil {
+		// The keeper was killed, or could not do all of it.
+		return errors.Join(fmt.Errorf("take down %s: %w", n.Name, err), sweep(n.plan))
+	}
+	return n.lan.unplug(n)
 }

@@ -23,28 +23,36 @@ func (p Process) String() string { return fmt.Sprintf("%d %s", p.PID, strings.Jo
 // Processes returns what runs on the node, its init aside.
 func (n *Node) Processes(t testing.TB) []Process {
 	t.Helper()
-	entries, err := os.ReadDir("/proc")
+	all, err := n.processes()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return all
+}
+
+func (n *Node) processes() ([]Process, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
 	}
 	var all []Process
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == n.pid {
+		if err != nil || pid == n.pid() {
 			continue
 		}
 		if p, ok := n.process(pid); ok {
 			all = append(all, p)
 		}
 	}
-	return all
+	return all, nil
 }
 
 // process returns a process by its PID on the host, if it is one of the node's
 // that is not dead already.
 func (n *Node) process(pid int) (Process, bool) {
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil || !strings.Contains(string(groups), "/"+n.plan.Cgroup) {
+	if err != nil || !inGroup(string(groups), n.plan.Cgroup) {
 		return Process{}, false
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -64,6 +72,12 @@ func (n *Node) process(pid int) (Process, bool) {
 		}
 	}
 	return p, true
+}
+
+// inGroup reports whether the lines of a /proc/PID/cgroup have a group of the
+// name, and not just one that it is the beginning of.
+func inGroup(lines, name string) bool {
+	return strings.Contains(lines, "/"+name+"/") || strings.Contains(lines, "/"+name+"\n")
 }
 
 // Find returns the processes of the node, outside containers, whose command

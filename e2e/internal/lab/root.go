@@ -12,28 +12,35 @@ import (
 // large, are synced, and hold the layers of overlays of their own.
 func onDisk() []string { return []string{"/var/lib", "/var/log"} }
 
+// scratch is where the keeper has what the node writes to its root: in memory,
+// since upper directories cannot be below the lower one, which is everything.
+func scratch(p plan) string { return filepath.Join(p.Dir, "scratch") }
+
+// makeScratch mounts it, for as long as this mount namespace exists.
+func makeScratch(p plan) error {
+	if err := mountAt("tmpfs", scratch(p), "tmpfs", "mode=755"); err != nil {
+		return err
+	}
+	for _, d := range []string{"upper", "work"} {
+		if err := os.Mkdir(filepath.Join(scratch(p), d), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // makeRoot gives this mount namespace a root of its own. It returns a
 // descriptor of the directory that takes what is written to it.
 func makeRoot(p plan) (upper int, err error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return 0, fmt.Errorf("part from the host's mounts: %w", err)
 	}
-	// Upper directories cannot be below the lower one, which is everything.
-	scratch := filepath.Join(p.Dir, "scratch")
-	if err := mountAt("tmpfs", scratch, "tmpfs", "mode=755"); err != nil {
-		return 0, err
-	}
-	for _, d := range []string{"upper", "work"} {
-		if err := os.Mkdir(filepath.Join(scratch, d), 0o755); err != nil {
-			return 0, err
-		}
-	}
 	root := filepath.Join(p.Dir, "root")
-	opts := fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%[1]s/work", scratch)
+	opts := fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%[1]s/work", scratch(p))
 	if err := mountAt("overlay", root, "overlay", opts); err != nil {
 		return 0, err
 	}
-	upper, err = unix.Open(filepath.Join(scratch, "upper"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	upper, err = unix.Open(filepath.Join(scratch(p), "upper"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}

@@ -49,7 +49,7 @@ func (n *Node) State(t testing.TB) []string {
 // changes notes what was written to the root of the node since it was made.
 // Directories of the host that were only passed through are no change.
 func (n *Node) changes(note func(kind, text string)) error {
-	upper := fmt.Sprintf("/proc/%d/fd/%d", n.pid, upperFD)
+	upper := fmt.Sprintf("/proc/%d/fd/%d", n.pid(), upperFD)
 	return files(upper+"/", func(path, text string) {
 		path = strings.TrimPrefix(path, upper)
 		if fi, err := os.Lstat(path); err != nil || !fi.IsDir() {
