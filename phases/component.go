@@ -17,7 +17,9 @@ type Components interface {
 
 // A Component is one container of the control plane.
 type Component struct {
-	Pod       string // name in the manifest: "kube-apiserver"
+	Pod       string    // name in the manifest: "kube-apiserver"
+	PodUID    string    // another one means that the pod was replaced
+	PodSince  time.Time // when the pod was first seen to by the engine
 	Container string
 	State     ContainerState
 	ExitCode  int32  // when exited

@@ -62,7 +62,7 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 	pods, externalEtcd := manifests{cfg, o.Inputs, pki}, cfg.Cluster.Etcd.External != nil
 	timeouts, node := cfg.Init.Timeouts, cfg.Init.NodeRegistration
 	wait := waitControlPlane{
-		probes(cfg, api, tree), o.Components, o.Service, limit(timeouts.ControlPlaneComponentHealthCheck),
+		probes(cfg, api, tree), o.Components, o.Service, limit(timeouts.ControlPlaneComponentHealthCheck), time.Now(),
 		loopLog{o.LoopLog, node.Name},
 	}
 	return slices.Concat(

@@ -40,6 +40,7 @@ type waitControlPlane struct {
 	components Components
 	service    Service
 	timeout    time.Duration
+	begun      time.Time // when the run that waits began
 	log        loopLog
 }
 
@@ -105,7 +106,7 @@ func (p waitControlPlane) wait(ctx context.Context) error {
 	}
 	go p.look(limited, sights)
 
-	w := newWatcher(p.probes)
+	w := newWatcher(p.probes, p.begun)
 	for {
 		w.tell(ctx)
 		select {

@@ -136,7 +136,7 @@ func TestThreeCrashesEndTheWait(t *testing.T) {
 		everyTwoSeconds := func() int { return int(time.Since(begin) / (2 * time.Second)) }
 		_, err := await(t, waitControlPlane{
 			probes:     []probe{healthyAfter("etcd", 0), never("kube-apiserver")},
-			components: crashing("kube-apiserver", everyTwoSeconds), service: &fakeService{running: true}, timeout: time.Hour,
+			components: crashing("kube-apiserver", everyTwoSeconds), service: &fakeService{running: true}, timeout: time.Hour, begun: begin,
 		})
 		want := `phase wait: wait for kube-apiserver: kube-apiserver ended 3 times
 kube-apiserver: container kube-apiserver exited with code 2 (Error), restarted 3 times
@@ -150,30 +150,33 @@ kube-apiserver: probe: connection refused`
 	})
 }
 
-// Crashes of long ago, and of what is healthy, do not count; a pod that was
-// replaced begins anew.
+// Crashes of pods from before, and of what is healthy, do not count; those of a pod
+// that this run made do, also if nobody looked yet, and a replaced one begins anew.
 func TestWhichCrashesCount(t *testing.T) {
-	w := newWatcher([]probe{{pod: "etcd"}, {pod: "kube-scheduler"}})
-	w.heard(verdict{1, nil})
-	look := func(pod string, state ContainerState, restarts int) string {
-		return w.saw(sight{containers: []Component{{Pod: pod, Container: pod, State: state, Restarts: restarts}}})
-	}
+	begun := time.Now()
+	w := newWatcher([]probe{{pod: "etcd"}, {pod: "kube-apiserver"}, {pod: "kube-scheduler"}}, begun)
+	w.heard(verdict{2, nil})
 	for i, step := range []struct {
-		pod      string
+		pod, uid string
+		since    time.Duration
 		state    ContainerState
 		restarts int
 		want     string
 	}{
-		{"etcd", ContainerRunning, 7, ""},
-		{"etcd", ContainerExited, 7, ""},           // 1
-		{"etcd", ContainerRunning, 8, ""},          // the same one
-		{"etcd", ContainerExited, 0, ""},           // a new pod: 1
-		{"etcd", ContainerRunning, 2, ""},          // 2
-		{"kube-scheduler", ContainerExited, 0, ""}, // healthy, however often it ends
-		{"kube-scheduler", ContainerExited, 9, ""},
-		{"etcd", ContainerExited, 2, "etcd"}, // 3
+		{"etcd", "a", -time.Hour, ContainerRunning, 7, ""},
+		{"etcd", "a", -time.Hour, ContainerExited, 7, ""},   // 1
+		{"etcd", "a", -time.Hour, ContainerRunning, 8, ""},  // the same one
+		{"etcd", "b", time.Second, ContainerExited, 0, ""},  // a new pod: 1
+		{"etcd", "b", time.Second, ContainerRunning, 2, ""}, // 2
+		{"etcd", "c", time.Minute, ContainerExited, 1, ""},  // another one: 2
+		{"kube-scheduler", "s", 0, ContainerExited, 0, ""},  // healthy, however often it ends
+		{"kube-scheduler", "s", 0, ContainerExited, 9, ""},
+		{"kube-apiserver", "n", 0, ContainerExited, 1, ""}, // nobody looked at the first: 2
+		{"kube-apiserver", "n", 0, ContainerExited, 2, "kube-apiserver"},
+		{"etcd", "c", time.Minute, ContainerExited, 2, "etcd"}, // 3
 	} {
-		if got := look(step.pod, step.state, step.restarts); got != step.want {
+		c := Component{Pod: step.pod, PodUID: step.uid, PodSince: begun.Add(step.since), Container: step.pod, State: step.state, Restarts: step.restarts}
+		if got := w.saw(sight{containers: []Component{c}}); got != step.want {
 			t.Errorf("step %d: %q", i, got)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 )
 
 var errNotAsked = errors.New("not asked yet")
@@ -15,13 +16,19 @@ type watcher struct {
 	last       []error // of each probe; nil: healthy
 	containers []Component
 	lookErr    error
-	exits      map[string]int // by pod and container: how many were seen last
-	crashes    map[string]int // by pod and container: how many came since the first look
+	begun      time.Time        // of the run that waits
+	counts     map[string]count // by pod and container
 	told       string
 }
 
-func newWatcher(probes []probe) *watcher {
-	w := &watcher{probes: probes, exits: map[string]int{}, crashes: map[string]int{}}
+// A count is how often a container was seen to end.
+type count struct {
+	uid     string // of the pod
+	ignored int    // before the run that waits began
+}
+
+func newWatcher(probes []probe, begun time.Time) *watcher {
+	w := &watcher{probes: probes, begun: begun, counts: map[string]count{}}
 	for range probes {
 		w.last = append(w.last, errNotAsked)
 	}
@@ -48,21 +55,27 @@ func (w *watcher) first() string {
 func (w *watcher) saw(s sight) string {
 	w.containers, w.lookErr = s.containers, s.err
 	for _, c := range s.containers {
-		key := c.Pod + "/" + c.Container
-		before, known := w.exits[key]
-		w.exits[key] = c.exits()
-		switch {
-		case !known: // ended before anybody waited
-		case c.exits() < before: // a new pod in its place
-			w.crashes[key] = c.exits()
-		default:
-			w.crashes[key] += c.exits() - before
-		}
-		if w.crashes[key] >= maxExits && w.sick(c.Pod) {
+		if w.crashes(c) >= maxExits && w.sick(c.Pod) {
 			return c.Pod
 		}
 	}
 	return ""
+}
+
+// crashes returns how often a container has ended that counts: all ends of a pod
+// that this run brought about, and of an older one those from the first look on.
+func (w *watcher) crashes(c Component) int {
+	key := c.Pod + "/" + c.Container
+	n, known := w.counts[key]
+	switch {
+	case known && n.uid == c.PodUID:
+	case known || !c.PodSince.Before(w.begun):
+		n = count{uid: c.PodUID}
+	default:
+		n = count{c.PodUID, c.exits()}
+	}
+	w.counts[key] = n
+	return c.exits() - n.ignored
 }
 
 func (w *watcher) sick(pod string) bool { return w.lastError(pod) != nil }

@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"boot.internal/config"
 	"boot.internal/kubelet/pod"
@@ -62,12 +65,24 @@ func (c components) latest(key pod.Key, have pod.Observed) []phases.Component {
 		}
 		seen[o.Name] = true
 		all = append(all, phases.Component{
-			Pod:       strings.TrimSuffix(key.Name, "-"+strings.ToLower(c.node)),
+			Pod:    strings.TrimSuffix(key.Name, "-"+strings.ToLower(c.node)),
+			PodUID: string(o.PodUID), PodSince: since(have, o.PodUID),
 			Container: o.Name, State: stateOf(o.State), ExitCode: o.ExitCode, Reason: o.Reason,
 			Restarts: int(o.Attempt), StartedAt: o.StartedAt, LogPath: o.LogPath,
 		})
 	}
 	return all
+}
+
+// since returns when the first sandbox of a pod was made that is still known.
+func since(have pod.Observed, uid types.UID) time.Time {
+	var first time.Time
+	for _, s := range have.Sandboxes { // newest first
+		if s.UID == uid {
+			first = s.CreatedAt
+		}
+	}
+	return first
 }
 
 func stateOf(s pod.State) phases.ContainerState {
