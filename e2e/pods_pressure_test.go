@@ -25,6 +25,7 @@ import (
 func pressureTests() []podTest {
 	return []podTest{
 		{"an emptyDir beyond its limit", testSizeLimit},
+		{"a container beyond its limit of storage", testStorageLimit},
 		{"the node lists its images", testNodeImages},
 	}
 }
@@ -37,6 +38,19 @@ func testSizeLimit(t *testing.T, c *podCluster) {
 	file := filepath.Join("/var/lib/kubelet/pods", string(p.UID), "volumes/kubernetes.io~empty-dir/data/much")
 	c.WriteFile(t, file, strings.Repeat("much", 1<<19))
 	c.awaitEvicted(t, "hoarder", `^Usage of EmptyDir volume "data" exceeds the limit "1Mi". $`)
+}
+
+func testStorageLimit(t *testing.T, c *podCluster) {
+	limit := func(q string) corev1.ResourceRequirements {
+		return corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceEphemeralStorage: resource.MustParse(q)}}
+	}
+	p := boxPod("talker", "log", "2000000", "every", "100us")
+	p.Spec.Containers[0].Resources = limit("256Ki")
+	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{
+		Name: "modest", Image: testImage, Args: []string{"sleep", "infinity"}, Resources: limit("1Gi"),
+	})
+	c.Create(t, p)
+	c.awaitEvicted(t, "talker", `^Container talker exceeded its local ephemeral storage limit "256Ki". $`)
 }
 
 // awaitEvicted waits until a pod is evicted, with a message that matches.

@@ -172,9 +172,12 @@ func (w *Watch) measure(ctx context.Context, files bool) Usages {
 	return used
 }
 
-// costShare bounds the time that is spent on measuring for limits of storage: the
-// pause is at least this many times as long.
-const costShare = 50
+// The time that is spent on measuring for limits of storage is bounded: the pause
+// is this many times as long, but never so long that a limit is no limit.
+const (
+	costShare    = 50
+	longestPause = time.Minute
+)
 
 // limits evicts the pods that break limits of storage of their own. Measuring
 // means to walk through files: it is done only while there are such pods, and the
@@ -190,7 +193,7 @@ func (w *Watch) limits(ctx context.Context, now time.Time) []*v1.Pod {
 	used := w.measure(ctx, true)
 	took := time.Since(now)
 	// A little less than the interval, so that the next look is not just too early.
-	w.next = now.Add(max(Interval-Interval/10, costShare*took))
+	w.next = now.Add(min(max(Interval-Interval/10, costShare*took), longestPause))
 	var evicted []*v1.Pod
 	for _, p := range limited {
 		u, known := used[p.UID]

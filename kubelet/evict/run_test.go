@@ -216,3 +216,20 @@ func TestWatchLimits(t *testing.T) {
 		w.want("for a while", "measure, files true", "evict p for emptydirfs.limit")
 	})
 }
+
+// TestWatchLimitsOnABusyMachine measures for ten seconds at a time: a limit is held
+// to within a minute all the same.
+func TestWatchLimitsOnABusyMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := testPod("p", 0, "")
+		p.Spec.Volumes[0].EmptyDir.SizeLimit = resource.NewQuantity(mi, resource.BinarySI)
+		w := newWorld(t, map[string]string{}, p)
+		w.uses(Usages{"p": {}}, 10*time.Second)
+		w.run()
+		time.Sleep(11 * time.Second)
+		w.want("at once", "measure, files true")
+		w.uses(Usages{"p": {Volumes: map[string]Disk{"dir": {mi + 1, 1}}}}, 10*time.Second)
+		time.Sleep(70 * time.Second)
+		w.want("within a minute", "measure, files true", "evict p for emptydirfs.limit")
+	})
+}

@@ -129,14 +129,9 @@ func (m *Meter) volumes(ctx context.Context, p *v1.Pod) (all []statsapi.VolumeSt
 	return all, local
 }
 
-// askWithin bounds what others are asked for a volume.
-const askWithin = 10 * time.Second
-
 func (m *Meter) volume(ctx context.Context, v Volume) (*statsapi.FsStats, error) {
 	if v.Ask != nil {
-		ctx, cancel := context.WithTimeout(ctx, askWithin)
-		defer cancel()
-		return v.Ask(ctx)
+		return m.asked.ask(ctx, v)
 	}
 	whole, err := statfs(v.Path)
 	if err != nil || v.Whole {

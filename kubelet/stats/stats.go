@@ -76,7 +76,8 @@ type Options struct {
 
 // A Meter measures. It is safe for concurrent use.
 type Meter struct {
-	o Options
+	o     Options
+	asked answers
 
 	mu     sync.Mutex // guards what follows, and measuring
 	last   *sample
