@@ -7,17 +7,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
+
+	"boot.internal/kubelet/follow"
 )
 
 // retryAfter is how long a request that did not check out is left alone before
@@ -65,27 +61,10 @@ func Run(ctx context.Context, client kubernetes.Interface, log *slog.Logger) {
 
 // watch follows the requests for the signer of serving certificates.
 func (a *approver) watch(ctx context.Context) {
-	mine := fields.OneTermEqualSelector("spec.signerName", certificatesv1.KubeletServingSignerName).String()
-	requests := a.client.CertificatesV1().CertificateSigningRequests()
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = mine
-			return requests.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = mine
-			return requests.Watch(ctx, o)
-		},
-	}
-	cache.NewReflectorWithOptions(plainList{lw}, &certificatesv1.CertificateSigningRequest{}, store{a}, cache.ReflectorOptions{Name: "requests for serving certificates"}).
-		RunWithContext(klog.NewContext(ctx, logr.Discard())) // until the control plane has set up its rights there are errors
+	follow.Run(ctx, a.client.CertificatesV1().CertificateSigningRequests(), &certificatesv1.CertificateSigningRequest{}, store{a}, follow.Options{
+		Name: "requests for serving certificates", Fields: follow.Field("spec.signerName", certificatesv1.KubeletServingSignerName),
+	}) // until the control plane has set up its rights there are errors
 }
-
-// A plainList is listed by an ordinary list: it is short.
-type plainList struct{ *cache.ListWatch }
-
-// IsWatchListSemanticsUnSupported is how client-go asks.
-func (plainList) IsWatchListSemanticsUnSupported() bool { return true }
 
 // work looks at all that wait and returns how many still do.
 func (a *approver) work(ctx context.Context) int {

@@ -34,10 +34,9 @@ type Links struct {
 	o    Options
 	read chan struct{} // closed once services have been read
 
-	mu      sync.Mutex                    // guards what follows
-	byName  map[string]map[string]service // by namespace, then by name
-	isRead  bool
-	listErr string // the last reason for which services could not be listed
+	mu     sync.Mutex                    // guards what follows
+	byName map[string]map[string]service // by namespace, then by name
+	isRead bool
 }
 
 // A service is what containers are told of one: a few bytes of an object that

@@ -3,61 +3,22 @@ package links
 import (
 	"context"
 	"log/slog"
-	"time"
 
-	"github.com/go-logr/logr"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
-	apiwatch "k8s.io/apimachinery/pkg/watch"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
+
+	"boot.internal/kubelet/follow"
 )
 
 // Run follows the services of the cluster until ctx ends. They are listed in
 // pages, and of each object only what containers are told is kept.
 func (l *Links) Run(ctx context.Context, client corev1.ServicesGetter) {
-	services := client.Services(metav1.NamespaceAll)
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			list, err := services.List(ctx, o)
-			l.listed(err)
-			return list, err
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
-			return services.Watch(ctx, o)
-		},
-	}
-	cache.NewReflectorWithOptions(plainList{lw}, &v1.Service{}, store{l},
-		cache.ReflectorOptions{Name: "services", Backoff: &wait.Backoff{
-			// Shorter than client-go's: pods wait for the first list.
-			Duration: 200 * time.Millisecond, Factor: 1.5, Jitter: 0.5, Steps: 12, Cap: 10 * time.Second,
-		}}).RunWithContext(klog.NewContext(ctx, logr.Discard())) // listed says what is worth saying
+	follow.Run(ctx, client.Services(metav1.NamespaceAll), &v1.Service{}, store{l}, follow.Options{
+		Name:   "services",
+		Failed: func(err error) { l.o.Log.Warn("cannot list services", slog.Any("err", err)) },
+	})
 }
-
-// listed logs each distinct reason for which services cannot be listed once.
-func (l *Links) listed(err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	l.mu.Lock()
-	news := text != l.listErr
-	l.listErr = text
-	l.mu.Unlock()
-	if news && err != nil {
-		l.o.Log.Warn("cannot list services", slog.Any("err", err))
-	}
-}
-
-// A plainList is listed by an ordinary list: streaming it would make the first
-// pods wait for a bookmark.
-type plainList struct{ *cache.ListWatch }
-
-// IsWatchListSemanticsUnSupported is how client-go asks.
-func (plainList) IsWatchListSemanticsUnSupported() bool { return true }
 
 // A store is what client-go's reflector writes services to.
 type store struct{ l *Links }

@@ -4,14 +4,10 @@ import (
 	"context"
 	"sync"
 
-	"github.com/go-logr/logr"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	apiwatch "k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
+
+	"boot.internal/kubelet/follow"
 )
 
 // Requests are those of this node, as the API has them. One watch is for all:
@@ -57,28 +53,11 @@ func (r *requests) get(name string) (request *certificatesv1.PodCertificateReque
 
 // watch follows the requests of the node until ctx ends.
 func (r *requests) watch(ctx context.Context, client Client, node string) {
-	mine := fields.OneTermEqualSelector("spec.nodeName", node).String()
 	all := client.CertificatesV1().PodCertificateRequests(metav1.NamespaceAll)
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = mine
-			return all.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
-			o.FieldSelector = mine
-			return all.Watch(ctx, o)
-		},
-	}
-	cache.NewReflectorWithOptions(plainList{lw}, &certificatesv1.PodCertificateRequest{}, r, cache.ReflectorOptions{Name: "podcertificaterequests"}).
-		RunWithContext(klog.NewContext(ctx, logr.Discard())) // who waits says that nothing comes
+	follow.Run(ctx, all, &certificatesv1.PodCertificateRequest{}, r, follow.Options{
+		Name: "podcertificaterequests", Fields: follow.Field("spec.nodeName", node), // who waits says that nothing comes
+	})
 }
-
-// A plainList is listed by an ordinary list: it is short, and streaming it
-// would make pods wait for a bookmark.
-type plainList struct{ *cache.ListWatch }
-
-// IsWatchListSemanticsUnSupported is how client-go asks.
-func (plainList) IsWatchListSemanticsUnSupported() bool { return true }
 
 // Add takes a request that is new. Like those that follow, it is what
 // client-go's reflector calls.

@@ -8,18 +8,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
-	apiwatch "k8s.io/apimachinery/pkg/watch"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 
+	"boot.internal/kubelet/follow"
 	"boot.internal/kubelet/pod"
 )
 
@@ -38,10 +33,9 @@ type APIPods struct {
 	o    APIOptions
 	news chan struct{} // capacity 1: many changes before a look are one
 
-	mu      sync.Mutex // guards all below
-	pods    map[pod.Key]*v1.Pod
-	listed  bool
-	listErr string // why pods could not be listed last, so that it is logged once
+	mu     sync.Mutex // guards all below
+	pods   map[pod.Key]*v1.Pod
+	listed bool
 }
 
 // API returns the origin of the API's pods. Mirrors are among them: a Merge
@@ -86,47 +80,11 @@ func (a *APIPods) all() []*v1.Pod {
 }
 
 func (a *APIPods) watch(ctx context.Context, pods corev1.PodInterface) {
-	mine := fields.OneTermEqualSelector("spec.nodeName", a.o.Node).String()
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = mine
-			list, err := pods.List(ctx, o)
-			a.noteList(err)
-			return list, err
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
-			o.FieldSelector = mine
-			return pods.Watch(ctx, o)
-		},
-	}
-	cache.NewReflectorWithOptions(plainList{lw}, &v1.Pod{}, apiStore{a},
-		cache.ReflectorOptions{Name: "pods", Backoff: &wait.Backoff{
-			// Shorter than client-go's: an API server that just came up should not be kept waiting.
-			Duration: 200 * time.Millisecond, Factor: 1.5, Jitter: 0.5, Steps: 12, Cap: 4 * time.Second,
-		}}).RunWithContext(klog.NewContext(ctx, logr.Discard())) // noteList says what is worth saying
+	follow.Run(ctx, pods, &v1.Pod{}, apiStore{a}, follow.Options{
+		Name: "pods", Fields: follow.Field("spec.nodeName", a.o.Node), Cap: 4 * time.Second,
+		Failed: func(err error) { a.o.Log.Warn("cannot list pods of this node", slog.Any("err", err)) },
+	})
 }
-
-// noteList logs each distinct reason for which pods cannot be listed once.
-func (a *APIPods) noteList(err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	a.mu.Lock()
-	news := text != a.listErr
-	a.listErr = text
-	a.mu.Unlock()
-	if news && err != nil {
-		a.o.Log.Warn("cannot list pods of this node", slog.Any("err", err))
-	}
-}
-
-// A plainList is listed by an ordinary list: it is short, and streaming it
-// would make boot wait for a bookmark.
-type plainList struct{ *cache.ListWatch }
-
-// IsWatchListSemanticsUnSupported is how client-go asks.
-func (plainList) IsWatchListSemanticsUnSupported() bool { return true }
 
 // An apiStore is what client-go's reflector writes pods to.
 type apiStore struct{ a *APIPods }

@@ -8,20 +8,15 @@ import (
 	"maps"
 	"time"
 
-	"github.com/go-logr/logr"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 	clientv1 "k8s.io/client-go/kubernetes/typed/certificates/v1"
 	clientv1beta1 "k8s.io/client-go/kubernetes/typed/certificates/v1beta1"
-	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 
 	"boot.internal/backoff"
+	"boot.internal/kubelet/follow"
 )
 
 // A Client is the part of the API that a Store reads; a clientset is one.
@@ -46,17 +41,18 @@ func (s *Store) Run(ctx context.Context, client Client) {
 	case <-ctx.Done():
 		return
 	}
-	lw, object := s.discover(ctx, client)
-	if lw == nil {
-		return
+	o := follow.Options{Name: "clustertrustbundles", Failed: func(err error) { s.fail(ctx, err) }}
+	switch s.discover(ctx, client) {
+	case "v1":
+		follow.Run(ctx, client.CertificatesV1().ClusterTrustBundles(), &certificatesv1.ClusterTrustBundle{}, store{s}, o)
+	case "v1beta1":
+		follow.Run(ctx, client.CertificatesV1beta1().ClusterTrustBundles(), &certificatesv1beta1.ClusterTrustBundle{}, store{s}, o)
 	}
-	cache.NewReflectorWithOptions(plainList{lw}, object, store{s}, cache.ReflectorOptions{Name: "clustertrustbundles"}).
-		RunWithContext(klog.NewContext(ctx, logr.Discard())) // those who wait say what is wrong
 }
 
-// discover finds out which version the server has, and returns nil if ctx ends
+// discover finds out which version the server has, and returns none if ctx ends
 // first.
-func (s *Store) discover(ctx context.Context, client Client) (*cache.ListWatch, runtime.Object) {
+func (s *Store) discover(ctx context.Context, client Client) (version string) {
 	var pause backoff.Backoff
 	for pause.Pause(ctx) {
 		for _, version := range []string{"v1", "v1beta1"} {
@@ -65,11 +61,8 @@ func (s *Store) discover(ctx context.Context, client Client) (*cache.ListWatch, 
 				s.fail(ctx, err)
 				break
 			}
-			if served && version == "v1" {
-				return s.v1(client), &certificatesv1.ClusterTrustBundle{}
-			}
 			if served {
-				return s.v1beta1(client), &certificatesv1beta1.ClusterTrustBundle{}
+				return version
 			}
 			s.fail(ctx, errNotServed)
 		}
@@ -78,7 +71,7 @@ func (s *Store) discover(ctx context.Context, client Client) (*cache.ListWatch, 
 			pause = backoff.Backoff(again)
 		}
 	}
-	return nil, nil
+	return ""
 }
 
 // serves asks the server whether it has bundles in a version.
@@ -97,34 +90,6 @@ func serves(ctx context.Context, client Client, version string) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-func (s *Store) v1(client Client) *cache.ListWatch {
-	bundles := client.CertificatesV1().ClusterTrustBundles()
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			list, err := bundles.List(ctx, o)
-			s.fail(ctx, err)
-			return list, err
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
-			return bundles.Watch(ctx, o)
-		},
-	}
-}
-
-func (s *Store) v1beta1(client Client) *cache.ListWatch {
-	bundles := client.CertificatesV1beta1().ClusterTrustBundles()
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			list, err := bundles.List(ctx, o)
-			s.fail(ctx, err)
-			return list, err
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
-			return bundles.Watch(ctx, o)
-		},
-	}
 }
 
 // fail notes why bundles are not known, if there is a reason.
@@ -146,13 +111,6 @@ func (s *Store) failure() error {
 	defer s.mu.Unlock()
 	return s.err
 }
-
-// A plainList is listed by an ordinary list: it is short, and streaming it
-// would make pods wait for a bookmark.
-type plainList struct{ *cache.ListWatch }
-
-// IsWatchListSemanticsUnSupported is how client-go asks.
-func (plainList) IsWatchListSemanticsUnSupported() bool { return true }
 
 // A store is what client-go's reflector writes bundles to.
 type store struct{ s *Store }
