@@ -31,6 +31,7 @@ type fakeEtcd struct {
 // A fakeMember answers as one of the members.
 type fakeMember struct {
 	etcdserverpb.UnimplementedClusterServer
+	etcdserverpb.UnimplementedMaintenanceServer
 	*fakeEtcd
 	id uint64
 }
@@ -43,6 +44,12 @@ func (m fakeMember) MemberList(context.Context, *etcdserverpb.MemberListRequest)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return &etcdserverpb.MemberListResponse{Header: m.header(), Members: slices.Clone(m.members)}, nil
+}
+
+func (m fakeMember) Status(context.Context, *etcdserverpb.StatusRequest) (*etcdserverpb.StatusResponse, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &etcdserverpb.StatusResponse{Header: m.header(), Leader: m.members[0].ID}, nil
 }
 
 func (m fakeMember) MemberRemove(_ context.Context, r *etcdserverpb.MemberRemoveRequest) (*etcdserverpb.MemberRemoveResponse, error) {
@@ -78,6 +85,7 @@ func (f *fakeEtcd) join(t *testing.T, w *world, id uint64, name string) string {
 		Certificates: []tls.Certificate{pair}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
 	})))
 	etcdserverpb.RegisterClusterServer(server, fakeMember{fakeEtcd: f, id: id})
+	etcdserverpb.RegisterMaintenanceServer(server, fakeMember{fakeEtcd: f, id: id})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

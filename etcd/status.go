@@ -1,0 +1,94 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+)
+
+// A Status is how a member is, by its own account.
+type Status struct {
+	Member
+	Err     error  // why it is not well; nil if it is
+	Leader  bool   // it leads the others
+	Version string // "3.7.3"
+	DBSize  int64  // bytes on disk
+	Applied uint64 // index of the last change of the cluster's that it has
+}
+
+var (
+	errNotStarted = errors.New("it has not started yet")
+	errNoLeader   = errors.New("it has no leader")
+)
+
+// Statuses asks all of the members at once, and returns as many statuses in the
+// same order, after five seconds at the latest.
+func (c *Cluster) Statuses(ctx context.Context, members []Member) []Status {
+	all := make([]Status, len(members))
+	var group sync.WaitGroup
+	for i, m := range members {
+		group.Go(func() { all[i] = c.status(ctx, m) })
+	}
+	group.Wait()
+	return all
+}
+
+// status asks the member itself, at all its addresses at once.
+func (c *Cluster) status(ctx context.Context, m Member) Status {
+	if len(m.ClientURLs) == 0 {
+		return Status{Member: m, Err: errNotStarted}
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	answers := make(chan Status, len(m.ClientURLs))
+	for _, u := range m.ClientURLs {
+		go func() { answers <- c.statusAt(ctx, m, u) }()
+	}
+	var last Status
+	for range m.ClientURLs {
+		if last = <-answers; last.Err == nil {
+			break
+		}
+	}
+	return last
+}
+
+func (c *Cluster) statusAt(ctx context.Context, m Member, endpoint string) Status {
+	s := Status{Member: m}
+	s.Err = c.askOne(ctx, endpoint, func(ctx context.Context, conn *grpc.ClientConn) error {
+		r, err := etcdserverpb.NewMaintenanceClient(conn).Status(ctx, &etcdserverpb.StatusRequest{})
+		if err != nil {
+			return err
+		}
+		s.Leader, s.Version, s.DBSize, s.Applied = r.GetLeader() == m.ID, r.GetVersion(), r.GetDbSize(), r.GetRaftAppliedIndex()
+		switch {
+		case r.GetHeader().GetMemberId() != m.ID:
+			return errors.New("another member answers in its place")
+		case r.GetLeader() == 0:
+			return errNoLeader
+		case len(r.GetErrors()) > 0:
+			return errors.New(r.GetErrors()[0])
+		}
+		return nil
+	})
+	return s
+}
+
+// voters are those that have a say.
+func voters(all []Status) []Status {
+	return slices.DeleteFunc(slices.Clone(all), func(s Status) bool { return s.Learner })
+}
+
+// well counts those without an error.
+func well(all []Status) (n int) {
+	for _, s := range all {
+		if s.Err == nil {
+			n++
+		}
+	}
+	return n
+}
