@@ -50,8 +50,8 @@ func components() []string {
 	return []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler"}
 }
 
-// machine returns a fresh node that has the images of all components, and with
-// it what every test wants to know of boot's log.
+// machine returns a fresh node that has archives of the images of all components,
+// and with it what every test wants to know of boot's log.
 func machine(t testing.TB) *lab.Node {
 	t.Helper()
 	n := lab.New(t)
@@ -60,11 +60,20 @@ func machine(t testing.TB) *lab.Node {
 	return n
 }
 
+// furnished returns a fresh node whose engine has the images already.
+func furnished(t testing.TB, lan *lab.LAN, name string) *lab.Node {
+	t.Helper()
+	n := lan.Node(t, name)
+	n.Share(t)
+	t.Cleanup(func() { checkLog(t, n) })
+	return n
+}
+
 // checkLog finds races in the log of the loop, and shows the end of it if the
 // test has failed.
 func checkLog(t testing.TB, n *lab.Node) {
 	t.Helper()
-	if !n.Exists(t, loopLog) {
+	if !n.Up() || !n.Exists(t, loopLog) {
 		return
 	}
 	log := n.ReadFile(t, loopLog)
@@ -79,7 +88,7 @@ func checkLog(t testing.TB, n *lab.Node) {
 // cluster returns a node on which boot init has run.
 func cluster(t testing.TB, args ...string) *lab.Node {
 	t.Helper()
-	n := machine(t)
+	n := furnished(t, lab.NewLAN(t), "node1")
 	if len(args) == 0 { // flags do not go with a file
 		args = anyDisk(t, n)
 	}

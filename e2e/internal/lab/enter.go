@@ -77,6 +77,9 @@ func (n *Node) forget() {
 	}
 }
 
+// Up reports whether the node has power.
+func (n *Node) Up() bool { return n.pid() != 0 }
+
 // pid returns the PID that init has on the host, 0 while the node is off.
 func (n *Node) pid() int {
 	n.mu.RLock()
@@ -130,7 +133,7 @@ func (n *Node) Dial(ctx context.Context, network, addr string) (conn net.Conn, e
 
 // Start starts a command inside the node, and in its control groups.
 func (n *Node) Start(cmd *exec.Cmd) error {
-	if n.pid() == 0 { // nor are there control groups
+	if !n.Up() { // nor are there control groups
 		return fmt.Errorf("start %s on %s: %w", cmd.Path, n.Name, errOff)
 	}
 	dirs, err := hierarchies()
