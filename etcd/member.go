@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -35,7 +36,8 @@ func (m Member) HexID() string { return strconv.FormatUint(m.ID, 16) }
 // Started says whether it has ever run.
 func (m Member) Started() bool { return m.Name != "" }
 
-// Members asks the cluster who its members are, sorted by name. It takes a
+// Members asks the cluster who its members are, sorted by name, those without one
+// last. It takes a
 // quorum to know that for sure.
 func (c *Cluster) Members(ctx context.Context) ([]Member, error) { return c.list(ctx, true) }
 
@@ -62,7 +64,12 @@ func fromProto(list []*etcdserverpb.Member) []Member {
 	for _, m := range list {
 		members = append(members, Member{m.GetID(), m.GetName(), m.GetPeerURLs(), m.GetClientURLs(), m.GetIsLearner()})
 	}
-	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name+a.HexID(), b.Name+b.HexID()) })
+	slices.SortFunc(members, func(a, b Member) int {
+		if a.Started() != b.Started() {
+			return cmp.Compare(b.Name, a.Name)
+		}
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
 	return members
 }
 

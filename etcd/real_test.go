@@ -255,6 +255,7 @@ func TestMembersComeAndGo(t *testing.T) {
 
 	// One that is dead may go, and those that are left may not while it is there.
 	l.stop("c")
+	l.expect(c, "aV bV cv") // it may have been the leader
 	l.refused(c, b.ID, "c: ")
 	m, _ := l.find(c, "c")
 	for range 2 { // a second time there is nothing left to do
@@ -287,7 +288,7 @@ func (l *lab) learner(c *Cluster) Member {
 		}
 		b = m
 	}
-	l.expect(c, b.HexID()+"l aV")
+	l.expect(c, "aV "+b.HexID()+"l")
 	err := c.Promote(l.t.Context(), b.ID, Waiting{Stalled: time.Second, All: time.Minute})
 	if err == nil || !strings.Contains(err.Error(), "no progress for 1s") || !strings.Contains(err.Error(), "has not started") {
 		l.t.Errorf("promote what has not started: %v", err)
