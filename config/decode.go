@@ -46,7 +46,7 @@ func targets() []target {
 	return []target{
 		{KubeadmAPIVersion, kindInit, func(d *documents) any { return &d.Init }},
 		{KubeadmAPIVersion, kindCluster, func(d *documents) any { return &d.Cluster }},
-		{KubeadmAPIVersion, "JoinConfiguration", func(d *documents) any { return &d.Join }},
+		{KubeadmAPIVersion, kindJoin, func(d *documents) any { return &d.Join }},
 		{KubeadmAPIVersion, kindReset, func(d *documents) any { return &d.Reset }},
 		{KubeadmAPIVersion, "UpgradeConfiguration", func(d *documents) any { return &d.Upgrade }},
 		{BootAPIVersion, kindBoot, func(d *documents) any { return &d.Boot }},

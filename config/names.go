@@ -42,8 +42,17 @@ const (
 const (
 	kindInit      = "InitConfiguration"
 	kindCluster   = "ClusterConfiguration"
+	kindJoin      = "JoinConfiguration"
 	kindReset     = "ResetConfiguration"
 	kindBoot      = "BootConfiguration"
 	kindKubelet   = "KubeletConfiguration"
 	kindKubeProxy = "KubeProxyConfiguration"
+)
+
+// Where a cluster that boot made keeps, in kube-system, what kubeadm has no place
+// for and joining nodes need.
+const (
+	BootConfigMap      = "boot-config"
+	BootConfigMapBoot  = "BootConfiguration"
+	BootConfigMapProxy = "KubeProxyConfiguration"
 )

@@ -13,10 +13,10 @@ import (
 
 // init checks a defaulted configuration as a whole.
 func (v *validator) init(i *Init, h Host) {
-	v.endpoint(i.Init.LocalAPIEndpoint, h)
-	v.node(&i.Init.NodeRegistration)
+	v.endpoint(kindInit, "localAPIEndpoint", i.Init.LocalAPIEndpoint, h)
+	v.node(kindInit, &i.Init.NodeRegistration)
 	v.tokens(i.Init.BootstrapTokens)
-	v.certificateKey(i.Init.CertificateKey)
+	v.certificateKey(kindInit, "certificateKey", i.Init.CertificateKey)
 	v.timeouts(kindInit, i.Init.Timeouts)
 	if i.Init.Patches != nil {
 		v.absolute(kindInit, "patches.directory", i.Init.Patches.Directory)
@@ -31,15 +31,15 @@ func (v *validator) init(i *Init, h Host) {
 	i.warn(kubeletArgWarnings(i.Init.NodeRegistration.KubeletExtraArgs)...)
 }
 
-func (v *validator) node(n *NodeRegistrationOptions) {
+func (v *validator) node(kind string, n *NodeRegistrationOptions) {
 	const at = "nodeRegistration."
-	v.dnsName(kindInit, at+"name", n.Name)
-	v.socket(kindInit, at+"criSocket", n.CRISocket)
-	v.args(kindInit, at+"kubeletExtraArgs", n.KubeletExtraArgs)
-	v.oneOf(kindInit, at+"imagePullPolicy", string(n.ImagePullPolicy),
+	v.dnsName(kind, at+"name", n.Name)
+	v.socket(kind, at+"criSocket", n.CRISocket)
+	v.args(kind, at+"kubeletExtraArgs", n.KubeletExtraArgs)
+	v.oneOf(kind, at+"imagePullPolicy", string(n.ImagePullPolicy),
 		string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever))
 	for k, t := range n.Taints {
-		v.taint(kindInit, at+"taints["+strconv.Itoa(k)+"]", t)
+		v.taint(kind, at+"taints["+strconv.Itoa(k)+"]", t)
 	}
 }
 

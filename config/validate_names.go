@@ -88,9 +88,9 @@ func (v *validator) tokens(tokens []BootstrapToken) {
 	}
 }
 
-func (v *validator) certificateKey(k Secret) {
+func (v *validator) certificateKey(kind, path string, k Secret) {
 	raw, err := hex.DecodeString(k.Reveal())
-	v.check(k == "" || err == nil && len(raw) == 32, kindInit, "certificateKey", "not a key of 32 bytes in hexadecimal",
+	v.check(k == "" || err == nil && len(raw) == 32, kind, path, "not a key of 32 bytes in hexadecimal",
 		`"kubeadm certs certificate-key" makes one`)
 }
 

@@ -21,21 +21,21 @@ const (
 	nodeMaskArgIPv6 = "node-cidr-mask-size-ipv6"
 )
 
-func (v *validator) endpoint(e APIEndpoint, h Host) {
-	const at = "localAPIEndpoint.advertiseAddress"
+func (v *validator) endpoint(kind, path string, e APIEndpoint, h Host) {
+	at := path + ".advertiseAddress"
 	const name = "name one with --apiserver-advertise-address or localAPIEndpoint.advertiseAddress"
 	a, err := netip.ParseAddr(e.AdvertiseAddress)
 	switch {
 	case e.AdvertiseAddress == "":
-		v.add(kindInit, at, "this host has no default route to take the address from", name)
+		v.add(kind, at, "this host has no default route to take the address from", name)
 	case err != nil || a.Zone() != "":
-		v.add(kindInit, at, strconv.Quote(e.AdvertiseAddress)+" is not an address", "write an IPv4 or IPv6 address")
+		v.add(kind, at, strconv.Quote(e.AdvertiseAddress)+" is not an address", "write an IPv4 or IPv6 address")
 	case a.IsUnspecified() || a.IsLoopback() || a.IsMulticast():
-		v.add(kindInit, at, a.String()+" can not be reached by other nodes", hostAddresses(h))
+		v.add(kind, at, a.String()+" can not be reached by other nodes", hostAddresses(h))
 	case !h.has(a):
-		v.add(kindInit, at, a.String()+" is not an address of this host", hostAddresses(h))
+		v.add(kind, at, a.String()+" is not an address of this host", hostAddresses(h))
 	}
-	v.port(kindInit, "localAPIEndpoint.bindPort", e.BindPort)
+	v.port(kind, path+".bindPort", e.BindPort)
 }
 
 // has tells whether a is configured on one of the host's interfaces.

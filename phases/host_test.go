@@ -15,7 +15,7 @@ import (
 )
 
 func (w *world) kubelet(s Service) Phase {
-	return kubeletStart{w.cfg, templates.Patches{}, w.dirs.Kubelet, s}
+	return kubeletStart{w.cfg, templates.Patches{}, w.dirs.Kubelet, s, nil}
 }
 
 func TestKubeletStart(t *testing.T) {

@@ -71,7 +71,7 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 
 			// The loop brings up the container engine and imports images while
 			// the files below are made.
-			{"kubelet-start", "Write the kubelet's configuration and start the kubelet loop", kubeletStart{cfg, o.Inputs.Patches, o.Dirs.Kubelet, o.Service}},
+			{"kubelet-start", "Write the kubelet's configuration and start the kubelet loop", kubeletStart{cfg, o.Inputs.Patches, o.Dirs.Kubelet, o.Service, nil}},
 		},
 
 		// etcd comes up first, and needs nothing else: its files come first.
@@ -108,6 +108,7 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 			{"addon/coredns", "Install CoreDNS", coreDNS(api, cfg, o.Inputs.Patches)},
 			{"upload-config/kubeadm", "Store the ClusterConfiguration in a ConfigMap", stored(api, func() ([]*unstructured.Unstructured, error) { return templates.KubeadmConfig(cfg) })},
 			{"upload-config/kubelet", "Store the KubeletConfiguration in a ConfigMap", stored(api, func() ([]*unstructured.Unstructured, error) { return templates.KubeletConfig(cfg) })},
+			{"upload-config/boot", "Store what only boot knows of in a ConfigMap", stored(api, func() ([]*unstructured.Unstructured, error) { return templates.BootConfig(cfg) })},
 		},
 		unless(!cfg.UploadCerts, []Step{
 			{"upload-certs", "Store the shared certificates, encrypted, in a Secret", uploadCerts{api, cfg.Init.CertificateKey, sharedFiles(tree, cfg.Cluster.Etcd.External)}},

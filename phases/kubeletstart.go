@@ -18,6 +18,7 @@ type kubeletStart struct {
 	patches templates.Patches
 	dir     string // /var/lib/kubelet
 	service Service
+	access  Phase // writes what the loop reaches the cluster with; nil where later phases do
 }
 
 // Plan implements Phase. The loop reads its configuration when it starts, so
@@ -32,18 +33,24 @@ func (p kubeletStart) Plan(ctx context.Context) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	var access []Change
+	if p.access != nil {
+		if access, err = p.access.Plan(ctx); err != nil {
+			return nil, err
+		}
+	}
 	running, err := p.service.Running(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for the kubelet loop: %w", err)
 	}
 	if running && len(write) == 0 {
-		return nil, nil
+		return access, nil // the loop waits for it
 	}
 	var stop []Change
 	if running {
 		stop = []Change{{"stop the kubelet loop, whose configuration changes", p.service.Stop}}
 	}
-	return slices.Concat(stop, write, []Change{{"start the kubelet loop", p.service.Start}}), nil
+	return slices.Concat(stop, access, write, []Change{{"start the kubelet loop", p.service.Start}}), nil
 }
 
 // configuration is what the whole cluster shares and this node's own: the

@@ -19,6 +19,8 @@ type PreflightOptions struct {
 	Journal *journal.Journal // of this host
 	Service Service          // the kubelet loop
 	Engine  EngineCheck      // nil: no engine is asked for
+	// Worker says that the node is to run no control plane.
+	Worker bool
 	// Built is when this program was built: the clock cannot be right if it
 	// says earlier. The zero time is not compared with.
 	Built time.Time
@@ -32,8 +34,8 @@ type EngineCheck interface {
 	Check(ctx context.Context) error
 }
 
-// Preflight returns the phase that checks whether this host can be a control
-// plane, and makes it ready where boot can do so itself. All checks are made in
+// Preflight returns the phase that checks whether this host can be a node, by
+// default of the control plane, and makes it ready where boot can do so itself. All checks are made in
 // one go; each has an ID by which the user can have it only warn. The IDs are
 // kubeadm's where kubeadm has the check.
 //
@@ -65,7 +67,7 @@ func (f Finding) String() string {
 	return s
 }
 
-// A PreflightError says that this host cannot be a control plane as it is.
+// A PreflightError says that this host cannot be a node as it is.
 // Nothing has been changed.
 type PreflightError struct {
 	Findings []Finding // those that stop

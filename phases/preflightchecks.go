@@ -16,7 +16,8 @@ import (
 	"boot.internal/config"
 )
 
-// What a control plane needs at the least; kubeadm asks for the same.
+// What a control plane needs at the least; kubeadm asks for the same, and of
+// workers for nothing.
 const (
 	minCPUs     = 2
 	minMemoryMB = 1700
@@ -32,7 +33,7 @@ func checkUser(_ context.Context, p preflight, _ bool) []Finding {
 }
 
 func checkCPUs(_ context.Context, p preflight, _ bool) []Finding {
-	if p.host.cpus >= minCPUs {
+	if p.Worker || p.host.cpus >= minCPUs {
 		return nil
 	}
 	return found("NumCPU", "give the machine more", "%d CPU is too few: a control plane needs %d", p.host.cpus, minCPUs)
@@ -43,7 +44,7 @@ func checkMemory(_ context.Context, p preflight, _ bool) []Finding {
 	if err != nil {
 		return unseen("Mem", err)
 	}
-	if mb := kb / 1024; mb < minMemoryMB {
+	if mb := kb / 1024; !p.Worker && mb < minMemoryMB {
 		return found("Mem", "give the machine more", "%d MB of memory are too few: a control plane needs %d", mb, minMemoryMB)
 	}
 	return nil
@@ -89,7 +90,7 @@ func checkSwap(_ context.Context, p preflight, _ bool) []Finding {
 
 func checkDisk(_ context.Context, p preflight, _ bool) []Finding {
 	dirs := []string{p.Dirs.Kubelet, filepath.Dir(p.Journal.Path())}
-	if local := p.Config.Cluster.Etcd.Local; local != nil {
+	if local := p.etcd(); local != nil {
 		dirs = append(dirs, local.DataDir)
 	}
 	var all []Finding

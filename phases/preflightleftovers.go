@@ -15,15 +15,39 @@ import (
 )
 
 // staticPods are the components that have a manifest on this host.
-func staticPods(cfg *config.Init) []string {
-	names := []string{config.ComponentAPIServer, config.ComponentControllerManager, config.ComponentScheduler}
-	if cfg.Cluster.Etcd.Local != nil {
+func (p preflight) staticPods() []string {
+	var names []string
+	if !p.Worker {
+		names = append(names, config.ComponentAPIServer, config.ComponentControllerManager, config.ComponentScheduler)
+	}
+	if p.etcd() != nil {
 		names = append(names, config.ComponentEtcd)
 	}
-	if !cfg.Cluster.Proxy.Disabled {
+	if !p.Config.Cluster.Proxy.Disabled {
 		names = append(names, config.ComponentProxy)
 	}
 	return names
+}
+
+// etcd is the member that runs on this host, nil if there is none.
+func (p preflight) etcd() *config.LocalEtcd {
+	if p.Worker {
+		return nil
+	}
+	return p.Config.Cluster.Etcd.Local
+}
+
+// joined are the files that only a node of a cluster has, and that a joining
+// node gets. On a control plane, the authority may have been put there by hand.
+func (p preflight) joined() []string {
+	if !p.Worker {
+		return nil
+	}
+	return []string{
+		certs.KubeconfigTree(p.Dirs.Kubernetes).Kubelet,
+		bootstrapKubeconfig(p.Dirs),
+		certs.Tree(p.Config.Cluster.CertificatesDir).CA.Cert,
+	}
 }
 
 // pathID is how kubeadm makes an ID of a path.
@@ -33,12 +57,21 @@ func (p preflight) manifest(name string) string {
 	return filepath.Join(p.Config.Kubelet.StaticPodPath, name+".yaml")
 }
 
+// ownFiles are those that are there on a node alone.
+func (p preflight) ownFiles() []string {
+	paths := p.joined()
+	for _, name := range p.staticPods() {
+		paths = append(paths, p.manifest(name))
+	}
+	return paths
+}
+
 func leftoverIDs(p preflight) []string {
 	var ids []string
-	for _, name := range staticPods(p.Config) {
-		ids = append(ids, pathID("FileAvailable", p.manifest(name)))
+	for _, path := range p.ownFiles() {
+		ids = append(ids, pathID("FileAvailable", path))
 	}
-	if local := p.Config.Cluster.Etcd.Local; local != nil {
+	if local := p.etcd(); local != nil {
 		ids = append(ids, pathID("DirAvailable", local.DataDir))
 	}
 	return ids
@@ -51,12 +84,12 @@ func checkLeftovers(_ context.Context, p preflight, ours bool) []Finding {
 	}
 	const advice = "take the other cluster's node out of use with its own tool, or move this out of the way"
 	var all []Finding
-	for _, name := range staticPods(p.Config) {
-		if path := p.manifest(name); p.host.exists(path) {
+	for _, path := range p.ownFiles() {
+		if p.host.exists(path) {
 			all = append(all, found(pathID("FileAvailable", path), advice, "%s is there, and boot did not write it", path)...)
 		}
 	}
-	local := p.Config.Cluster.Etcd.Local
+	local := p.etcd()
 	if local == nil {
 		return all
 	}

@@ -29,14 +29,18 @@ const loopProgram = "boot"
 // ports lists those of the components to be run on this host.
 func (p preflight) ports() []port {
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	loop := port{number: 10250, of: loopProgram}
+	if p.Worker {
+		return []port{loop}
+	}
 	node, _ := netip.ParseAddr(p.Config.Init.LocalAPIEndpoint.AdvertiseAddress) // checked with the configuration
 	all := []port{
 		{number: int(p.Config.Init.LocalAPIEndpoint.BindPort), of: config.ComponentAPIServer},
 		{10259, []netip.Addr{local}, config.ComponentScheduler},
 		{10257, []netip.Addr{local}, config.ComponentControllerManager},
-		{number: 10250, of: loopProgram},
+		loop,
 	}
-	if p.Config.Cluster.Etcd.Local != nil {
+	if p.etcd() != nil {
 		all = append(all,
 			port{2379, []netip.Addr{local, node}, config.ComponentEtcd},
 			port{2380, []netip.Addr{node}, config.ComponentEtcd})
@@ -57,7 +61,7 @@ func portIDs(p preflight) []string {
 func checkPorts(ctx context.Context, p preflight, ours bool) []Finding {
 	taken, err := p.host.listeners()
 	if err != nil {
-		return unseen("Port-6443", err)
+		return unseen(portIDs(p)[0], err)
 	}
 	var all []Finding
 	for _, want := range p.ports() {

@@ -204,7 +204,7 @@ func (p preflight) begin() Change {
 // present lists what a reset would otherwise remove or leave changed.
 func (p preflight) present() ([]journal.Entry, error) {
 	dirs := []string{p.Dirs.Kubernetes, p.Dirs.Kubelet, "/etc/cni", "/etc/cni/net.d", "/var/log/pods", "/var/log/containers", "/var/lib/cni"}
-	if local := p.Config.Cluster.Etcd.Local; local != nil {
+	if local := p.etcd(); local != nil {
 		dirs = append(dirs, local.DataDir)
 	}
 	entries := []journal.Entry{{Kind: journal.Node, Name: p.Config.Init.NodeRegistration.Name}}

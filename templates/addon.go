@@ -93,6 +93,24 @@ func KubeletConfig(cfg *config.Init) ([]*unstructured.Unstructured, error) {
 	return objects("addons/kubelet-config.yaml", document(data))
 }
 
+// BootConfig returns the ConfigMap boot-config, and what lets joining nodes read
+// it: what is boot's own, and the configuration of kube-proxy, which in clusters of
+// kubeadm comes with a DaemonSet.
+func BootConfig(cfg *config.Init) ([]*unstructured.Unstructured, error) {
+	own, err := cfg.Boot.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := config.MarshalKubeProxy(&cfg.KubeProxy)
+	if err != nil {
+		return nil, err
+	}
+	return objects("addons/boot-config.yaml", struct {
+		Name string
+		Data map[string]string
+	}{config.BootConfigMap, map[string]string{config.BootConfigMapBoot: string(own), config.BootConfigMapProxy: string(proxy)}})
+}
+
 // documentData is what the templates of ConfigMaps are filled with.
 type documentData struct{ Document string }
 

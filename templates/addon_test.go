@@ -32,6 +32,7 @@ func addons(t *testing.T, cfg *config.Init, p Patches) map[string][]*unstructure
 		"bootstrap-token.yaml": BootstrapTokenRBAC,
 		"kubeadm-config.yaml":  func() ([]*unstructured.Unstructured, error) { return KubeadmConfig(cfg) },
 		"kubelet-config.yaml":  func() ([]*unstructured.Unstructured, error) { return KubeletConfig(cfg) },
+		"boot-config.yaml":     func() ([]*unstructured.Unstructured, error) { return BootConfig(cfg) },
 		"cluster-info.yaml": func() ([]*unstructured.Unstructured, error) {
 			return ClusterInfo([]byte("apiVersion: v1\nkind: Config\n"))
 		},

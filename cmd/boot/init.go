@@ -142,9 +142,5 @@ func newInitPhaseList(ui *ui) *cobra.Command {
 }
 
 func phaseNames() []string {
-	var names []string
-	for _, e := range phases.InitPhases() {
-		names = append(names, e.Name)
-	}
-	return names
+	return namesOf(phases.InitPhases())
 }

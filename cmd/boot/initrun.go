@@ -91,7 +91,8 @@ func newInitSetup(ui *ui, f initFlags) (*initSetup, error) {
 		return nil, err
 	}
 	s := &initSetup{cfg: cfg}
-	loop, loopLog, err := s.newService(ui, f.foreground)
+	loop, loopLog, stay, err := newService(ui, cfg.Boot, loopArgs(cfg), f.foreground)
+	s.stay = stay
 	if err != nil {
 		return nil, err
 	}
@@ -107,20 +108,19 @@ func newInitSetup(ui *ui, f initFlags) (*initSetup, error) {
 }
 
 // newService returns the loop as what lives on, with the path of its log if
-// nobody else keeps that.
-func (s *initSetup) newService(ui *ui, inForeground bool) (loop phases.Service, log string, err error) {
-	args := loopArgs(s.cfg)
+// nobody else keeps that. In the foreground, stay waits until it ends.
+func newService(ui *ui, b config.BootConfiguration, args []string, inForeground bool) (
+	loop phases.Service, log string, stay func(context.Context) error, err error,
+) {
 	if inForeground {
 		fg := newForeground(ui, args)
-		s.stay = fg.wait
-		return fg, "", nil
+		return fg, "", fg.wait, nil
 	}
-	s.stay = func(context.Context) error { return nil }
-	manager, err := service.New(serviceOptions(s.cfg.Boot, args, ui.logger()))
+	manager, err := service.New(serviceOptions(b, args, ui.logger()))
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
-	return manager, manager.LogFile(), nil
+	return manager, manager.LogFile(), func(context.Context) error { return nil }, nil
 }
 
 // hostJournal is where boot notes what it changes on this host.

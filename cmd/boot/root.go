@@ -63,13 +63,17 @@ func newRoot(ui *ui) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "boot",
 		Short: "Turn this host into a Kubernetes node",
-		Long: `boot turns a Linux host into a Kubernetes control plane and is its node agent:
+		Long: `boot turns a Linux host into a Kubernetes control plane or worker, and is its node
+agent:
 it writes certificates and static-pod manifests, brings its own container engine
 where there is none, and runs the pods itself.
 
 Every command can be run again: it does only what is left to do.`,
 		Example: `  # A cluster on this host
   boot init
+
+  # One more node, with the command that init prints
+  boot join 192.0.2.10:6443 --token … --discovery-token-ca-cert-hash …
 
   # What would be done, without doing it
   boot init --dry-run
@@ -85,7 +89,7 @@ Every command can be run again: it does only what is left to do.`,
 		return withCode(exitValidation, hinted(err, "run '"+c.CommandPath()+" --help' for its flags"))
 	})
 	root.PersistentFlags().IntVarP(&ui.verbosity, "verbosity", "v", 0, "log `level`: 0 warnings, 1 what is done, 2 and more details of every step")
-	root.AddCommand(newInit(ui), newEtcd(ui), newKubelet(ui), newReset(ui), newVersion(ui))
+	root.AddCommand(newInit(ui), newJoin(ui), newEtcd(ui), newKubelet(ui), newReset(ui), newVersion(ui))
 	return root
 }
 

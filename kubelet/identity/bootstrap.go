@@ -43,7 +43,7 @@ func (o ClientOptions) refer(login *rest.Config) (*rest.Config, error) {
 	config.CertFile, config.KeyFile = currentPath(o.CertDir, clientPrefix), currentPath(o.CertDir, clientPrefix)
 	data, err := clientcmd.Write(clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{"default-cluster": {
-			Server: login.Host, InsecureSkipTLSVerify: login.Insecure,
+			Server: login.Host, TLSServerName: login.ServerName, InsecureSkipTLSVerify: login.Insecure,
 			CertificateAuthority: login.CAFile, CertificateAuthorityData: login.CAData,
 		}},
 		AuthInfos: map[string]*clientcmdapi.AuthInfo{"default-auth": {ClientCertificate: config.CertFile, ClientKey: config.KeyFile}},
