@@ -2,6 +2,7 @@ package phases
 
 import (
 	"slices"
+	"time"
 
 	"boot.internal/certs"
 	"boot.internal/templates"
@@ -55,7 +56,7 @@ func (o JoinOptions) joinControlPlane(pki *certs.PKI) []Step {
 			api, cfg.Init.NodeRegistration.Name, cfg.Init.NodeRegistration.Taints, limit(cfg.Init.Timeouts.KubeletHealthCheck),
 		}},
 		{"wait-control-plane", "Wait until the control plane is healthy", waitControlPlane{
-			probes(cfg, api, tree), o.Components, o.Service, limit(cfg.Init.Timeouts.ControlPlaneComponentHealthCheck),
+			probes(cfg, api, tree), o.Components, o.Service, limit(cfg.Init.Timeouts.ControlPlaneComponentHealthCheck), time.Now(),
 			loopLog{o.LoopLog, cfg.Init.NodeRegistration.Name},
 		}},
 	}
