@@ -38,6 +38,20 @@ func TestDefaultKubelet(t *testing.T) {
 	golden(t, "testdata/kubelet/defaults.yaml", string(data))
 }
 
+// Serving certificates are signed by the cluster unless somebody says no.
+func TestServingCertificatesAreTheClusters(t *testing.T) {
+	for text, want := range map[string]bool{"": true, "serverTLSBootstrap: false": false, "serverTLSBootstrap: true": true} {
+		i, err := LoadInit(InitOptions{Data: []byte("apiVersion: boot.internal/v1\nkind: BootConfiguration\n---\n" +
+			"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n" + text), Host: testHost()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := i.Kubelet.ServerTLSBootstrap; got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
 // The file is what the upstream kubelet v1.37.2 fills into an empty document.
 func TestDefaultKubeletIsTheUpstreamOne(t *testing.T) {
 	data, err := os.ReadFile("testdata/kubelet/upstream-defaults.yaml")

@@ -44,7 +44,18 @@ func (d *documents) toInit() *Init {
 	copyTo(&i.Kubelet, d.Kubelet)
 	copyTo(&i.KubeProxy, d.KubeProxy)
 	copyTo(&i.Boot, d.Boot)
+	// A bool that was not written looks like false. Nobody who does not say so wants
+	// kubelets that clients cannot trust.
+	if !d.wrote(kindKubelet, "serverTLSBootstrap") {
+		i.Kubelet.ServerTLSBootstrap = true
+	}
 	return i
+}
+
+// wrote reports whether a file says something of a setting.
+func (d *documents) wrote(kind, path string) bool {
+	_, ok := d.at[kind+" "+path]
+	return ok
 }
 
 func copyTo[T any](to, from *T) {

@@ -31,7 +31,6 @@ nodeRegistration:
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-serverTLSBootstrap: true
 evictionHard: {nodefs.available: "0%", imagefs.available: "0%"}
 `
 

@@ -174,7 +174,6 @@ func testMetricsServer(t *testing.T, c *podCluster) {
 	dir := moduleDir(t, "metrics-server", "sigs.k8s.io/metrics-server")
 	manifest := c.say(t, "kustomize", filepath.Join(dir, "manifests", "base"))
 	manifest = strings.ReplaceAll(manifest, "gcr.io/k8s-staging-metrics-server/metrics-server:master", image)
-	manifest = strings.Replace(manifest, "- --cert-dir=/tmp", "- --cert-dir=/tmp\n        - --kubelet-insecure-tls", 1)
 	out := c.ctl(t, ctl{stdin: strings.NewReader(manifest), args: []string{"apply", "-n", "kube-system", "-f", "-"}})
 	if out.Code != 0 {
 		t.Fatalf("apply: %s%s", out.Stdout, out.Stderr)
