@@ -308,8 +308,9 @@ func TestBlackHole(t *testing.T) {
 	if got := get(t, client, url); got != "second" {
 		t.Errorf("%q answers", got)
 	}
-	t.Logf("left after %s", time.Since(began))
-	if took := time.Since(began); took > deadline {
+	took := time.Since(began)
+	t.Logf("left after %s", took)
+	if took > 2*deadline { // TestLeft is exact; here the machine may be busy
 		t.Errorf("it took %s", took)
 	}
 }
