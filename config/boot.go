@@ -13,6 +13,8 @@ type BootConfiguration struct {
 	ImagesDir string `json:"imagesDir,omitempty"`
 	// Network says who connects the pods.
 	Network NetworkMode `json:"network,omitempty"`
+	// Flannel is about the network of that name.
+	Flannel FlannelConfiguration `json:"flannel"`
 	// Log is about the log of the loop, where no service manager keeps it.
 	Log LogConfiguration `json:"log"`
 }
@@ -24,6 +26,23 @@ type LogConfiguration struct {
 	// MaxFiles is how many rotated files are kept.
 	MaxFiles int `json:"maxFiles,omitempty"`
 }
+
+// FlannelConfiguration says how nodes are connected. It counts when a cluster is
+// made; nodes that join find out.
+type FlannelConfiguration struct {
+	// Backend is how packets get from node to node.
+	Backend FlannelBackend `json:"backend,omitempty"`
+}
+
+// A FlannelBackend is how packets get from node to node.
+type FlannelBackend string
+
+const (
+	// FlannelVXLAN puts them in a tunnel, and so works over any network.
+	FlannelVXLAN FlannelBackend = "vxlan"
+	// FlannelHostGW routes them as they are; all nodes must be on one link.
+	FlannelHostGW FlannelBackend = "host-gw"
+)
 
 // An EngineMode says which container engine runs the pods.
 type EngineMode string
@@ -41,7 +60,9 @@ const (
 type NetworkMode string
 
 const (
-	// NetworkBridge is boot's own pod network.
+	// NetworkFlannel connects the pods of all nodes.
+	NetworkFlannel NetworkMode = "flannel"
+	// NetworkBridge connects the pods of each node with each other alone.
 	NetworkBridge NetworkMode = "bridge"
 	// NetworkNone leaves the pod network to the user.
 	NetworkNone NetworkMode = "none"

@@ -58,7 +58,8 @@ func (i *Init) warn(warnings ...string) {
 func (b *BootConfiguration) setDefaults() {
 	setDefault(&b.Engine, EngineAuto)
 	setDefault(&b.ImagesDir, DefaultImagesDir)
-	setDefault(&b.Network, NetworkBridge)
+	setDefault(&b.Network, NetworkFlannel)
+	setDefault(&b.Flannel.Backend, FlannelVXLAN)
 	setDefault(&b.Log.MaxSizeMB, 10)
 	setDefault(&b.Log.MaxFiles, 5)
 }

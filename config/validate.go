@@ -164,7 +164,8 @@ func (v *validator) args(kind, path string, args []Arg) {
 
 func (v *validator) boot(b *BootConfiguration) {
 	v.oneOf(kindBoot, "engine", string(b.Engine), string(EngineAuto), string(EngineBundled), string(EngineSocket))
-	v.oneOf(kindBoot, "network", string(b.Network), string(NetworkBridge), string(NetworkNone))
+	v.oneOf(kindBoot, "network", string(b.Network), string(NetworkFlannel), string(NetworkBridge), string(NetworkNone))
+	v.oneOf(kindBoot, "flannel.backend", string(b.Flannel.Backend), string(FlannelVXLAN), string(FlannelHostGW))
 	v.absolute(kindBoot, "imagesDir", b.ImagesDir)
 	v.check(b.Log.MaxSizeMB > 0, kindBoot, "log.maxSizeMB", "must be positive")
 	v.check(b.Log.MaxFiles > 0, kindBoot, "log.maxFiles", "must be positive")

@@ -54,9 +54,8 @@ type Options struct {
 	// Version is the version of Kubernetes that the node reports.
 	Version string
 
-	// Network configures the pod network for the node's pod CIDRs; nil leaves
-	// that to others.
-	Network func(ctx context.Context, podCIDRs []string) error
+	// Network connects the pods; nil leaves that to others.
+	Network Network
 	// Importing waits while an image may still come as a file; nil if none
 	// can come.
 	Importing func(ctx context.Context, image string) error

@@ -170,7 +170,7 @@ func (k *kubelet) newNode(ctx context.Context) error {
 		NoRegister: !ptr.Deref(c.RegisterNode, true), NodeAttaches: !ptr.Deref(c.EnableControllerAttachDetach, true),
 		Cloud: k.o.ExternalCloud, ProvidedIPs: provided,
 		OnNode:     k.onNode,
-		OnPodCIDRs: func(cidrs []string) { k.configureNetwork(ctx, cidrs) },
+		OnPodCIDRs: k.setPodCIDRs,
 		Event:      k.events.ofNode,
 		Log:        k.o.Logger,
 	})

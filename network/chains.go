@@ -10,15 +10,16 @@ import (
 	"strings"
 )
 
-// chains lists the chains that kube-proxy makes where it uses iptables, and, if
-// the pod network is ours, those of the CNI plugins. They go by name.
+// chains lists the chains that kube-proxy makes where it uses iptables, those of
+// ours, and, if the pod network is ours, those of the CNI plugins. They go by
+// name.
 func chains(ctx context.Context, ours bool) ([]Leftover, error) {
-	prefixes := []string{"KUBE-"}
+	prefixes := []string{"KUBE-", chainPrefix}
 	if ours {
 		prefixes = append(prefixes, "CNI-")
 	}
 	var all []Leftover
-	for _, program := range []string{"iptables", "ip6tables"} {
+	for _, program := range []string{iptablesV4, iptablesV6} {
 		if _, err := exec.LookPath(program + "-save"); err != nil {
 			continue
 		}

@@ -20,6 +20,7 @@ type (
 		ForceAddress     bool   `json:"forceAddress"`
 		HairpinMode      bool   `json:"hairpinMode"`
 		IPMasq           bool   `json:"ipMasq"`
+		MTU              int    `json:"mtu,omitempty"`
 		IPAM             ipam   `json:"ipam"`
 	}
 	ipam struct {
@@ -48,7 +49,7 @@ func conflist(o Options) ([]byte, error) {
 	}
 	list := netConfList{CNIVersion: "1.0.0", Name: Name, Plugins: []any{bridgeConf{
 		Type: "bridge", Bridge: Bridge,
-		IsGateway: true, IsDefaultGateway: true, ForceAddress: true, HairpinMode: true,
+		IsGateway: true, IsDefaultGateway: true, ForceAddress: true, HairpinMode: true, MTU: o.MTU,
 		IPAM: ipam{Type: "host-local", Ranges: ranges, DataDir: o.StateDir},
 	}}}
 	if o.Backend != None {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -52,10 +53,19 @@ func Leftovers(ctx context.Context, o Options) ([]Leftover, error) {
 		return nil, err
 	}
 	all = append(all, chains...)
+	rules, err := accepted()
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, rules...)
 	if !ours {
 		return all, nil
 	}
-	link, err := bridge()
+	links, err := links()
+	if err != nil {
+		return nil, err
+	}
+	routes, err := routes()
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +73,7 @@ func Leftovers(ctx context.Context, o Options) ([]Leftover, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(append(all, link...), files...), nil
+	return slices.Concat(all, links, routes, files), nil
 }
 
 // tables lists nftables' tables. They are asked for and deleted in netlink,
@@ -111,17 +121,53 @@ func deleteTable(t *nftables.Table) error {
 	return c.Flush()
 }
 
-// bridge lists the link that pods are plugged into. Their ends of the cables
-// are gone with them.
-func bridge() ([]Leftover, error) {
-	link, err := netlink.LinkByName(Bridge)
-	if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
-		return nil, nil
+// links lists the link that pods are plugged into, whose ends of the cables are
+// gone with them, and the tunnels to other nodes, which take their routes along.
+func links() ([]Leftover, error) {
+	var all []Leftover
+	for _, name := range append([]string{Bridge}, tunnels()...) {
+		link, err := netlink.LinkByName(name)
+		if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for link %s: %w", name, err)
+		}
+		if name != Bridge && link.Attrs().Alias != LinkAlias {
+			continue
+		}
+		all = append(all, Leftover{"delete link " + name, func(context.Context) error { return netlink.LinkDel(link) }})
 	}
+	return all, nil
+}
+
+// routes lists the routes to other nodes that go without a tunnel.
+func routes() ([]Leftover, error) {
+	var all []Leftover
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		have, err := netlink.RouteListFiltered(family, &netlink.Route{Protocol: RouteProtocol}, netlink.RT_FILTER_PROTOCOL)
+		if err != nil {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		for _, r := range have {
+			if slices.Contains(tunnels(), linkName(r.LinkIndex)) {
+				continue
+			}
+			all = append(all, Leftover{fmt.Sprintf("delete route to %s via %s", r.Dst, r.Gw), func(context.Context) error { return netlink.RouteDel(&r) }})
+		}
+	}
+	return all, nil
+}
+
+func tunnels() []string { return []string{TunnelIPv4, TunnelIPv6} }
+
+// linkName returns the name of a link, "" if it is gone.
+func linkName(index int) string {
+	link, err := netlink.LinkByIndex(index)
 	if err != nil {
-		return nil, fmt.Errorf("look for link %s: %w", Bridge, err)
+		return ""
 	}
-	return []Leftover{{"delete link " + Bridge, func(context.Context) error { return netlink.LinkDel(link) }}}, nil
+	return link.Attrs().Name
 }
 
 // files lists the plugins' notes and the CNI configuration.

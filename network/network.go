@@ -2,9 +2,10 @@
 // plugged into, addresses from the node's pod CIDRs, host ports, and
 // masquerading of what leaves the cluster.
 //
-// It decides what the CNI configuration says and which firewall tables and links
-// there are, and takes all of it away again. Plugging pods in is done by the
-// CNI plugins, which the container engine calls.
+// It decides what the CNI configuration says and which firewall rules there are,
+// and takes all of it away again, with what network/flannel made. Plugging pods
+// in is done by the CNI plugins, which the container engine calls; the ways to
+// the pods of other nodes are made by network/flannel.
 package network
 
 import (
@@ -22,6 +23,15 @@ import (
 
 // Bridge is the link that pods are plugged into.
 const Bridge = "cni0"
+
+// What leads to the pods of other nodes: links, named as flannel names them and
+// known as ours by their alias, and routes, known by their protocol.
+const (
+	TunnelIPv4    = "flannel.1"
+	TunnelIPv6    = "flannel-v6.1"
+	LinkAlias     = "pod network of boot"
+	RouteProtocol = 98 // of the numbers that nobody has claimed
+)
 
 // Name is that of the network, by which plugins tag what they keep.
 const Name = "boot"
@@ -53,6 +63,11 @@ type Options struct {
 	// PodCIDRs are the ranges that pods of this node have addresses from, at
 	// most one for each of IPv4 and IPv6.
 	PodCIDRs []netip.Prefix
+	// ClusterCIDRs are the ranges that pods of all nodes have addresses from: what
+	// goes there is not masqueraded. None: there are no other nodes.
+	ClusterCIDRs []netip.Prefix
+	// MTU is that of the pods' links, in bytes; 0 leaves it to the kernel.
+	MTU int
 	// ConfDir is where the engine looks for CNI configurations: /etc/cni/net.d.
 	ConfDir string
 	// StateDir is where addresses in use are noted: /run/boot/cni. Pods do not
@@ -94,7 +109,7 @@ func Configure(ctx context.Context, o Options) error {
 		return err
 	}
 	// First what the pods need, then what lets the engine plug them in.
-	if err := masquerade(o.PodCIDRs); err != nil {
+	if err := o.firewall(ctx); err != nil {
 		return err
 	}
 	want, err := conflist(o)
@@ -109,6 +124,17 @@ func Configure(ctx context.Context, o Options) error {
 		return fmt.Errorf("read the CNI configuration: %w", err)
 	}
 	return atomicfile.Write(o.confPath(), want, 0o644)
+}
+
+// firewall makes the rules, by nftables where the kernel has it.
+func (o Options) firewall(ctx context.Context) error {
+	if !speaksNFTables() {
+		return o.programIPTables(ctx)
+	}
+	if err := o.masquerade(); err != nil {
+		return err
+	}
+	return o.acceptForwarded()
 }
 
 func (o Options) validate() error {

@@ -96,6 +96,9 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 		unless(cfg.Cluster.Proxy.Disabled, []Step{{"addon/kube-proxy", "Install kube-proxy", pods.proxy(o.Dirs.ProxyConfig)}}),
 
 		[]Step{
+			// The loop looks for it from now on, and needs it once the controller
+			// manager has given the node its range.
+			{"addon/network", "Tell nodes how pods are connected", stored(api, func() ([]*unstructured.Unstructured, error) { return templates.PodNetwork(cfg) })},
 			{"wait-control-plane", "Wait until the control plane is healthy", wait},
 
 			// From here on the work is done in the cluster. Things that other

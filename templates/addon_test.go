@@ -30,6 +30,7 @@ func addons(t *testing.T, cfg *config.Init, p Patches) map[string][]*unstructure
 		"kube-proxy.yaml":      ProxyRBAC,
 		"cluster-admins.yaml":  ClusterAdmins,
 		"bootstrap-token.yaml": BootstrapTokenRBAC,
+		"pod-network.yaml":     func() ([]*unstructured.Unstructured, error) { return PodNetwork(cfg) },
 		"kubeadm-config.yaml":  func() ([]*unstructured.Unstructured, error) { return KubeadmConfig(cfg) },
 		"kubelet-config.yaml":  func() ([]*unstructured.Unstructured, error) { return KubeletConfig(cfg) },
 		"boot-config.yaml":     func() ([]*unstructured.Unstructured, error) { return BootConfig(cfg) },

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -14,7 +13,7 @@ import (
 	"boot.internal/config"
 	"boot.internal/engine"
 	"boot.internal/kubelet"
-	"boot.internal/network"
+	"boot.internal/network/flannel"
 	"boot.internal/phases"
 	"boot.internal/service"
 )
@@ -176,8 +175,8 @@ func (l *loop) options() kubelet.Options {
 			}
 		},
 	}
-	if l.config.Boot.Network == config.NetworkBridge {
-		o.Network = configureNetwork
+	if l.config.Boot.Network != config.NetworkNone {
+		o.Network = flannel.New(flannel.Options{Node: o.Node, NodeIPs: l.nodeIPs, Log: l.log})
 	}
 	return o
 }
@@ -187,19 +186,6 @@ func (l *loop) nodeName() string {
 		return l.flags.nodeName
 	}
 	return strings.ToLower(l.host.Name)
-}
-
-// configureNetwork makes boot's own pod network.
-func configureNetwork(ctx context.Context, cidrs []string) error {
-	o := network.Options{Backend: network.Detect()}
-	for _, c := range cidrs {
-		p, err := netip.ParsePrefix(c)
-		if err != nil {
-			return fmt.Errorf("read pod CIDR: %w", err)
-		}
-		o.PodCIDRs = append(o.PodCIDRs, p)
-	}
-	return network.Configure(ctx, o)
 }
 
 // serviceLogger returns the log of a process without a user: text, with what is
