@@ -9,13 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/nftables"
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -103,27 +101,6 @@ func runPod(t *testing.T, cri runtimev1.RuntimeServiceClient, hostPort, port int
 	return pod{netip.MustParseAddr(st.GetStatus().GetNetwork().GetIp()), path}
 }
 
-// inside runs f in a network namespace.
-func inside(t *testing.T, netns string, f func() error) {
-	t.Helper()
-	done := make(chan error)
-	go func() {
-		// The thread is not given back: it is in the wrong namespace.
-		runtime.LockOSThread()
-		ns, err := os.Open(netns)
-		if err == nil {
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-		}
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
-
 // greeter tells everyone who connects what address they come from.
 func greeter(t *testing.T, address string) {
 	t.Helper()
@@ -203,12 +180,12 @@ func TestRealPodNetwork(t *testing.T) {
 			t.Errorf("pod IP %s is outside of %s", p.ip, o.PodCIDRs[0])
 		}
 	}
-	inside(t, a.netns, func() error { greeter(t, a.ip.String()+":80"); return nil })
+	nstest.Inside(t, a.netns, func() error { greeter(t, a.ip.String()+":80"); return nil })
 	t.Run("pod to pod", func(t *testing.T) {
-		inside(t, b.netns, mustGreet(a.ip.String()+":80", b.ip.String()))
+		nstest.Inside(t, b.netns, mustGreet(a.ip.String()+":80", b.ip.String()))
 	})
 	t.Run("host to pod", func(t *testing.T) {
-		inside(t, fmt.Sprintf("/proc/self/fd/%d", node.Fd()), mustGreet(a.ip.String()+":80", "10.244.3.1"))
+		nstest.Inside(t, fmt.Sprintf("/proc/self/fd/%d", node.Fd()), mustGreet(a.ip.String()+":80", "10.244.3.1"))
 	})
 
 	// A host outside that has no route to pods.
@@ -218,12 +195,12 @@ func TestRealPodNetwork(t *testing.T) {
 	ip(t, "link", "set", "up0", "up")
 	ip(t, "-n", "outside", "addr", "add", "192.0.2.2/24", "dev", "eth0")
 	ip(t, "-n", "outside", "link", "set", "eth0", "up")
-	inside(t, "/run/netns/outside", func() error { greeter(t, "192.0.2.2:80"); return nil })
+	nstest.Inside(t, "/run/netns/outside", func() error { greeter(t, "192.0.2.2:80"); return nil })
 	t.Run("pod to outside, masqueraded", func(t *testing.T) {
-		inside(t, a.netns, mustGreet("192.0.2.2:80", "192.0.2.1"))
+		nstest.Inside(t, a.netns, mustGreet("192.0.2.2:80", "192.0.2.1"))
 	})
 	t.Run("outside to host port", func(t *testing.T) {
-		inside(t, "/run/netns/outside", mustGreet("192.0.2.1:8080", "192.0.2.2"))
+		nstest.Inside(t, "/run/netns/outside", mustGreet("192.0.2.1:8080", "192.0.2.2"))
 	})
 	t.Run("nothing is left", testRemoved(cri, o))
 }
@@ -302,5 +279,48 @@ func TestRealRemoveChains(t *testing.T) {
 	out, err := exec.Command("iptables-save").CombinedOutput()
 	if err != nil || strings.Contains(string(out), "KUBE-") || !strings.Contains(string(out), "-A PREROUTING -j MINE") {
 		t.Errorf("%v, left:\n%s", err, out)
+	}
+}
+
+// Where the kernel has no nftables, programs of iptables make the rules.
+func TestRealIPTables(t *testing.T) {
+	if !nstest.Enter(t) {
+		return
+	}
+	o := Options{PodCIDRs: cidrs("10.244.3.0/24", "fd00:244:0:3::/64"), ClusterCIDRs: cidrs("10.244.0.0/16", "fd00:244::/56")}
+	ip(t, "netns", "add", "pod")
+	ip(t, "netns", "add", "outside")
+	for name, addr := range map[string]string{"pod": "10.244.3.", "outside": "192.0.2."} {
+		ip(t, "link", "add", "to-"+name, "type", "veth", "peer", "name", "eth0", "netns", name)
+		ip(t, "addr", "add", addr+"1/24", "dev", "to-"+name)
+		ip(t, "link", "set", "to-"+name, "up")
+		ip(t, "-n", name, "addr", "add", addr+"2/24", "dev", "eth0")
+		ip(t, "-n", name, "link", "set", "eth0", "up")
+		ip(t, "-n", name, "route", "add", "default", "via", addr+"1")
+	}
+	// A pod of another node, as far as its address goes.
+	ip(t, "-n", "outside", "addr", "add", "10.244.7.2/32", "dev", "lo")
+	ip(t, "-n", "outside", "link", "set", "lo", "up")
+	ip(t, "route", "add", "10.244.7.0/24", "via", "192.0.2.2")
+	for _, args := range [][]string{{"sysctl", "-qw", "net.ipv4.ip_forward=1"}, {"iptables", "-P", "FORWARD", "DROP"}} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", args, err, out)
+		}
+	}
+	nstest.Inside(t, "/run/netns/outside", func() error { greeter(t, "192.0.2.2:80"); greeter(t, "10.244.7.2:80"); return nil })
+	for range 2 { // the second time changes nothing
+		if err := o.programIPTables(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nstest.Inside(t, "/run/netns/pod", mustGreet("192.0.2.2:80", "192.0.2.1"))
+	nstest.Inside(t, "/run/netns/pod", mustGreet("10.244.7.2:80", "10.244.3.2"))
+	if err := Remove(t.Context(), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{iptablesV4, iptablesV6} {
+		if out, err := exec.Command(program + "-save").CombinedOutput(); err != nil || strings.Contains(string(out), chainPrefix) {
+			t.Errorf("%v, left:\n%s", err, out)
+		}
 	}
 }

@@ -49,7 +49,7 @@ func routeOf(u underlay, w way) netlink.Route {
 // ours lists the routes to other nodes: those we made, and what leads to a
 // tunnel, whoever made it.
 func ours(u underlay, family int) ([]netlink.Route, error) {
-	list, err := netlink.RouteListFiltered(family, nil, 0)
+	list, err := netlink.RouteListFiltered(family, &netlink.Route{}, 0)
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
