@@ -109,7 +109,7 @@ func makeSeed(ctx context.Context, boot, dir string) (err error) {
 	if err := os.RemoveAll(tmp); err != nil { // of somebody who was killed
 		return err
 	}
-	l, err := OpenLAN()
+	l, err := OpenLAN("")
 	if err != nil {
 		return err
 	}

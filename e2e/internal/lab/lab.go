@@ -150,7 +150,7 @@ func (l *LAN) Add(name, dir string) (*Node, error) {
 	}
 	port := l.next()
 	n := &Node{Name: name, IP: l.address(port), IP6: l.address6(port), lan: l, port: port}
-	n.plan = plan{Name: name, Dir: dir, IP: n.IP, IP6: n.IP6, Cgroup: "boot-lab-" + l.scope + "-" + name}
+	n.plan = plan{Name: name, Dir: dir, IP: n.IP, IP6: n.IP6, Cgroup: groupPrefix(l.scope) + name}
 	n.closed = sync.OnceValue(n.close)
 	var err error
 	if n.keeper, err = startKeeper(n.plan); err != nil {
@@ -161,6 +161,9 @@ func (l *LAN) Add(name, dir string) (*Node, error) {
 	}
 	return n, nil
 }
+
+// groupPrefix begins the names of the control groups of a LAN's nodes.
+func groupPrefix(scope string) string { return "boot-lab-" + scope + "." }
 
 // Close takes the node away, with its disk. Once is enough.
 func (n *Node) Close() error { return n.closed() }

@@ -42,7 +42,7 @@ func gateway() netip.Addr { return netip.AddrFrom4([4]byte{10, 77, 0, 1}) }
 // NewLAN returns a network without nodes, which ends with the test.
 func NewLAN(t testing.TB, families ...Family) *LAN {
 	t.Helper()
-	l, err := OpenLAN(families...)
+	l, err := OpenLAN("", families...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,9 +50,11 @@ func NewLAN(t testing.TB, families ...Family) *LAN {
 	return l
 }
 
-// OpenLAN makes a network without nodes.
-func OpenLAN(families ...Family) (*LAN, error) {
-	l := &LAN{last: 1, dual: len(families) > 0}
+// OpenLAN makes a network without nodes. By its name, a DNS label, those who did
+// not make it find what its nodes leave on the host; empty, it gets one that
+// nobody else has.
+func OpenLAN(name string, families ...Family) (*LAN, error) {
+	l := &LAN{scope: name, last: 1, dual: len(families) > 0}
 	if err := onThread(func() (err error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("make network namespace: %w", err)
@@ -66,7 +68,9 @@ func OpenLAN(families ...Family) (*LAN, error) {
 	if err := unix.Fstat(int(l.ns.Fd()), &st); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	l.scope = fmt.Sprintf("%d-%d", os.Getpid(), st.Ino)
+	if name == "" {
+		l.scope = fmt.Sprintf("%d-%d", os.Getpid(), st.Ino)
+	}
 	if err := in(l.ns, func(h *netlink.Handle) error {
 		return errors.Join(
 			h.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: mainSwitch}}),
