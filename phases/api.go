@@ -29,17 +29,24 @@ const fieldManager = "boot"
 // callTimeout bounds one request, so that a wait sees more than one failure.
 const callTimeout = 10 * time.Second
 
-// An apiServer is this node's own API server, as phases talk to it: never
-// through the shared endpoint, behind which there may be nothing yet.
+// An apiServer is an API server as phases talk to it: this node's own, or the
+// one that a joining node has found; never through the shared endpoint, behind
+// which there may be nothing yet.
 type apiServer struct {
 	kubeconfigs certs.KubeconfigPaths
 	url         string        // "https://192.0.2.10:6443"
 	timeout     time.Duration // of one call, retries included
+	// access, if set, is how to reach an API server without a kubeconfig: that of
+	// the cluster, from a node that has only found it.
+	access func() (*rest.Config, error)
 }
 
 // config returns how to reach the API server. The super administrator comes
 // first: the rights of the other are made by one of these very phases.
 func (a apiServer) config() (*rest.Config, error) {
+	if a.access != nil {
+		return a.access()
+	}
 	path := a.kubeconfigs.SuperAdmin
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		path = a.kubeconfigs.Admin

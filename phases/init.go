@@ -20,11 +20,12 @@ type Dirs struct {
 	Kubernetes  string // directory of the kubeconfigs: /etc/kubernetes
 	Kubelet     string // directory of the kubelet: /var/lib/kubelet
 	ProxyConfig string // file kube-proxy reads: templates.ProxyConfigPath
+	State       string // directory of what boot keeps for itself: /var/lib/boot
 }
 
 // DefaultDirs are where everything is outside of tests.
 func DefaultDirs() Dirs {
-	return Dirs{Kubernetes: "/etc/kubernetes", Kubelet: "/var/lib/kubelet", ProxyConfig: templates.ProxyConfigPath}
+	return Dirs{Kubernetes: "/etc/kubernetes", Kubelet: "/var/lib/kubelet", ProxyConfig: templates.ProxyConfigPath, State: "/var/lib/boot"}
 }
 
 // InitOptions are the values the phases of "boot init" are built with.
@@ -132,7 +133,14 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 }
 
 func (o InitOptions) api() apiServer {
-	return apiServer{certs.KubeconfigTree(o.Dirs.Kubernetes), localURL(o.Config), limit(o.Config.Init.Timeouts.KubernetesAPICall)}
+	return localAPI(o.Config, o.Dirs)
+}
+
+// localAPI is this node's API server.
+func localAPI(cfg *config.Init, dirs Dirs) apiServer {
+	return apiServer{
+		kubeconfigs: certs.KubeconfigTree(dirs.Kubernetes), url: localURL(cfg), timeout: limit(cfg.Init.Timeouts.KubernetesAPICall),
+	}
 }
 
 // unless keeps the steps by name, so that they can be listed and skipped, but

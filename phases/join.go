@@ -27,6 +27,7 @@ type JoinOptions struct {
 	Inputs     templates.Inputs
 	Service    Service    // runs the kubelet loop
 	Components Components // looks at the control plane's containers
+	Images     Images     // those of the container engine
 	LoopLog    string     // file that the loop logs to; empty where a service manager keeps its log
 }
 

@@ -80,16 +80,22 @@ func hashFiles(paths []string) (string, error) {
 	return templates.Hash(contents...), nil
 }
 
-// etcd returns the phase of a local etcd, whose data only root may read.
+// etcd returns the phase of a local etcd that is the first.
 func (m manifests) etcd() Phase {
-	return PlanFunc(func(context.Context) ([]Change, error) {
-		dir, err := planDir(m.cfg.Cluster.Etcd.Local.DataDir)
-		if err != nil {
-			return nil, err
-		}
-		manifest, err := m.plan(templates.Etcd)
-		return slices.Concat(dir, manifest), err
-	})
+	return PlanFunc(func(context.Context) ([]Change, error) { return m.planEtcd("") })
+}
+
+// planEtcd plans the data directory of a local etcd, whose data only root may
+// read, and its manifest, as a member of the cluster, see
+// [templates.Inputs.EtcdCluster].
+func (m manifests) planEtcd(cluster string) ([]Change, error) {
+	dir, err := planDir(m.cfg.Cluster.Etcd.Local.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	m.inputs.EtcdCluster = cluster
+	manifest, err := m.plan(templates.Etcd)
+	return slices.Concat(dir, manifest), err
 }
 
 // proxy returns the phase of kube-proxy's static pod, which reads a

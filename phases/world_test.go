@@ -57,7 +57,7 @@ func newWorld(t *testing.T, yaml string) *world {
 		cfg.Cluster.Etcd.Local.DataDir = filepath.Join(dir, "etcd")
 	}
 	w := &world{fakeAPI: newFakeAPI(t), t: t, cfg: cfg, server: httptest.NewUnstartedServer(nil)}
-	w.dirs = Dirs{Kubernetes: filepath.Join(dir, "etc"), Kubelet: filepath.Join(dir, "kubelet"), ProxyConfig: filepath.Join(dir, "kube-proxy/config.yaml")}
+	w.dirs = Dirs{Kubernetes: filepath.Join(dir, "etc"), Kubelet: filepath.Join(dir, "kubelet"), ProxyConfig: filepath.Join(dir, "kube-proxy/config.yaml"), State: filepath.Join(dir, "state")}
 	local := w.server.Listener.Addr().(*net.TCPAddr)
 	cfg.Init.LocalAPIEndpoint = config.APIEndpoint{AdvertiseAddress: local.IP.String(), BindPort: int32(local.Port)}
 	t.Cleanup(w.server.Close)

@@ -18,12 +18,13 @@ const (
 	etcdMetricsPort = 2381
 )
 
-// Etcd returns the static pod of a first etcd member. With an external etcd
+// Etcd returns the static pod of an etcd member: the first, or one that joins
+// those of in.EtcdCluster. With an external etcd
 // there is none to render: the caller knows from cfg.Cluster.Etcd.
 func Etcd(cfg *config.Init, in Inputs) (Manifest, error) {
 	local := cfg.Cluster.Etcd.Local
 	p := newPod(cfg, config.ComponentEtcd)
-	p.Command = command("etcd", etcdArgs(cfg), local.ExtraArgs)
+	p.Command = command("etcd", etcdArgs(cfg, in.EtcdCluster), local.ExtraArgs)
 	p.Env = mergeEnv(local.ExtraEnvs)
 	p.Annotations = map[string]string{etcdClientURLsAnnotation: etcdURL(cfg, etcdClientPort)}
 	p.Probe = etcdProbe(cfg)
@@ -35,18 +36,21 @@ func Etcd(cfg *config.Init, in Inputs) (Manifest, error) {
 	return manifest(config.ComponentEtcd, p, in)
 }
 
-func etcdArgs(cfg *config.Init) []config.Arg {
-	name := cfg.Init.NodeRegistration.Name
-	client, peer := etcdURL(cfg, etcdClientPort), etcdURL(cfg, etcdPeerPort)
+func etcdArgs(cfg *config.Init, cluster string) []config.Arg {
+	name, initial := cfg.Init.NodeRegistration.Name, cluster
+	client, peer := etcdURL(cfg, etcdClientPort), EtcdPeerURL(cfg)
+	if cluster == "" {
+		initial = name + "=" + peer
+	}
 	file := func(name string) string { return filepath.Join(cfg.Cluster.CertificatesDir, "etcd", name) }
-	return []config.Arg{
+	args := []config.Arg{
 		{Name: "name", Value: name},
 		{Name: "data-dir", Value: cfg.Cluster.Etcd.Local.DataDir},
 		{Name: "listen-client-urls", Value: "https://" + hostPort(localhost(cfg), etcdClientPort) + "," + client},
 		{Name: "advertise-client-urls", Value: client},
 		{Name: "listen-peer-urls", Value: peer},
 		{Name: "initial-advertise-peer-urls", Value: peer},
-		{Name: "initial-cluster", Value: name + "=" + peer},
+		{Name: "initial-cluster", Value: initial},
 		{Name: "cert-file", Value: file("server.crt")},
 		{Name: "key-file", Value: file("server.key")},
 		{Name: "trusted-ca-file", Value: file("ca.crt")},
@@ -60,7 +64,14 @@ func etcdArgs(cfg *config.Init) []config.Arg {
 		{Name: "feature-gates", Value: "InitialCorruptCheck=true"},
 		{Name: "watch-progress-notify-interval", Value: "5s"},
 	}
+	if cluster != "" {
+		args = append(args, config.Arg{Name: "initial-cluster-state", Value: "existing"})
+	}
+	return args
 }
+
+// EtcdPeerURL is where the other members reach this node's.
+func EtcdPeerURL(cfg *config.Init) string { return etcdURL(cfg, etcdPeerPort) }
 
 // etcdURL is where other hosts reach this member.
 func etcdURL(cfg *config.Init, port int32) string {

@@ -19,6 +19,10 @@ type Inputs struct {
 	// ExternalCA says that the key of the cluster's authority is not on this
 	// host, so that the controller manager can not sign.
 	ExternalCA bool
+	// EtcdCluster are the members of the etcd cluster that a joining node's etcd
+	// becomes one of, itself among them, as "name=peer URL" separated by commas.
+	// Empty stands for the first member of a new cluster.
+	EtcdCluster string
 	// CertsHash is the [Hash] of the files that [Files] names, by component.
 	CertsHash map[string]string
 	// Patches are those of the user.

@@ -32,6 +32,8 @@ func newEtcd(ui *ui) *cobra.Command {
 
 Run it on a control-plane node: it identifies with that node's certificates, and
 any member that answers will do.`,
+		Example: `  boot etcd members
+  boot etcd remove cp3`,
 		Args: noArgs,
 	}
 	p := c.PersistentFlags()

@@ -120,6 +120,7 @@ func (j *joinSetup) rest(ctx context.Context) ([]phases.Step, error) {
 		Config: j.node, ControlPlane: j.controlPlane(), Cluster: cluster, CACertPath: j.cfg.Join.CACertPath,
 		Dirs: dirs, Inputs: inputs, Service: loop, LoopLog: log,
 		Components: components{boot: j.node.Boot, socket: n.CRISocket, node: n.Name, log: j.ui.logger()},
+		Images:     images{boot: j.node.Boot, socket: n.CRISocket, log: j.ui.logger()},
 	})
 	return steps, withCode(exitValidation, err)
 }
