@@ -11,7 +11,7 @@ import (
 
 // defaultDiscovery is how long a joining node looks for its cluster. It is less
 // than kubeadm's five minutes: somebody waits who may have mistyped an address.
-const defaultDiscovery = 15 * time.Second
+const defaultDiscovery = 10 * time.Second
 
 // A Join is everything "boot join" was asked to do, defaulted and validated as
 // far as that goes before the cluster was asked; [Join.Node] adds what the cluster

@@ -56,31 +56,37 @@ func Find(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := o.find(ctx)
-	if err = own.confirm(&c, err, o.Config.Join.Discovery.BootstrapToken); err != nil {
-		return nil, err
-	}
-	if err := c.read(ctx, o); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-// find finds the cluster as a stranger.
-func (o Options) find(ctx context.Context) (*Cluster, error) {
-	d := o.Config.Join.Discovery
-	var c *Cluster
-	var err error
-	if d.File != nil {
-		c, err = o.byFile(ctx, d.File.KubeConfigPath)
-	} else {
-		c, err = o.byToken(ctx, d.BootstrapToken)
-	}
+	c, err := o.find(ctx, own)
 	if err != nil {
 		return nil, err
 	}
-	if token := d.TLSBootstrapToken; token != "" {
-		c.login = clientcmdapi.AuthInfo{Token: token.Reveal()}
+	return c, c.read(ctx, o)
+}
+
+// find finds the cluster, as a stranger or as the node that this host has become
+// earlier: then it needs no token any more, and the same command goes on where it
+// ended, also when the token has.
+func (o Options) find(ctx context.Context, own past) (*Cluster, error) {
+	d := o.Config.Join.Discovery
+	var c *Cluster
+	var err error
+	switch {
+	case d.File != nil:
+		c, err = o.byFile(ctx, d.File.KubeConfigPath)
+	case own.login != nil:
+		c, err = o.byOwn(ctx, d.BootstrapToken, own)
+	default:
+		c, err = o.byToken(ctx, d.BootstrapToken)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case own.ca != nil && !sameAuthority(own.ca, c.CA):
+		return nil, fail(ErrMember, "this host is a node of another cluster than the one at "+c.Server, resetFirst)
+	case own.login != nil:
+		c.Joined, c.login = true, *own.login
+	case d.TLSBootstrapToken != "":
+		c.login = clientcmdapi.AuthInfo{Token: d.TLSBootstrapToken.Reveal()}
 	}
 	return c, nil
 }

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,7 +35,7 @@ func (o Options) byFile(ctx context.Context, path string) (*Cluster, error) {
 	}
 	c := &Cluster{Server: strings.TrimSuffix(cluster.Server, "/"), CA: cluster.CertificateAuthorityData, login: *user}
 	a, err := until(ctx, func(ctx context.Context) (*answer, error) { return get(ctx, c.Server, c.CA) })
-	if is[failure](err, ErrNotJoinable) {
+	if errors.Is(err, ErrNotJoinable) {
 		return c, nil // it can be trusted, and the rest is said by what comes next
 	}
 	if err != nil {
@@ -45,7 +46,7 @@ func (o Options) byFile(ctx context.Context, path string) (*Cluster, error) {
 
 // ofClock says whether a certificate is not to be trusted because of the clock.
 func (o Options) ofClock(ctx context.Context, server string, err error) error {
-	if !is[failure](err, ErrUntrusted) {
+	if !errors.Is(err, ErrUntrusted) {
 		return err
 	}
 	if a, errAgain := get(ctx, server, nil); errAgain == nil {

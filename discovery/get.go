@@ -109,6 +109,6 @@ func (o Options) sameTime(a *answer, server string) error {
 	if skew < 0 {
 		way = "behind"
 	}
-	return fail(ErrClock, fmt.Sprintf("the clock of this host is %s %s that of %s", skew.Abs().Round(time.Second), way, server),
+	return fail(ErrClock, fmt.Sprintf("the clock of this host is %s %s that of %s", skew.Abs().Round(time.Minute), way, server),
 		"set the clocks, with 'timedatectl set-ntp true' or 'date -s'")
 }

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -15,9 +16,9 @@ import (
 	"boot.internal/config"
 )
 
-// own is what this node has of an earlier join: the authority it trusts and, once
+// A past is what this node has of an earlier join: the authority it trusts and, once
 // the cluster has signed it, its certificate.
-type own struct {
+type past struct {
 	ca    []byte
 	login *clientcmdapi.AuthInfo // nil without a certificate that is valid
 }
@@ -26,22 +27,22 @@ const resetFirst = "run 'boot reset' to take this host out of the other cluster,
 
 // readOwn reads the kubeconfig of the node. What is not there, or of no use any
 // more, is nothing.
-func readOwn(path, node string, now time.Time) (own, error) {
+func readOwn(path, node string, now time.Time) (past, error) {
 	conf, err := clientcmd.LoadFromFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return own{}, nil
+		return past{}, nil
 	}
 	if err != nil {
-		return own{}, fail(ErrMember, fmt.Sprintf("read %s: %v", path, err), "remove the file, or run 'boot reset'")
+		return past{}, fail(ErrMember, fmt.Sprintf("read %s: %v", path, err), "remove the file, or run 'boot reset'")
 	}
 	cluster, user, err := current(conf)
 	if err != nil {
-		return own{}, fail(ErrMember, fmt.Sprintf("read %s: %v", path, err), "remove the file, or run 'boot reset'")
+		return past{}, fail(ErrMember, fmt.Sprintf("read %s: %v", path, err), "remove the file, or run 'boot reset'")
 	}
-	o := own{ca: cluster.CertificateAuthorityData}
+	o := past{ca: cluster.CertificateAuthorityData}
 	if len(o.ca) == 0 && cluster.CertificateAuthority != "" {
 		if o.ca, err = os.ReadFile(cluster.CertificateAuthority); err != nil {
-			return own{}, fmt.Errorf("read %s: %w", path, err)
+			return past{}, fmt.Errorf("read %s: %w", path, err)
 		}
 	}
 	if pair, err := pairOf(user); err == nil && valid(pair, o.ca, node, now) {
@@ -71,32 +72,20 @@ func valid(pair tls.Certificate, ca []byte, node string, now time.Time) bool {
 	return err == nil
 }
 
-// confirm compares the cluster that was found, or was not, with the one this node
-// belongs to. A node that has joined needs no token any more: the same command
-// goes on where it ended, also when the token has.
-func (o own) confirm(c **Cluster, err error, t *config.BootstrapTokenDiscovery) error {
-	switch {
-	case err == nil && o.ca != nil && !sameAuthority(o.ca, (*c).CA):
-		return fail(ErrMember, "this host is a node of another cluster than the one at "+(*c).Server, resetFirst)
-	case err != nil && o.login != nil && t != nil && errors.Is(err, ErrToken):
-		server := "https://" + t.APIServerEndpoint
-		if pinned(o.ca, t.CACertHashes, server) != nil {
-			return fail(ErrMember, "this host is a node of another cluster than the one whose authority is pinned", resetFirst)
-		}
-		*c = &Cluster{Server: server, CA: o.ca}
-	case err != nil:
-		return err
+// byOwn trusts the authority that this node has trusted before.
+func (o Options) byOwn(ctx context.Context, t *config.BootstrapTokenDiscovery, own past) (*Cluster, error) {
+	c := &Cluster{Server: "https://" + t.APIServerEndpoint, CA: own.ca}
+	if pinned(own.ca, t.CACertHashes, c.Server) != nil {
+		return nil, fail(ErrMember, "this host is a node of another cluster than the one whose authority is pinned", resetFirst)
 	}
-	if o.login != nil {
-		(*c).Joined, (*c).login = true, *o.login
+	_, err := until(ctx, func(ctx context.Context) (*answer, error) { return get(ctx, c.Server, c.CA) })
+	switch err = o.ofClock(ctx, c.Server, err); {
+	case errors.Is(err, ErrUntrusted):
+		return nil, fail(ErrMember, "this host is a node of another cluster than the one at "+c.Server, resetFirst)
+	case errors.Is(err, ErrNotJoinable):
+		return c, nil // as a node, it reads what strangers may not
 	}
-	return nil
-}
-
-// is tells whether err is of a kind, however it is wrapped.
-func is[T error](err, kind error) bool {
-	var f T
-	return errors.As(err, &f) && errors.Is(err, kind)
+	return c, err
 }
 
 // Joined tells whether the kubeconfig of a node has a certificate that the

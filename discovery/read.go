@@ -24,7 +24,7 @@ func (c *Cluster) read(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("use the access to %s: %w", c.Server, err)
 	}
-	r := reader{api, c.Server}
+	r := reader{api, c.Server, c.Joined}
 	var docs config.SharedDocuments
 	if docs.Cluster, err = r.document(ctx, "kubeadm-config", "ClusterConfiguration"); err != nil {
 		return err
@@ -50,6 +50,7 @@ func (c *Cluster) read(ctx context.Context, o Options) error {
 type reader struct {
 	api    kubernetes.Interface
 	server string
+	joined bool // as a node, not as the bearer of a token
 }
 
 // configMap returns a ConfigMap of kube-system, nil if there is none that a node
@@ -92,6 +93,8 @@ func (r reader) refused(what string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case apierrors.IsUnauthorized(err) && r.joined:
+		return fail(ErrMember, fmt.Sprintf("the cluster at %s does not accept the certificate of this node", r.server), resetFirst)
 	case apierrors.IsUnauthorized(err):
 		return fail(ErrToken, fmt.Sprintf("the cluster at %s does not accept the token: it has expired or is wrong", r.server),
 			"make a new one on a control plane: boot token create --print-join-command")

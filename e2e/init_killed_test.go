@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,10 +57,17 @@ func TestInitInterrupted(t *testing.T) {
 // returns what it said and its exit code.
 func interrupt(t *testing.T, n *lab.Node, at string, signal syscall.Signal, args ...string) (said string, code int) {
 	t.Helper()
+	// Phases without changes have their say, too.
+	return cut(t, n, signal, append([]string{"init", "-v", "1"}, args...), at)
+}
+
+// cut runs boot until it says one of some lines, and then sends it a signal. It
+// returns what it said and its exit code.
+func cut(t *testing.T, n *lab.Node, signal syscall.Signal, args []string, at ...string) (said string, code int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	args = append([]string{lab.BootBinary(t), "init", "-v", "1"}, args...) // phases without changes have their say, too
-	cmd := n.Command(ctx, args...)
+	cmd := n.Command(ctx, append([]string{lab.BootBinary(t)}, args...)...)
 	r, w := io.Pipe()
 	cmd.Stderr = w
 	if err := n.Start(cmd); err != nil {
@@ -72,7 +80,8 @@ func interrupt(t *testing.T, n *lab.Node, at string, signal syscall.Signal, args
 	var sent time.Time
 	for lines := bufio.NewScanner(r); lines.Scan(); {
 		all.WriteString(lines.Text() + "\n")
-		if sent.IsZero() && strings.HasPrefix(lines.Text(), at) {
+		is := func(start string) bool { return strings.HasPrefix(lines.Text(), start) }
+		if sent.IsZero() && slices.ContainsFunc(at, is) {
 			sent = time.Now()
 			if err := cmd.Process.Signal(signal); err != nil {
 				t.Error(err)
