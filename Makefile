@@ -13,7 +13,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.gitCommit=$(COMMIT)
 BUNDLES ?= /var/lib/boot/images
 
 # Packages and tools that a fresh Debian lacks: command or file, then package.
-DEPS := nft:nftables iptables:iptables ip:iproute2 gcc:gcc git:git pkg-config:pkg-config unshare:util-linux
+DEPS := nft:nftables iptables:iptables ip:iproute2 gcc:gcc git:git pkg-config:pkg-config unshare:util-linux zstd:zstd
 
 include images.mk
 
@@ -85,7 +85,7 @@ lint: ## Run the linters, which also hold the import arrows
 generate: ## Rewrite the golden files with what the code says now; read the diff
 	go test ./templates ./kubelet/plan ./kubelet/status ./kubelet/spec -update
 
-bench: build ## Measure boot beside the bare CRI calls
+bench: build images-upstream ## Measure boot beside the bare CRI calls, kubeadm and the kubelet
 	BOOT_BIN=$(CURDIR)/bin/boot go test -run '^$$' -bench . -benchtime 1x -count=1 -timeout 40m ./e2e/...
 
 clean: ## Remove what was built here; the cache of components stays

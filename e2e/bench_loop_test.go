@@ -20,33 +20,59 @@ const (
 // benchLoop measures the process of the loop, and its supervisor, at rest.
 func benchLoop(b *testing.B, n *lab.Node, results *table, with string) {
 	b.Helper()
-	time.Sleep(rest)
-	found := n.Find(b, filepath.Base(lab.BootBinary(b)), "kubelet")
-	before := make([]time.Duration, len(found))
-	for i, p := range found {
-		before[i] = cpu(b, n, p)
-	}
-	begin := time.Now()
-	time.Sleep(window)
-	for i, p := range found {
-		used := (cpu(b, n, p) - before[i]).Seconds() / time.Since(begin).Seconds() * 1000
-		results.process(p, with, used, memory(b, n, p))
+	for _, f := range atRest(b, n, filepath.Base(lab.BootBinary(b)), "kubelet") {
+		results.process(f, with)
 	}
 }
 
-// process adds what a process of boot uses.
-func (t *table) process(p lab.Process, with string, cpu float64, m map[string]float64) {
-	who, anon, rss := "loop", "≤ 12 MiB (0.4 × 30)", "≤ 50 MiB (0.5 × 100)"
-	if strings.Contains(strings.Join(p.Args, " "), "--supervise") {
-		who, anon, rss = "supervisor", "", ""
+// Figures are what a process uses at rest.
+type figures struct {
+	process lab.Process
+	cpu     float64 // thousandths of a core
+	memory  map[string]float64
+}
+
+// atRest measures the processes of a program that have these words among their
+// arguments.
+func atRest(b *testing.B, n *lab.Node, program string, words ...string) []figures {
+	b.Helper()
+	time.Sleep(rest)
+	var all []figures
+	var before []time.Duration
+	for _, p := range n.Find(b, program, words...) {
+		all, before = append(all, figures{process: p}), append(before, cpu(b, n, p))
 	}
+	begin := time.Now()
+	time.Sleep(window)
+	for i := range all {
+		f := &all[i]
+		f.cpu = (cpu(b, n, f.process) - before[i]).Seconds() / time.Since(begin).Seconds() * 1000
+		f.memory = memory(b, n, f.process)
+	}
+	return all
+}
+
+// process adds what a process uses: of boot, or of upstream's kubelet, beside
+// which the loop is put.
+func (t *table) process(f figures, with string) {
+	line := strings.Join(f.process.Args, " ")
+	supervisor, upstream := strings.Contains(line, "--supervise"), strings.HasPrefix(line, "/") && strings.Contains(line, "/kubelet ")
 	add := func(what string, u unit, budget string, v float64) {
-		r := t.row(fmt.Sprintf("%s with %s: %s", who, with, what), u, budget)
-		r.boot = append(r.boot, v)
+		if supervisor {
+			r := t.row(fmt.Sprintf("supervisor with %s: %s", with, what), u, "")
+			r.boot = append(r.boot, v)
+			return
+		}
+		r := t.row(fmt.Sprintf("loop with %s: %s; bare: kubelet", with, what), u, budget)
+		if upstream {
+			r.bare = append(r.bare, v)
+		} else {
+			r.boot = append(r.boot, v)
+		}
 	}
-	add("anonymous memory", mebibytes, anon, m["Anonymous"])
-	add("resident memory", mebibytes, rss, m["Rss"])
-	add("CPU", millicores, "", cpu)
+	add("anonymous memory", mebibytes, "≤ 0.4", f.memory["Anonymous"])
+	add("resident memory", mebibytes, "≤ 0.5", f.memory["Rss"])
+	add("CPU", millicores, "≤ 1/3", f.cpu)
 }
 
 // cpu returns what the threads of a process have used so far. Clock ticks, of

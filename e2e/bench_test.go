@@ -21,6 +21,7 @@ func BenchmarkBoot(b *testing.B) {
 	for range initRounds {
 		b.Run("init", func(b *testing.B) { benchInit(b, results) })
 	}
+	b.Run("upstream", func(b *testing.B) { benchUpstream(b, results) })
 	b.Run("running", func(b *testing.B) {
 		y := newYard(b)
 		benchLoop(b, y.n, results, "control plane")

@@ -1,5 +1,3 @@
-//go:build conformance
-
 package e2e
 
 import (
@@ -20,9 +18,15 @@ const upstreamSocket = "/run/containerd.sock"
 // upstreamCluster makes the node a cluster with kubeadm and the kubelet of
 // upstream, on the same engine, images and CNI plugins that boot has: a test
 // that fails on both says nothing of boot.
-func upstreamCluster(t *testing.T, n *lab.Node) {
+func upstreamCluster(t testing.TB, n *lab.Node) {
 	t.Helper()
 	startEngine(t, n)
+	upstreamInit(t, n)
+}
+
+// upstreamInit brings the cluster up, and returns with kubeadm.
+func upstreamInit(t testing.TB, n *lab.Node) {
+	t.Helper()
 	n.WriteFile(t, "/etc/kubeadm.yaml", upstreamKubeadm)
 	n.WriteFile(t, "/etc/cni/net.d/10-boot.conflist", upstreamCNI)
 	bin := filepath.Dir(lab.Component(t, "bin/kubelet"))
@@ -36,7 +40,7 @@ func upstreamCluster(t *testing.T, n *lab.Node) {
 
 // startEngine starts the engine that boot carries, as a service would, and
 // gives it the images.
-func startEngine(t *testing.T, n *lab.Node) {
+func startEngine(t testing.TB, n *lab.Node) {
 	t.Helper()
 	bin := filepath.Dir(lab.Component(t, "engine/bin/containerd"))
 	config := new(bytes.Buffer)
@@ -124,7 +128,7 @@ const upstreamEngine = `version = 3
 `
 
 // background starts a program that runs for as long as the test.
-func background(t *testing.T, n *lab.Node, cmd *exec.Cmd) {
+func background(t testing.TB, n *lab.Node, cmd *exec.Cmd) {
 	t.Helper()
 	if err := n.Start(cmd); err != nil {
 		t.Fatal(err)
