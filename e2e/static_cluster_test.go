@@ -106,7 +106,12 @@ func (c *controlPlane) mirrors(ctx context.Context) ([]corev1.Pod, string, error
 // loop returns the process of the loop, not that of its supervisor.
 func (c *controlPlane) loop(t testing.TB) (lab.Process, error) {
 	t.Helper()
-	found := slices.DeleteFunc(c.node.Find(t, filepath.Base(lab.BootBinary(t)), " kubelet "), func(p lab.Process) bool {
+	return loopOf(t, c.node)
+}
+
+func loopOf(t testing.TB, n *lab.Node) (lab.Process, error) {
+	t.Helper()
+	found := slices.DeleteFunc(n.Find(t, filepath.Base(lab.BootBinary(t)), " kubelet "), func(p lab.Process) bool {
 		return slices.Contains(p.Args, "--supervise")
 	})
 	if len(found) != 1 {

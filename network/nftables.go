@@ -32,7 +32,7 @@ func speaksNFTables() bool {
 //	table inet boot-masquerade {
 //		chain postrouting {
 //			type nat hook postrouting priority srcnat;
-//			ip saddr NODE ip daddr != NODE ip daddr != CLUSTER ip daddr != 224.0.0.0/4 masquerade fully-random
+//			ip saddr NODE ip daddr != CLUSTER ip daddr != 224.0.0.0/4 masquerade fully-random
 //		}
 //	}
 //
@@ -100,13 +100,17 @@ func (o Options) spared(pods netip.Prefix) []netip.Prefix {
 	if pods.Addr().Is6() {
 		multicast = netip.MustParsePrefix("ff00::/8")
 	}
-	all := []netip.Prefix{pods}
+	all := []netip.Prefix{pods, multicast}
 	for _, c := range o.ClusterCIDRs {
-		if c.Addr().Is4() == pods.Addr().Is4() && c != pods {
+		switch {
+		case c.Addr().Is4() != pods.Addr().Is4():
+		case c.Contains(pods.Addr()): // as it should be
+			all[0] = c
+		default:
 			all = append(all, c)
 		}
 	}
-	return append(all, multicast)
+	return all
 }
 
 // ofFamily matches packets of the family of a range, where a chain sees both.

@@ -1,0 +1,397 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"boot.internal/e2e/internal/lab"
+)
+
+// A pair is a cluster of two nodes with a pod on each, and a host beside it that
+// knows nothing of pods.
+type pair struct {
+	*podCluster
+	nodes   [2]*lab.Node
+	pods    [2]*corev1.Pod
+	outside *lab.Node
+}
+
+// newPair makes one by a configuration for boot init.
+func newPair(t *testing.T, lan *lab.LAN, initConfig string) *pair {
+	t.Helper()
+	p := &pair{nodes: [2]*lab.Node{furnished(t, lan, "node1"), furnished(t, lan, "node2")}, outside: lan.Node(t, "outside")}
+	first, second := p.nodes[0], p.nodes[1]
+	first.WriteFile(t, "/root/init.yaml", initConfig)
+	first.Boot(t, "init", "--config", "/root/init.yaml")
+	client := first.Client(t, adminConf)
+	openNode(t, client, first)
+	second.Boot(t, "join", first.IP.String()+":6443", "--token", token, "--discovery-token-unsafe-skip-ca-verification")
+	p.podCluster = newPodCluster(t, first, client)
+	openNode(t, client, second)
+	for i, n := range p.nodes {
+		p.run(t, n, fmt.Sprint("box", i), 0)
+	}
+	for i := range p.nodes {
+		p.pods[i] = p.AwaitReady(t, fmt.Sprint("box", i))
+	}
+	return p
+}
+
+// run makes a pod on a node that serves HTTP, on a port of the node as well if one
+// is given.
+func (p *pair) run(t *testing.T, n *lab.Node, name string, hostPort int32) {
+	t.Helper()
+	made := boxPod(name, "http", ":8080")
+	made.Labels = map[string]string{"app": name}
+	made.Spec.NodeName = n.Name
+	if hostPort != 0 {
+		made.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080, HostPort: hostPort}}
+	}
+	p.Create(t, made)
+}
+
+// in calls f in the network of the pod on a node.
+func (p *pair) in(t *testing.T, node int, f func() error) {
+	t.Helper()
+	for _, process := range p.nodes[node].Processes(t) {
+		if process.Container && strings.HasSuffix(strings.Join(process.Args, " "), "http :8080") {
+			if err := process.InNetwork(f); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no pod on %s", p.nodes[node].Name)
+}
+
+// tellers have each pod, and the outside, tell everyone who connects what address
+// they come from, and send back each datagram.
+func (p *pair) tellers(t *testing.T) {
+	t.Helper()
+	serve := func() error {
+		l, err := net.Listen("tcp", ":9000")
+		if err != nil {
+			return err
+		}
+		u, err := net.ListenPacket("udp", ":9001")
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { _, _ = l.Close(), u.Close() })
+		go tellAll(l)
+		go returnAll(u)
+		return nil
+	}
+	for i := range p.nodes {
+		p.in(t, i, serve)
+	}
+	if err := p.outside.Do(serve); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tellAll(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+		_, _ = io.WriteString(c, host+"\n")
+		go func() { _, _ = io.Copy(c, c); _ = c.Close() }()
+	}
+}
+
+func returnAll(u net.PacketConn) {
+	buf := make([]byte, 1<<16)
+	for {
+		n, from, err := u.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		_, _ = u.WriteTo(buf[:n], from)
+	}
+}
+
+// sees checks as what a teller sees who asks.
+func sees(server, want string) func() error {
+	return func() error {
+		c, err := net.DialTimeout("tcp", net.JoinHostPort(server, "9000"), 5*time.Second)
+		if err != nil {
+			return err
+		}
+		defer c.Close() //nolint:errcheck // all was read
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		buf := make([]byte, 100)
+		n, err := c.Read(buf)
+		if got := strings.TrimSpace(string(buf[:n])); err == nil && got != want {
+			err = fmt.Errorf("%s sees %s, want %s", server, got, want)
+		}
+		return err
+	}
+}
+
+// large sends a packet of so many bytes there and back that nobody may cut.
+func large(server string, size int) func() error {
+	return func() error {
+		c, err := net.Dial("udp", net.JoinHostPort(server, "9001"))
+		if err != nil {
+			return err
+		}
+		defer c.Close() //nolint:errcheck // all was read
+		raw, err := c.(*net.UDPConn).SyscallConn()
+		if err != nil {
+			return err
+		}
+		var set error
+		if err := raw.Control(func(fd uintptr) {
+			set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+		}); err != nil || set != nil {
+			return fmt.Errorf("forbid fragments: %w, %w", err, set)
+		}
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		data := make([]byte, size-28) // the headers of IP and UDP
+		if _, err := c.Write(data); err != nil {
+			return fmt.Errorf("send %d bytes to %s: %w", size, server, err)
+		}
+		_, err = io.ReadFull(c, data)
+		return err
+	}
+}
+
+// mtu returns that of a pod's interface.
+func (p *pair) mtu(t *testing.T, node int) (mtu int) {
+	t.Helper()
+	p.in(t, node, func() error {
+		i, err := net.InterfaceByName("eth0")
+		if err == nil {
+			mtu = i.MTU
+		}
+		return err
+	})
+	return mtu
+}
+
+func (p *pair) expose(t *testing.T, name string, families ...corev1.IPFamily) *corev1.Service {
+	t.Helper()
+	s := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "to-" + name}, // a pod has an address of its own for its name
+		Spec: corev1.ServiceSpec{
+			Selector: map[string]string{"app": name},
+			Ports:    []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}},
+		},
+	}
+	if len(families) > 0 {
+		s.Spec.IPFamilies, s.Spec.IPFamilyPolicy = families, new(corev1.IPFamilyPolicyRequireDualStack)
+	}
+	s, err := p.Client.CoreV1().Services(p.Namespace).Create(t.Context(), s, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// networkConfig is that of a cluster with nothing special, whose nodes do not mind
+// how full the disk is.
+const networkConfig = `apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+bootstrapTokens: [{token: ` + token + `}]
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+evictionHard: {memory.available: 100Mi}
+imageGCHighThresholdPercent: 100
+`
+
+// Pods of two nodes talk to each other, to Services and to the outside.
+func TestNetwork(t *testing.T) {
+	p := newPair(t, lab.NewLAN(t), networkConfig)
+	p.tellers(t)
+	a, b := p.pods[0].Status.PodIP, p.pods[1].Status.PodIP
+	t.Run("pods see each other as they are", func(t *testing.T) {
+		p.in(t, 0, sees(b, a))
+		p.in(t, 1, sees(a, b))
+	})
+	t.Run("the outside sees the node", func(t *testing.T) {
+		p.in(t, 0, sees(p.outside.IP.String(), p.nodes[0].IP.String()))
+		p.in(t, 1, sees(p.outside.IP.String(), p.nodes[1].IP.String()))
+	})
+	t.Run("packets as large as pods make them", func(t *testing.T) {
+		if mtu := p.mtu(t, 0); mtu != 1450 {
+			t.Errorf("the MTU is %d", mtu)
+		}
+		p.in(t, 0, large(b, p.mtu(t, 0)))
+	})
+	t.Run("Services and DNS", p.testServices)
+	t.Run("a port of the other node", p.testHostPort)
+	t.Run("connections outlive a restart of boot", p.testRestart)
+}
+
+func (p *pair) testServices(t *testing.T) {
+	awaitCoreDNS(t, p.Client)
+	for _, name := range []string{"box0", "box1"} {
+		p.expose(t, name)
+	}
+	for _, from := range []string{"box0", "box1"} { // one of the two is itself
+		for _, to := range []string{"box0", "box1"} {
+			if got := p.ExecUntil(t, from, "get", "http://to-"+to+"/hostname"); strings.TrimSpace(got) != to {
+				t.Errorf("%s asks for %s and gets %s", from, to, got)
+			}
+		}
+	}
+}
+
+func (p *pair) testHostPort(t *testing.T) {
+	p.run(t, p.nodes[1], "ported", 8081)
+	p.AwaitReady(t, "ported")
+	url := "http://" + net.JoinHostPort(p.nodes[1].IP.String(), "8081") + "/hostname"
+	for _, from := range []string{"box0", "box1"} {
+		if got := p.ExecUntil(t, from, "get", url); strings.TrimSpace(got) != "ported" {
+			t.Errorf("%s gets %s", from, got)
+		}
+	}
+	for _, n := range []*lab.Node{p.outside, p.nodes[0]} {
+		c, err := n.Dial(t.Context(), "tcp", net.JoinHostPort(p.nodes[1].IP.String(), "8081"))
+		if err != nil {
+			t.Errorf("from %s: %v", n.Name, err)
+			continue
+		}
+		_ = c.Close()
+	}
+}
+
+// testRestart kills the loops of both nodes while a connection is in use.
+func (p *pair) testRestart(t *testing.T) {
+	var c net.Conn
+	p.in(t, 0, func() (err error) {
+		c, err = net.DialTimeout("tcp", net.JoinHostPort(p.pods[1].Status.PodIP, "9000"), 5*time.Second)
+		return err
+	})
+	if c == nil {
+		return
+	}
+	defer c.Close() //nolint:errcheck // all was read
+	if _, err := io.CopyN(io.Discard, c, int64(len(p.pods[0].Status.PodIP)+1)); err != nil {
+		t.Fatal(err)
+	}
+	stop, longest := make(chan struct{}), make(chan time.Duration)
+	go func() { longest <- exchange(t, c, stop) }()
+	for _, n := range p.nodes {
+		old, err := loopOf(t, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Kill(t, old, unix.SIGKILL)
+		lab.Until(t, patience, "see the loop started again and the node's pods", func(ctx context.Context) error {
+			now, err := loopOf(t, n)
+			if err == nil && now.PID == old.PID {
+				err = errors.New("it is the old one")
+			}
+			return err
+		})
+		// It has looked at its network before it runs a pod there.
+		p.run(t, n, "after-"+n.Name, 0)
+		p.AwaitReady(t, "after-"+n.Name)
+	}
+	close(stop)
+	if gap := <-longest; gap > 2*time.Second {
+		t.Errorf("an answer took %v", gap)
+	}
+}
+
+// exchange sends byte after byte and waits for each to come back, and returns how
+// long that took at most.
+func exchange(t *testing.T, c net.Conn, stop <-chan struct{}) (longest time.Duration) {
+	buf := []byte{'.'}
+	for {
+		select {
+		case <-stop:
+			return longest
+		default:
+		}
+		sent := time.Now()
+		_ = c.SetDeadline(sent.Add(10 * time.Second))
+		if _, err := c.Write(buf); err != nil {
+			t.Error(err)
+			return longest
+		}
+		if _, err := io.ReadFull(c, buf); err != nil {
+			t.Error(err)
+			return longest
+		}
+		longest = max(longest, time.Since(sent))
+	}
+}
+
+const dualStackConfig = networkConfig + `---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+networking: {podSubnet: "10.244.0.0/16,fd00:244::/56", serviceSubnet: "10.96.0.0/16,fd00:96::/112"}
+---
+apiVersion: boot.internal/v1
+kind: BootConfiguration
+network: flannel
+flannel: {backend: host-gw}
+`
+
+// The same with IPv6 beside IPv4, and without tunnels.
+func TestNetworkDualStack(t *testing.T) {
+	p := newPair(t, lab.NewLAN(t, lab.DualStack), dualStackConfig)
+	p.tellers(t)
+	a4, a6 := familiesOf(t, p.pods[0].Status.PodIPs)
+	b4, b6 := familiesOf(t, p.pods[1].Status.PodIPs)
+	t.Run("pods see each other as they are", func(t *testing.T) {
+		p.in(t, 0, sees(b4, a4))
+		p.in(t, 1, sees(a4, b4))
+		p.in(t, 0, sees(b6, a6))
+		p.in(t, 1, sees(a6, b6))
+	})
+	t.Run("the outside sees the node", func(t *testing.T) {
+		p.in(t, 0, sees(p.outside.IP.String(), p.nodes[0].IP.String()))
+		p.in(t, 1, sees(p.outside.IP6.String(), p.nodes[1].IP6.String()))
+	})
+	t.Run("nothing takes room in packets", func(t *testing.T) {
+		p.in(t, 0, large(b4, 1500))
+		if out, err := p.nodes[0].Try(t.Context(), "ip", "link", "show", "type", "vxlan"); err != nil || out.Stdout != "" {
+			t.Errorf("there is a tunnel: %s, %v", out.Stdout, err)
+		}
+	})
+	t.Run("a Service of both families", func(t *testing.T) {
+		s := p.expose(t, "box1", corev1.IPv4Protocol, corev1.IPv6Protocol)
+		for _, ip := range s.Spec.ClusterIPs {
+			for _, from := range []string{"box0", "box1"} {
+				if got := p.ExecUntil(t, from, "get", "http://"+net.JoinHostPort(ip, "80")+"/hostname"); strings.TrimSpace(got) != "box1" {
+					t.Errorf("%s asks %s and gets %s", from, ip, got)
+				}
+			}
+		}
+	})
+	t.Run("connections outlive a restart of boot", p.testRestart)
+}
+
+// familiesOf returns the IPv4 and the IPv6 address of a pod.
+func familiesOf(t *testing.T, ips []corev1.PodIP) (v4, v6 string) {
+	t.Helper()
+	for _, ip := range ips {
+		if strings.Contains(ip.IP, ":") {
+			v6 = ip.IP
+		} else {
+			v4 = ip.IP
+		}
+	}
+	if v4 == "" || v6 == "" {
+		t.Fatalf("the pod has addresses %v", ips)
+	}
+	return v4, v6
+}
