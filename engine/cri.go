@@ -7,8 +7,12 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	boot "boot.internal/backoff"
 )
 
 // dial prepares a connection to a CRI socket; nothing is sent before the first
@@ -35,10 +39,16 @@ func answers(ctx context.Context, socket string, wait bool) (*runtimev1.VersionR
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	v, err := runtimev1.NewRuntimeServiceClient(conn).
-		Version(ctx, &runtimev1.VersionRequest{}, grpc.WaitForReady(wait))
-	if err != nil {
-		return nil, fmt.Errorf("ask %s for its version: %w", socket, err)
+	client := runtimev1.NewRuntimeServiceClient(conn)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		v, err := client.Version(ctx, &runtimev1.VersionRequest{}, grpc.WaitForReady(wait))
+		if err == nil {
+			return v, nil
+		}
+		// Containerd takes connections before its CRI plugin is ready, and says so.
+		starts := wait && status.Code(err) == codes.Unavailable
+		if !starts || !boot.Sleep(ctx, pause) {
+			return nil, fmt.Errorf("ask %s for its version: %w", socket, err)
+		}
 	}
-	return v, nil
 }

@@ -7,10 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -21,6 +24,38 @@ type fakeCRI struct {
 
 func (fakeCRI) Version(context.Context, *runtimev1.VersionRequest) (*runtimev1.VersionResponse, error) {
 	return &runtimev1.VersionResponse{RuntimeName: "fake", RuntimeVersion: "1"}, nil
+}
+
+// startingCRI says a few times that it is not ready yet, as containerd does.
+type startingCRI struct {
+	fakeCRI
+	refusals atomic.Int32
+}
+
+func (c *startingCRI) Version(ctx context.Context, r *runtimev1.VersionRequest) (*runtimev1.VersionResponse, error) {
+	if c.refusals.Add(-1) >= 0 {
+		return nil, status.Error(codes.Unavailable, "server is not initialized yet")
+	}
+	return c.fakeCRI.Version(ctx, r)
+}
+
+func TestEngineThatStartsIsWaitedFor(t *testing.T) {
+	path := filepath.Join(shortDir(t), "a.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, cri := grpc.NewServer(), new(startingCRI)
+	cri.refusals.Store(4)
+	runtimev1.RegisterRuntimeServiceServer(s, cri)
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(s.Stop)
+	if _, err := answers(t.Context(), path, false); status.Code(err) != codes.Unavailable {
+		t.Errorf("not waited for: %v", err)
+	}
+	if _, err := answers(t.Context(), path, true); err != nil {
+		t.Error(err)
+	}
 }
 
 // listen serves gRPC at path, with the CRI plugin or without.
