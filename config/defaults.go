@@ -183,23 +183,30 @@ func (i *Init) defaultTokens() error {
 	}
 	i.TokenGenerated = len(i.Init.BootstrapTokens) == 1 && i.Init.BootstrapTokens[0].Token == ""
 	for n := range i.Init.BootstrapTokens {
-		t := &i.Init.BootstrapTokens[n]
-		if t.Token == "" {
-			made, err := bootstraputil.GenerateBootstrapToken()
-			if err != nil {
-				return err
-			}
-			t.Token = Secret(made)
+		if err := i.Init.BootstrapTokens[n].setDefaults(); err != nil {
+			return err
 		}
-		if t.TTL == nil && t.Expires == nil {
-			t.TTL = &metav1.Duration{Duration: 24 * time.Hour}
+	}
+	return nil
+}
+
+// setDefaults makes the token one that nodes can join with.
+func (t *BootstrapToken) setDefaults() error {
+	if t.Token == "" {
+		made, err := bootstraputil.GenerateBootstrapToken()
+		if err != nil {
+			return err
 		}
-		if len(t.Usages) == 0 {
-			t.Usages = slices.Clone(bootstrapapi.KnownTokenUsages)
-		}
-		if len(t.Groups) == 0 {
-			t.Groups = []string{"system:bootstrappers:kubeadm:default-node-token"}
-		}
+		t.Token = Secret(made)
+	}
+	if t.TTL == nil && t.Expires == nil {
+		t.TTL = &metav1.Duration{Duration: 24 * time.Hour}
+	}
+	if len(t.Usages) == 0 {
+		t.Usages = slices.Clone(bootstrapapi.KnownTokenUsages)
+	}
+	if len(t.Groups) == 0 {
+		t.Groups = []string{"system:bootstrappers:kubeadm:default-node-token"}
 	}
 	return nil
 }

@@ -17,6 +17,45 @@ import (
 	"boot.internal/e2e/internal/lab"
 )
 
+// What init prints, and later "boot token create", is all that a worker needs.
+func TestJoinAsPrinted(t *testing.T) {
+	lan := lab.NewLAN(t)
+	m := &team{lan: lan}
+	m.head = m.node(t, "head")
+	said := m.head.Boot(t, append([]string{"init"}, anyDisk(t, m.head)...)...)
+	first, second := m.node(t, "worker1"), m.node(t, "worker2")
+	joins(t, m, first, said)
+
+	t.Run("a token made later", func(t *testing.T) {
+		joins(t, m, second, m.head.Boot(t, "token", "create", "--print-join-command", "--ttl", "1h", "--description", "for a rack"))
+		table := m.head.Boot(t, "token", "list")
+		if !strings.Contains(table, "for a rack") {
+			t.Errorf("tokens:\n%s", table)
+		}
+		made := strings.TrimSpace(m.head.Boot(t, "token", "create"))
+		id, secret, _ := strings.Cut(made, ".")
+		if table := m.head.Boot(t, "token", "list", "-o", "json"); !strings.Contains(table, id) || strings.Contains(table, secret) {
+			t.Errorf("tokens: %s", table)
+		}
+		m.head.Boot(t, "token", "delete", id)
+		if table := m.head.Boot(t, "token", "list"); strings.Contains(table, id) {
+			t.Errorf("%s is still there:\n%s", id, table)
+		}
+	})
+}
+
+// joins has a machine join with the command among what boot has said.
+func joins(t *testing.T, m *team, n *lab.Node, said string) {
+	t.Helper()
+	_, command, found := strings.Cut(said, "boot join ")
+	if !found {
+		t.Fatalf("no command to join with: %s", said)
+	}
+	command, _, _ = strings.Cut(command, "\n")
+	n.Boot(t, append([]string{"join"}, strings.Fields(command)...)...)
+	nodeReady(t, m, n.Name)
+}
+
 // A team is a control plane that others can join, on a network.
 type team struct {
 	lan  *lab.LAN

@@ -16,6 +16,7 @@ import (
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 	"k8s.io/cluster-bootstrap/util/secrets"
 
+	"boot.internal/certs"
 	"boot.internal/config"
 	"boot.internal/templates"
 )
@@ -169,9 +170,17 @@ func joinable(s *corev1.Secret, now time.Time) bool {
 		secrets.GetData(s, bootstrapapi.BootstrapTokenUsageSigningKey) == "true"
 }
 
-// UsableToken returns a bootstrap token of the cluster that a node can join
-// with, empty if there is none: where the configuration's was generated, it may
-// be another one.
-func UsableToken(ctx context.Context, o InitOptions) (config.Secret, error) {
-	return usableToken(ctx, o.api())
+// JoinCommand returns the arguments of boot with which a node joins the cluster
+// that init has made, none if it has no token for that. Where the configuration's
+// was generated, the token may be another one.
+func JoinCommand(ctx context.Context, o InitOptions) ([]string, error) {
+	token, err := usableToken(ctx, o.api())
+	if err != nil || token == "" {
+		return nil, err
+	}
+	ca, err := os.ReadFile(certs.Tree(o.Config.Cluster.CertificatesDir).CA.Cert)
+	if err != nil {
+		return nil, err
+	}
+	return joinCommand(sharedURL(o.Config), ca, token)
 }

@@ -32,7 +32,11 @@ func runInit(ctx context.Context, ui *ui, f initFlags) error {
 	if f.DryRun {
 		return nil
 	}
-	ui.initDone(s.cfg)
+	join, err := phases.JoinCommand(ctx, s.options)
+	if err != nil {
+		ui.warn(fmt.Sprintf("the command with which nodes join is not known: %v", err))
+	}
+	ui.initDone(s.cfg, join)
 	return s.stay(ctx)
 }
 
@@ -73,9 +77,10 @@ func (c engineCheck) Check(ctx context.Context) error {
 
 // An initSetup is a configuration with the phases that carry it out.
 type initSetup struct {
-	cfg   *config.Init
-	steps []phases.Step
-	stay  func(context.Context) error // until the loop ends, where it runs in the foreground
+	cfg     *config.Init
+	options phases.InitOptions
+	steps   []phases.Step
+	stay    func(context.Context) error // until the loop ends, where it runs in the foreground
 }
 
 func newInitSetup(ui *ui, f initFlags) (*initSetup, error) {
@@ -97,13 +102,14 @@ func newInitSetup(ui *ui, f initFlags) (*initSetup, error) {
 		return nil, err
 	}
 	log, node, dirs := ui.logger(), cfg.Init.NodeRegistration, phases.DefaultDirs()
-	s.steps, err = phases.Init(phases.InitOptions{
+	s.options = phases.InitOptions{
 		Config: cfg, Dirs: dirs, Inputs: inputs, Service: loop, LoopLog: loopLog,
 		Components: components{boot: cfg.Boot, socket: node.CRISocket, node: node.Name, log: log},
 		Preflight: phases.Preflight(phases.PreflightOptions{
 			Config: cfg, Dirs: dirs, Journal: hostJournal(), Service: loop, Engine: engineCheck{cfg, log},
 		}),
-	})
+	}
+	s.steps, err = phases.Init(s.options)
 	return s, withCode(exitValidation, err)
 }
 
@@ -143,7 +149,7 @@ func loopArgs(cfg *config.Init) []string {
 }
 
 // initDone says what there is now and what to do with it.
-func (u *ui) initDone(cfg *config.Init) {
+func (u *ui) initDone(cfg *config.Init, join []string) {
 	admin := filepath.Join(phases.DefaultDirs().Kubernetes, "admin.conf")
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nThe control plane of cluster %q is up on node %q.\n\n", cfg.Cluster.ClusterName, cfg.Init.NodeRegistration.Name)
@@ -154,8 +160,11 @@ func (u *ui) initDone(cfg *config.Init) {
 		fmt.Fprintf(&b, "  sudo install -o $(id -u) -g $(id -g) -m 600 -D %s $HOME/.kube/config\n", admin)
 	}
 	b.WriteString("  kubectl get nodes\n")
+	if len(join) > 0 {
+		fmt.Fprintf(&b, "\nTo add a worker, on its host:\n\n  boot %s\n", strings.Join(join, " "))
+	}
 	if cfg.UploadCerts {
-		fmt.Fprintf(&b, "\nThe control plane's certificates are stored in the cluster for two hours, under this key:\n\n  %s\n", cfg.Init.CertificateKey.Reveal())
+		fmt.Fprintf(&b, "\nTo add a control plane, the same with this, for the next two hours:\n\n  --control-plane --certificate-key %s\n", cfg.Init.CertificateKey.Reveal())
 	}
 	b.WriteString("\nTo take it down again:\n\n  boot reset\n")
 	u.printf("%s", b.String())
