@@ -13,7 +13,10 @@ import (
 	"boot.internal/e2e/internal/lab"
 )
 
-const upstreamSocket = "/run/containerd.sock"
+const (
+	upstreamSocket = "/run/containerd.sock"
+	cniFile        = "/etc/cni/net.d/10-boot.conflist"
+)
 
 // upstreamCluster makes the node a cluster with kubeadm and the kubelet of
 // upstream, on the same engine, images and CNI plugins that boot has: a test
@@ -28,14 +31,26 @@ func upstreamCluster(t testing.TB, n *lab.Node) {
 func upstreamInit(t testing.TB, n *lab.Node) {
 	t.Helper()
 	n.WriteFile(t, "/etc/kubeadm.yaml", upstreamKubeadm)
-	n.WriteFile(t, "/etc/cni/net.d/10-boot.conflist", upstreamCNI)
-	bin := filepath.Dir(lab.Component(t, "bin/kubelet"))
+	n.WriteFile(t, cniFile, upstreamCNI)
+	startKubelet(t, n)
+	kubeadm(t, n, "init", "--config=/etc/kubeadm.yaml", "--ignore-preflight-errors=all", "--node-name="+n.Name)
+}
+
+// kubeadm runs upstream's, which is to succeed, and returns what it printed.
+func kubeadm(t testing.TB, n *lab.Node, args ...string) string {
+	t.Helper()
+	return n.Run(t, append([]string{lab.Component(t, "bin/kubeadm")}, args...)...)
+}
+
+// startKubelet starts upstream's as soon as kubeadm has made its configuration, as
+// its service would.
+func startKubelet(t testing.TB, n *lab.Node) {
+	t.Helper()
 	kubelet := n.Command(context.WithoutCancel(t.Context()), "sh", "-c",
-		"until test -e /var/lib/kubelet/config.yaml; do sleep 0.2; done; exec "+bin+"/kubelet "+
+		"until test -e /var/lib/kubelet/config.yaml; do sleep 0.2; done; exec "+lab.Component(t, "bin/kubelet")+" "+
 			"--kubeconfig=/etc/kubernetes/kubelet.conf --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf "+
 			"--config=/var/lib/kubelet/config.yaml --hostname-override="+n.Name+" >/var/log/kubelet.log 2>&1")
 	background(t, n, kubelet)
-	n.Run(t, filepath.Join(bin, "kubeadm"), "init", "--config=/etc/kubeadm.yaml", "--ignore-preflight-errors=all", "--node-name="+n.Name)
 }
 
 // startEngine starts the engine that boot carries, as a service would, and
