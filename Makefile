@@ -13,7 +13,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.gitCommit=$(COMMIT)
 BUNDLES ?= /var/lib/boot/images
 
 # Packages and tools that a fresh Debian lacks: command or file, then package.
-DEPS := nft:nftables iptables:iptables ip:iproute2 gcc:gcc git:git pkg-config:pkg-config unshare:util-linux zstd:zstd
+DEPS := nft:nftables iptables:iptables ip:iproute2 gcc:gcc git:git pkg-config:pkg-config unshare:util-linux zstd:zstd dbus-daemon:dbus-daemon
 
 include images.mk
 
