@@ -17,57 +17,12 @@ import (
 	"boot.internal/e2e/internal/lab"
 )
 
-// What control planes join with.
-const (
-	joinToken      = "abcdef.0123456789abcdef"
-	certificateKey = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-)
+// certificateKey opens the certificates that control planes share.
+const certificateKey = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
-// A stacked is a cluster of several control planes, the first of which made
-// it.
-type stacked struct {
-	lan   *lab.LAN
-	nodes []*lab.Node
-	hash  string // of the authority
-}
-
-// newStacked returns a cluster of one control plane, and others that may join.
-func newStacked(t *testing.T, names ...string) *stacked {
-	t.Helper()
-	c := &stacked{lan: lab.NewLAN(t)}
-	for _, name := range names {
-		n := c.lan.Node(t, name)
-		n.Share(t)
-		t.Cleanup(func() { checkLog(t, n) })
-		c.nodes = append(c.nodes, n)
-	}
-	first := c.nodes[0]
-	const file = "/root/init.yaml"
-	first.WriteFile(t, file, fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
-kind: InitConfiguration
-bootstrapTokens: [{token: %s}]
-certificateKey: %s
----
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
----
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-evictionHard: {memory.available: 100Mi}
-imageGCHighThresholdPercent: 100
-`, joinToken, certificateKey))
-	first.Boot(t, "init", "--config", file, "--upload-certs")
-	c.hash = "sha256:" + strings.TrimSpace(first.Run(t, "sh", "-c",
-		"openssl x509 -in /etc/kubernetes/pki/ca.crt -noout -pubkey | openssl pkey -pubin -outform der | sha256sum | cut -d' ' -f1"))
-	return c
-}
-
-// join are the arguments with which a node joins as a control plane.
-func (c *stacked) join(key string) []string {
-	return []string{
-		"join", c.nodes[0].IP.String() + ":6443", "--token", joinToken, "--discovery-token-ca-cert-hash", c.hash,
-		"--control-plane", "--certificate-key", key,
-	}
+// joinAs are the arguments with which a node joins as a control plane.
+func (m *team) joinAs(key string) []string {
+	return m.join("--control-plane", "--certificate-key", key)
 }
 
 // An etcdMember is what "boot etcd members -o json" says of one.
@@ -127,42 +82,42 @@ func fails(t *testing.T, n *lab.Node, text, hint string, args ...string) {
 }
 
 func TestControlPlanes(t *testing.T) {
-	c := newStacked(t, "cp1", "cp2", "cp3")
-	cp1, cp2, cp3 := c.nodes[0], c.nodes[1], c.nodes[2]
+	m := newTeam(t, "--upload-certs")
+	head, cp2, cp3 := m.head, m.node(t, "cp2"), m.node(t, "cp3")
 	ok := t.Run("a wrong key", func(t *testing.T) {
-		fails(t, cp2, "the certificate key does not open the certificates", "boot init phase upload-certs", c.join(strings.Repeat("0", 64))...)
-		expectMembers(t, cp1, "cp1")
+		fails(t, cp2, "the certificate key does not open the certificates", "boot init phase upload-certs", m.joinAs(strings.Repeat("0", 64))...)
+		expectMembers(t, head, "head")
 	}) &&
-		t.Run("killed joins", func(t *testing.T) { c.killed(t, cp2) }) &&
+		t.Run("killed joins", func(t *testing.T) { m.killed(t, cp2) }) &&
 		t.Run("two at once", func(t *testing.T) {
-			c.joinAtOnce(t, cp2, cp3)
-			for _, n := range c.nodes {
-				expectMembers(t, n, "cp1", "cp2", "cp3")
+			m.joinAtOnce(t, cp2, cp3)
+			for _, n := range []*lab.Node{head, cp2, cp3} {
+				expectMembers(t, n, "cp2", "cp3", "head")
 				expectControlPlane(t, n)
 			}
-			c.isIdle(t, cp2)
+			m.isIdle(t, cp2)
 		}) &&
-		t.Run("a dead one is removed", func(t *testing.T) { c.removeDead(t, cp3) }) &&
+		t.Run("a dead one is removed", func(t *testing.T) { m.removeDead(t, cp3) }) &&
 		t.Run("the dead one joins anew", func(t *testing.T) {
 			if err := cp3.PowerOn(); err != nil {
 				t.Fatal(err)
 			}
 			cp3.Boot(t, "reset", "--force")
-			cp3.Boot(t, c.join(certificateKey)...)
-			expectMembers(t, cp1, "cp1", "cp2", "cp3")
+			cp3.Boot(t, m.joinAs(certificateKey)...)
+			expectMembers(t, head, "cp2", "cp3", "head")
 			expectControlPlane(t, cp3)
 		})
 	_ = ok && t.Run("reset and again", func(t *testing.T) {
 		cp2.Boot(t, "reset", "--force")
-		expectMembers(t, cp1, "cp1", "cp3")
-		cp2.Boot(t, c.join(certificateKey)...)
-		expectMembers(t, cp3, "cp1", "cp2", "cp3")
+		expectMembers(t, head, "cp3", "head")
+		cp2.Boot(t, m.joinAs(certificateKey)...)
+		expectMembers(t, cp3, "cp2", "cp3", "head")
 		expectControlPlane(t, cp2)
 	})
 }
 
 // killed kills joins wherever they are.
-func (c *stacked) killed(t *testing.T, n *lab.Node) {
+func (m *team) killed(t *testing.T, n *lab.Node) {
 	t.Helper()
 	for _, at := range []string{
 		"[control-plane-prepare/download-certs] write",
@@ -173,22 +128,22 @@ func (c *stacked) killed(t *testing.T, n *lab.Node) {
 		"[etcd-join] waiting: the learner to start",
 		"[etcd-join] waiting: the learner to be in sync",
 	} {
-		said, _ := cut(t, n, syscall.SIGKILL, append(c.join(certificateKey), "-v", "1"), at)
-		got, err := members(t.Context(), t, c.nodes[0])
-		if err != nil || len(got) == 0 || got[0] != "cp1" {
+		said, _ := cut(t, n, syscall.SIGKILL, append(m.joinAs(certificateKey), "-v", "1"), at)
+		got, err := members(t.Context(), t, m.head)
+		if err != nil || !slices.Contains(got, "head") {
 			t.Fatalf("killed at %s: %v, %v\n%s", at, got, err, said)
 		}
 	}
 }
 
 // joinAtOnce has nodes join together.
-func (c *stacked) joinAtOnce(t *testing.T, nodes ...*lab.Node) {
+func (m *team) joinAtOnce(t *testing.T, nodes ...*lab.Node) {
 	t.Helper()
 	outs := make([]string, len(nodes))
 	var group sync.WaitGroup
 	for i, n := range nodes {
 		group.Go(func() {
-			out, err := n.Try(t.Context(), append([]string{lab.BootBinary(t)}, c.join(certificateKey)...)...)
+			out, err := n.Try(t.Context(), append([]string{lab.BootBinary(t)}, m.joinAs(certificateKey)...)...)
 			if err != nil || out.Code != 0 {
 				t.Errorf("%s: %v, exit code %d", n.Name, err, out.Code)
 			}
@@ -207,10 +162,10 @@ func (c *stacked) joinAtOnce(t *testing.T, nodes ...*lab.Node) {
 }
 
 // isIdle runs a join again, which has nothing left to do.
-func (c *stacked) isIdle(t *testing.T, n *lab.Node) {
+func (m *team) isIdle(t *testing.T, n *lab.Node) {
 	t.Helper()
 	before := containers(t, n)
-	out, err := n.Try(t.Context(), append([]string{lab.BootBinary(t)}, c.join(certificateKey)...)...)
+	out, err := n.Try(t.Context(), append([]string{lab.BootBinary(t)}, m.joinAs(certificateKey)...)...)
 	if err != nil || out.Code != 0 || strings.Contains("\n"+out.Stderr, "\n[") {
 		t.Errorf("join again: %v, exit code %d:\n%s", err, out.Code, out.Stderr)
 	}
@@ -251,27 +206,26 @@ func expectControlPlane(t *testing.T, n *lab.Node) {
 }
 
 // removeDead has a node die and its member removed by another.
-func (c *stacked) removeDead(t *testing.T, dead *lab.Node) {
+func (m *team) removeDead(t *testing.T, dead *lab.Node) {
 	t.Helper()
-	cp1 := c.nodes[0]
-	fails(t, cp1, "cp3 is running and well", "boot reset", "etcd", "remove", "cp3")
+	fails(t, m.head, "cp3 is running and well", "boot reset", "etcd", "remove", "cp3")
 	if err := dead.PowerOff(); err != nil {
 		t.Fatal(err)
 	}
-	expectMembers(t, cp1, "cp1", "cp2", "cp3 sick")
-	fails(t, cp1, "no quorum", "see to the other members first", "etcd", "remove", "cp2", "--force")
+	expectMembers(t, m.head, "cp2", "cp3 sick", "head")
+	fails(t, m.head, "no quorum", "see to the other members first", "etcd", "remove", "cp2", "--force")
 
-	out, err := cp1.Try(t.Context(), lab.BootBinary(t), "etcd", "remove", "cp3", "--dry-run")
+	out, err := m.head.Try(t.Context(), lab.BootBinary(t), "etcd", "remove", "cp3", "--dry-run")
 	if err != nil || out.Code != 0 || !strings.Contains(out.Stderr, "would remove cp3") {
 		t.Errorf("dry run: %v, exit code %d: %s", err, out.Code, out.Stderr)
 	}
-	expectMembers(t, cp1, "cp1", "cp2", "cp3 sick")
-	cp1.Boot(t, "etcd", "remove", "cp3")
-	expectMembers(t, cp1, "cp1", "cp2")
-	if said := cp1.Boot(t, "etcd", "remove", "cp3"); !strings.Contains(said, "is no member") {
+	expectMembers(t, m.head, "cp2", "cp3 sick", "head")
+	m.head.Boot(t, "etcd", "remove", "cp3")
+	expectMembers(t, m.head, "cp2", "head")
+	if said := m.head.Boot(t, "etcd", "remove", "cp3"); !strings.Contains(said, "is no member") {
 		t.Errorf("again: %s", said)
 	}
 	begin := time.Now()
-	cp1.Kubectl(t, "delete", "node", "cp3")
+	m.head.Kubectl(t, "delete", "node", "cp3")
 	t.Logf("the API answered after %s", time.Since(begin))
 }

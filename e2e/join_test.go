@@ -63,8 +63,9 @@ type team struct {
 	hash string    // of its authority
 }
 
-// newTeam returns a cluster of one control plane.
-func newTeam(t testing.TB) *team {
+// newTeam returns a cluster of one control plane, made with more arguments if need
+// be.
+func newTeam(t testing.TB, more ...string) *team {
 	t.Helper()
 	m := &team{lan: lab.NewLAN(t)}
 	m.head = m.node(t, "head")
@@ -72,13 +73,14 @@ func newTeam(t testing.TB) *team {
 	m.head.WriteFile(t, file, fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
 bootstrapTokens: [{token: %s}]
+certificateKey: %s
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 evictionHard: {memory.available: 100Mi}
 imageGCHighThresholdPercent: 100
-`, token))
-	m.head.Boot(t, "init", "--config", file)
+`, token, certificateKey))
+	m.head.Boot(t, append([]string{"init", "--config", file}, more...)...)
 	block, _ := pem.Decode([]byte(m.head.ReadFile(t, "/etc/kubernetes/pki/ca.crt")))
 	ca, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
