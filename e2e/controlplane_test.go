@@ -110,6 +110,7 @@ func TestControlPlanes(t *testing.T) {
 	_ = ok && t.Run("reset and again", func(t *testing.T) {
 		cp2.Boot(t, "reset", "--force")
 		expectMembers(t, head, "cp3", "head")
+		head.Kubectl(t, "delete", "node", "cp2")
 		cp2.Boot(t, m.joinAs(certificateKey)...)
 		expectMembers(t, cp3, "cp2", "cp3", "head")
 		expectControlPlane(t, cp2)

@@ -152,7 +152,7 @@ func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request, t target) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reads++
-	kinds := map[string]string{"secrets": "Secret", "nodes": "Node"}
+	kinds := map[string]string{"secrets": "Secret", "nodes": "Node", "pods": "Pod"}
 	all, err := f.tracker.List(t.gvr, t.gvr.GroupVersion().WithKind(kinds[t.gvr.Resource]), t.namespace)
 	if err != nil {
 		f.answer(w, nil, err)

@@ -74,7 +74,7 @@ func (o JoinOptions) joinEtcd(pki *certs.PKI) []Step {
 	return slices.Concat(
 		unless(cfg.Cluster.Etcd.External != nil, []Step{{"etcd-join", "Make a local etcd a member of the cluster's", joinEtcd{
 			cfg: cfg, api: o.foundAPI(), pods: pods, tree: certs.Tree(cfg.Cluster.CertificatesDir),
-			images: o.Images, components: o.Components, dir: o.Dirs.State,
+			images: o.Images, components: o.Components, dir: o.Dirs.State, patience: orphanPatience,
 		}}}),
 		[]Step{{controlPlaneManifests, "Generate the static Pod manifests of the control plane", pods.of(templates.APIServer)}},
 	)

@@ -45,7 +45,8 @@ type joinEtcd struct {
 	tree       certs.Paths
 	images     Images
 	components Components
-	dir        string // of what boot keeps for itself
+	dir        string        // of what boot keeps for itself
+	patience   time.Duration // with a learner of somebody else's: orphanPatience
 }
 
 // Plan implements Phase.

@@ -132,7 +132,7 @@ func (j etcdJoin) orphans(ctx context.Context) error {
 		return err
 	}
 	waiting(ctx, "the learner "+etcd.Names(left)+" to get its vote")
-	err = until(ctx, orphanPatience, func(ctx context.Context) (bool, error) {
+	err = until(ctx, j.patience, func(ctx context.Context) (bool, error) {
 		now, err := j.learners(ctx)
 		if err != nil {
 			return false, err

@@ -26,6 +26,10 @@ type fakeEtcd struct {
 	mu      sync.Mutex
 	members []*etcdserverpb.Member
 	refuse  []error // what removing fails with first
+	next    uint64  // ID of the last learner
+	// ready, if set, is asked whether a learner runs and is in sync, and says what
+	// is wrong if not.
+	ready func(*etcdserverpb.Member) error
 }
 
 // A fakeMember answers as one of the members.
@@ -43,6 +47,11 @@ func (m fakeMember) header() *etcdserverpb.ResponseHeader {
 func (m fakeMember) MemberList(context.Context, *etcdserverpb.MemberListRequest) (*etcdserverpb.MemberListResponse, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for i, e := range m.members {
+		if e.Name == "" && m.ready != nil && m.ready(e) == nil {
+			m.members[i] = &etcdserverpb.Member{ID: e.ID, Name: "node-1", PeerURLs: e.PeerURLs, ClientURLs: []string{"https://127.0.0.1:1"}, IsLearner: true}
+		}
+	}
 	return &etcdserverpb.MemberListResponse{Header: m.header(), Members: slices.Clone(m.members)}, nil
 }
 
@@ -66,6 +75,38 @@ func (m fakeMember) MemberRemove(_ context.Context, r *etcdserverpb.MemberRemove
 	}
 	m.members = slices.Delete(m.members, i, i+1)
 	return &etcdserverpb.MemberRemoveResponse{Header: m.header(), Members: slices.Clone(m.members)}, nil
+}
+
+// MemberAdd adds learners alone, and only one.
+func (m fakeMember) MemberAdd(_ context.Context, r *etcdserverpb.MemberAddRequest) (*etcdserverpb.MemberAddResponse, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !r.IsLearner {
+		return nil, rpctypes.ErrGRPCUnhealthy
+	}
+	for _, e := range m.members {
+		if e.IsLearner {
+			return nil, rpctypes.ErrGRPCTooManyLearners
+		}
+	}
+	m.next++
+	added := &etcdserverpb.Member{ID: 0x100 + m.next, PeerURLs: r.PeerURLs, IsLearner: true}
+	m.members = append(m.members, added)
+	return &etcdserverpb.MemberAddResponse{Header: m.header(), Member: added}, nil
+}
+
+func (m fakeMember) MemberPromote(_ context.Context, r *etcdserverpb.MemberPromoteRequest) (*etcdserverpb.MemberPromoteResponse, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.IndexFunc(m.members, func(e *etcdserverpb.Member) bool { return e.ID == r.ID })
+	if i < 0 {
+		return nil, rpctypes.ErrGRPCMemberNotFound
+	}
+	if err := m.ready(m.members[i]); err != nil {
+		return nil, err
+	}
+	m.members[i] = &etcdserverpb.Member{ID: r.ID, Name: m.members[i].Name, PeerURLs: m.members[i].PeerURLs, ClientURLs: m.members[i].ClientURLs}
+	return &etcdserverpb.MemberPromoteResponse{Header: m.header()}, nil
 }
 
 // join adds a member that answers, and returns where.
@@ -94,7 +135,7 @@ func (f *fakeEtcd) join(t *testing.T, w *world, id uint64, name string) string {
 	go func() { ended <- server.Serve(listener) }()
 	t.Cleanup(func() {
 		server.Stop()
-		if err := <-ended; err != nil {
+		if err := <-ended; err != nil && !errors.Is(err, grpc.ErrServerStopped) { // before it began
 			t.Error(err)
 		}
 	})
