@@ -125,6 +125,7 @@ func TestPreflightOfTheKernel(t *testing.T) {
 			},
 			warnings: []string{
 				"[SystemVerification] the kernel has no overlayfs: ",
+				"[SystemVerification] the kernel has no vxlan: pods reach those of nodes on the same link alone: ",
 				"[SystemVerification] the kernel has no ip_vs: kube-proxy's mode ipvs does not work: ",
 				"[SystemVerification] the kernel has no dummy: kube-proxy's mode ipvs does not work: ",
 				"[SystemVerification] br_netfilter is not there: ",

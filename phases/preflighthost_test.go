@@ -59,7 +59,7 @@ func newTestHost(t *testing.T) *testHost {
 		"proc/sys/fs/inotify/max_user_watches":   "1000000\n",
 		"proc/sys/fs/inotify/max_user_instances": "8192\n",
 		"sys/fs/cgroup/cgroup.controllers":       "cpuset cpu io memory pids\n",
-		"lib/modules/6.1.0-13-amd64/modules.builtin": "kernel/net/bridge/bridge.ko\nkernel/drivers/net/veth.ko\n" +
+		"lib/modules/6.1.0-13-amd64/modules.builtin": "kernel/net/bridge/bridge.ko\nkernel/drivers/net/veth.ko\nkernel/drivers/net/vxlan/vxlan.ko\n" +
 			"kernel/net/netfilter/nf_tables.ko\n",
 		"proc/100/comm": "sshd\n",
 	} {

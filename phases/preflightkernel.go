@@ -34,6 +34,7 @@ func nfTables() feature     { return feature{module: "nf_tables", option: "NF_TA
 func ipTables() feature     { return feature{module: "ip_tables", option: "IP_NF_IPTABLES"} }
 func conntrack() feature    { return feature{"nf_conntrack", "NF_CONNTRACK", "proc/sys/net/netfilter"} }
 func bridgeDevice() feature { return feature{module: "bridge", option: "BRIDGE"} }
+func vxlanDevice() feature  { return feature{module: "vxlan", option: "VXLAN"} }
 func vethDevice() feature   { return feature{module: "veth", option: "VETH"} }
 
 // support is how far the kernel has a feature.
@@ -145,6 +146,10 @@ func checkKernel(_ context.Context, p preflight, _ bool) []Finding {
 		if p.host.supports(f) == absent {
 			all = append(all, found("SystemVerification", "use a kernel with CONFIG_"+f.option, "the kernel has no %s", f.module)...)
 		}
+	}
+	if b := p.Config.Boot; b.Network == config.NetworkFlannel && b.Flannel.Backend == config.FlannelVXLAN && p.host.supports(vxlanDevice()) == absent {
+		all = append(all, noted("SystemVerification", "use a kernel with CONFIG_VXLAN, or have all nodes on one link",
+			"the kernel has no vxlan: pods reach those of nodes on the same link alone")...)
 	}
 	return append(all, checkProxyMode(p)...)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	v1 "k8s.io/api/core/v1"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
@@ -30,7 +31,9 @@ func (n *Network) keep(ctx context.Context, api corev1.CoreV1Interface) {
 	for ctx.Err() == nil {
 		wait := lookEvery
 		if err := n.look(ctx, api); err != nil && ctx.Err() == nil {
-			n.told.trouble(err.Error())
+			if !errors.Is(err, netlink.ErrDumpInterrupted) { // by changes: worth another look alone
+				n.told.trouble(err.Error())
+			}
 			wait, retry = retry, min(2*retry, lastRetry)
 		} else {
 			retry = firstRetry
@@ -69,11 +72,11 @@ func (n *Network) look(ctx context.Context, api corev1.CoreV1Interface) error {
 	if !ok {
 		return nil
 	}
-	me, err := n.observe(v.cidrs)
+	me, err := n.observe(v)
 	if err != nil {
 		return err
 	}
-	missing := n.dig(&me, v.conf.Backend)
+	missing := errors.Join(n.lacking(me, v.conf.Backend), n.dig(&me, v.conf.Backend))
 	n.heed(me)
 	if err := n.configure(ctx, v, me); err != nil {
 		return errors.Join(missing, err)
@@ -90,8 +93,23 @@ func (n *Network) look(ctx context.Context, api corev1.CoreV1Interface) error {
 	return errors.Join(missing, n.connect(ctx, me, v))
 }
 
-// dig makes the tunnels that there should be, and removes the others. Where the
-// kernel has none, packets go as they are.
+// lacking says which networks to other nodes are missing. They may come back.
+func (n *Network) lacking(me self, backend Backend) error {
+	if backend == Alloc {
+		return nil
+	}
+	var wrong error
+	for _, p := range me.cidrs {
+		if !me.underlay(p.Addr().Is6()).addr.IsValid() {
+			wrong = errors.Join(wrong, fmt.Errorf("find the way to other nodes for pods in %s: no link has an address of that family among this node's, which are %v", p, n.o.NodeIPs))
+		}
+	}
+	return wrong
+}
+
+// dig makes the tunnels that there should be, and removes the others. One whose
+// address is not on the host just now stays. Where the kernel has none, packets go
+// as they are.
 func (n *Network) dig(me *self, backend Backend) error {
 	var wrong error
 	for _, six := range []bool{false, true} {
@@ -100,8 +118,11 @@ func (n *Network) dig(me *self, backend Backend) error {
 			u = &me.v6
 		}
 		i := slices.IndexFunc(me.cidrs, func(p netip.Prefix) bool { return p.Addr().Is6() == six })
-		if backend != VXLAN || i < 0 || !u.addr.IsValid() {
+		if backend != VXLAN || i < 0 {
 			wrong = errors.Join(wrong, removeTunnel(six))
+			continue
+		}
+		if !u.addr.IsValid() {
 			continue
 		}
 		t, err := ensureTunnel(n.o.Node, *u, me.cidrs[i])
@@ -136,6 +157,10 @@ func (n *Network) connect(ctx context.Context, me self, v view) error {
 	n.told.unreachable(ctx, problems)
 	var wrong error
 	for _, six := range []bool{false, true} {
+		uses := slices.ContainsFunc(me.cidrs, func(p netip.Prefix) bool { return p.Addr().Is6() == six })
+		if uses && !me.underlay(six).addr.IsValid() {
+			continue // until it is back, what there is stays
+		}
 		wanted := slices.DeleteFunc(slices.Clone(all), func(w way) bool { return w.to.Addr().Is6() != six })
 		wrong = errors.Join(wrong, connect(me.underlay(six), six, wanted))
 	}

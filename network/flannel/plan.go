@@ -8,9 +8,10 @@ import (
 
 // A self is this node, as it can be reached and reach others.
 type self struct {
-	node   string
-	cidrs  []netip.Prefix
-	v4, v6 underlay
+	node    string
+	cidrs   []netip.Prefix // of its pods
+	cluster []netip.Prefix // of all pods; none: unknown
+	v4, v6  underlay
 }
 
 // An underlay is the network between nodes, for one family of addresses.
@@ -72,6 +73,9 @@ func ways(me self, peers []peer) (all []way, problems []problem) {
 			continue
 		}
 		for _, to := range p.cidrs {
+			if !me.underlay(to.Addr().Is6()).addr.IsValid() {
+				continue // this node is the problem, with all others
+			}
 			w, why := wayTo(me, p, to)
 			if other, ok := taken[to]; ok && why == "" {
 				why = fmt.Sprintf("node %s has the same range", other)
@@ -92,17 +96,16 @@ func wayTo(me self, p peer, to netip.Prefix) (way, string) {
 	if i := slices.IndexFunc(me.cidrs, to.Overlaps); i >= 0 {
 		return way{}, fmt.Sprintf("this node has pods in %s itself", me.cidrs[i])
 	}
+	// Node objects say what nodes want them to: none gets the packets of others.
+	within := func(c netip.Prefix) bool { return c.Contains(to.Addr()) && c.Bits() <= to.Bits() }
+	if len(me.cluster) > 0 && !slices.ContainsFunc(me.cluster, within) {
+		return way{}, fmt.Sprintf("pods of this cluster are in %v", me.cluster)
+	}
 	six := to.Addr().Is6()
 	u, e := me.underlay(six), p.endpoint(six)
-	family := "IPv4"
-	if six {
-		family = "IPv6"
-	}
 	switch {
-	case !u.addr.IsValid():
-		return way{}, fmt.Sprintf("this node has no %s address", family)
 	case !e.addr.IsValid():
-		return way{}, fmt.Sprintf("it has no %s address", family)
+		return way{}, "it names no address of that family"
 	case e.addr == u.addr:
 		return way{}, fmt.Sprintf("it says that %s, which is this node's, is its own", e.addr)
 	case u.tunnel.exists() && p.backend == VXLAN && e.mac != "":

@@ -18,7 +18,7 @@ func prefixes(texts ...string) []netip.Prefix {
 // here is a node of 10.0.0.0/24 and fd00:77::/64 that has tunnels.
 func here() self {
 	return self{
-		node: "here", cidrs: prefixes("10.244.0.0/24", "fd00:244::/64"),
+		node: "here", cidrs: prefixes("10.244.0.0/24", "fd00:244::/64"), cluster: prefixes("10.244.0.0/16", "fd00:244::/56"),
 		v4: underlay{addr: netip.MustParseAddr("10.0.0.1"), link: 2, mtu: 1500, onLink: prefixes("10.0.0.0/24"), tunnel: tunnel{7, "02:00:00:00:00:01"}},
 		v6: underlay{addr: netip.MustParseAddr("fd00:77::1"), link: 2, mtu: 1500, onLink: prefixes("fd00:77::/64"), tunnel: tunnel{8, "02:00:00:00:00:02"}},
 	}
@@ -45,12 +45,14 @@ func TestWays(t *testing.T) {
 		wrong []string
 	}{
 		"tunnels, near and far": {here(), []peer{far, near}, []way{tunnelled(far), tunnelled(near)}, nil},
-		"itself": {here(), []peer{here().announce()}, nil, nil},
+		"itself":                {here(), []peer{here().announce()}, nil, nil},
 		"a peer without tunnels": {
 			here(), []peer{direct}, []way{{to: direct.cidrs[0], via: direct.v4.addr}}, nil,
 		},
 		"without tunnels of its own": {
-			without(here()), []peer{near, far}, []way{{to: near.cidrs[0], via: near.v4.addr}},
+			without(here()),
+			[]peer{near, far},
+			[]way{{to: near.cidrs[0], via: near.v4.addr}},
 			[]string{"pods of node far in 10.244.1.0/24 cannot be reached: this node has host-gw and it has vxlan, which takes a common link, and 192.0.2.1 is not on one"},
 		},
 		"both families": {
@@ -62,19 +64,39 @@ func TestWays(t *testing.T) {
 			}, nil,
 		},
 		"no address of the family": {
-			here(), []peer{{node: "old", backend: VXLAN, cidrs: prefixes("fd00:244:0:5::/64"), v4: at("10.0.0.5", mac)}}, nil,
-			[]string{"pods of node old in fd00:244:0:5::/64 cannot be reached: it has no IPv6 address"},
+			here(),
+			[]peer{{node: "old", backend: VXLAN, cidrs: prefixes("fd00:244:0:5::/64"), v4: at("10.0.0.5", mac)}},
+			nil,
+			[]string{"pods of node old in fd00:244:0:5::/64 cannot be reached: it names no address of that family"},
+		},
+		"of this node there is no address": {
+			self{node: "here", cidrs: here().cidrs}, []peer{near}, nil, nil, // who keeps the network says so, once
 		},
 		"a range of this node": {
-			here(), []peer{{node: "thief", backend: VXLAN, cidrs: prefixes("10.244.0.0/16"), v4: at("10.0.0.6", mac)}}, nil,
+			here(),
+			[]peer{{node: "thief", backend: VXLAN, cidrs: prefixes("10.244.0.0/16"), v4: at("10.0.0.6", mac)}},
+			nil,
 			[]string{"pods of node thief in 10.244.0.0/16 cannot be reached: this node has pods in 10.244.0.0/24 itself"},
 		},
 		"a range of two": {
-			here(), []peer{near, {node: "other", backend: VXLAN, cidrs: near.cidrs, v4: at("10.0.0.7", mac)}}, []way{tunnelled(near)},
+			here(),
+			[]peer{near, {node: "other", backend: VXLAN, cidrs: near.cidrs, v4: at("10.0.0.7", mac)}},
+			[]way{tunnelled(near)},
 			[]string{"pods of node other in 10.244.2.0/24 cannot be reached: node near has the same range"},
 		},
+		"a range of others": {
+			here(),
+			[]peer{{node: "spy", backend: VXLAN, cidrs: prefixes("10.0.0.0/24"), v4: at("10.0.0.8", mac)}, {node: "hog", backend: VXLAN, cidrs: prefixes("10.0.0.0/8"), v4: at("10.0.0.8", mac)}},
+			nil,
+			[]string{
+				"pods of node spy in 10.0.0.0/24 cannot be reached: pods of this cluster are in [10.244.0.0/16 fd00:244::/56]",
+				"pods of node hog in 10.0.0.0/8 cannot be reached: this node has pods in 10.244.0.0/24 itself",
+			},
+		},
 		"an address of this node": {
-			here(), []peer{{node: "twin", backend: VXLAN, cidrs: prefixes("10.244.8.0/24"), v4: at("10.0.0.1", mac)}}, nil,
+			here(),
+			[]peer{{node: "twin", backend: VXLAN, cidrs: prefixes("10.244.8.0/24"), v4: at("10.0.0.1", mac)}},
+			nil,
 			[]string{"pods of node twin in 10.244.8.0/24 cannot be reached: it says that 10.0.0.1, which is this node's, is its own"},
 		},
 	} {
@@ -113,7 +135,9 @@ func TestMTU(t *testing.T) {
 }
 
 func TestUnderlays(t *testing.T) {
-	at := func(prefix string, link int, lost bool) address { return address{netip.MustParsePrefix(prefix), link, lost} }
+	at := func(prefix string, link int, lost bool) address {
+		return address{netip.MustParsePrefix(prefix), link, lost}
+	}
 	have := []address{
 		at("127.0.0.1/8", 1, false), at("10.0.0.1/24", 2, false), at("10.1.0.1/16", 2, false), at("192.0.2.1/24", 3, false),
 		at("fe80::1/64", 2, false), at("fd00:77::dead/64", 2, true), at("fd00:77::1/64", 2, false), at("fd00:99::1/64", 3, false),

@@ -286,6 +286,7 @@ func TestRealTunnels(t *testing.T) {
 	t.Run("nothing changes", func(t *testing.T) { testUntouched(t, a) })
 	t.Run("a node that moves", func(t *testing.T) { testMoved(t, a, b) })
 	t.Run("tunnels that are not as they should be", func(t *testing.T) { testStale(t, a, b) })
+	t.Run("a node whose address is gone for a while", func(t *testing.T) { testAddressGone(t, a, b) })
 	t.Run("a host that drops what it forwards", func(t *testing.T) { testDropping(t, a, b) })
 	t.Run("a node that vanishes", func(t *testing.T) { testVanished(t, a, c) })
 	t.Run("without tunnels after all", func(t *testing.T) { testDirect(t, w, a, b) })
@@ -366,6 +367,25 @@ func testStale(t *testing.T, a, b *station) {
 	}
 	a.w.sees(a.podNetns(), b.pod(), a.pod())
 	ip(t, "-n", a.name, "link", "set", network.TunnelIPv4, "down") // and the kernel forgets its routes
+	a.look()
+	a.w.sees(a.podNetns(), b.pod(), a.pod())
+}
+
+// Nothing is torn down, and somebody is told.
+func testAddressGone(t *testing.T, a, b *station) {
+	before := a.kernel()
+	a.net.o.NodeIPs = []netip.Addr{netip.MustParseAddr("10.0.0.99")}
+	nstest.Inside(t, a.netns(), func() error {
+		err := a.net.look(t.Context(), a.w.api.CoreV1())
+		if err == nil || !strings.Contains(err.Error(), "no link has an address") {
+			return fmt.Errorf("it is not missed: %v", err)
+		}
+		return nil
+	})
+	if diff := cmp.Diff(before, a.kernel()); diff != "" {
+		t.Error(diff)
+	}
+	a.net.o.NodeIPs = []netip.Addr{netip.MustParseAddr(a.addr())}
 	a.look()
 	a.w.sees(a.podNetns(), b.pod(), a.pod())
 }

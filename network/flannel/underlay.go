@@ -78,14 +78,14 @@ func underlayOf(a address, have []address) underlay {
 }
 
 // observe finds out how this node can be reached for pods of its ranges.
-func (n *Network) observe(cidrs []netip.Prefix) (self, error) {
+func (n *Network) observe(known view) (self, error) {
 	have, err := addresses()
 	if err != nil {
 		return self{}, err
 	}
-	me := self{node: n.o.Node, cidrs: cidrs}
+	me := self{node: n.o.Node, cidrs: known.cidrs, cluster: known.conf.ClusterCIDRs}
 	v4, v6 := underlays(n.o.NodeIPs, have)
-	for _, p := range cidrs {
+	for _, p := range known.cidrs {
 		u, to := v4, &me.v4
 		if p.Addr().Is6() {
 			u, to = v6, &me.v6
@@ -97,8 +97,8 @@ func (n *Network) observe(cidrs []netip.Prefix) (self, error) {
 		if err != nil {
 			return self{}, fmt.Errorf("look at the link of %s: %w", u.addr, err)
 		}
-		u.mtu, *to = link.Attrs().MTU, u
-		to.mtu = link.Attrs().MTU
+		u.mtu = link.Attrs().MTU
+		*to = u
 	}
 	return me, nil
 }
