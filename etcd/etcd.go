@@ -32,8 +32,10 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 )
 
 // callTimeout is how long one endpoint may take to answer before the next is
@@ -217,8 +219,9 @@ func until(ctx context.Context, try func(context.Context) (done bool, err error)
 		case err == nil && ctx.Err() == nil:
 			continue
 		}
-		// An attempt that was cut off knows less than the one before it.
-		if err != nil && (ctx.Err() == nil || last == nil) {
+		// An attempt that was cut off knows less than the one before it. The other
+		// end knows the deadline, too, and may be faster to say that it is over.
+		if err != nil && (last == nil || ctx.Err() == nil && status.Code(err) != codes.DeadlineExceeded) {
 			last = err
 		}
 		select {
