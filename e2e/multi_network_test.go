@@ -19,10 +19,10 @@ type mesh struct {
 	pods []string
 }
 
-// newMesh makes the pods and waits until they can be asked.
-func newMesh(t *testing.T, f *fleet, nodes ...*lab.Node) *mesh {
+// newMesh makes the pods. A control plane is where kubectl runs.
+func newMesh(t *testing.T, f *fleet, at *lab.Node, nodes ...*lab.Node) *mesh {
 	t.Helper()
-	m := &mesh{podCluster: newPodCluster(t, f.heads[0], f.client)}
+	m := &mesh{podCluster: newPodCluster(t, at, f.client)}
 	m.serve(t, "web", "")
 	for _, n := range nodes {
 		m.add(t, n)
