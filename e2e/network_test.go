@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"boot.internal/e2e/internal/lab"
+	"boot.internal/network/flannel"
 )
 
 // A pair is a cluster of two nodes with a pod on each, and a host beside it that
@@ -236,6 +237,57 @@ func TestNetwork(t *testing.T) {
 	t.Run("Services and DNS", p.testServices)
 	t.Run("a port of the other node", p.testHostPort)
 	t.Run("connections outlive a restart of boot", p.testRestart)
+	t.Run("a change of the backend", p.testBackend)
+	t.Run("a node that leaves", p.testLeaving)
+}
+
+// testBackend has the cluster do without tunnels, with all its pods running.
+func (p *pair) testBackend(t *testing.T) {
+	maps := p.Client.CoreV1().ConfigMaps(flannel.ConfNamespace)
+	conf, err := maps.Get(t.Context(), flannel.ConfName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf.Data[flannel.ConfKey] = strings.Replace(conf.Data[flannel.ConfKey], `"vxlan"`, `"host-gw"`, 1)
+	if _, err := maps.Update(t.Context(), conf, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range p.nodes {
+		lab.Until(t, patience, "see the tunnel gone from "+n.Name, func(ctx context.Context) error {
+			out, err := n.Try(ctx, "ip", "link", "show", "type", "vxlan")
+			if err == nil && out.Stdout != "" {
+				err = errors.New(out.Stdout)
+			}
+			return err
+		})
+	}
+	p.in(t, 0, sees(p.pods[1].Status.PodIP, p.pods[0].Status.PodIP))
+	p.in(t, 1, sees(p.pods[0].Status.PodIP, p.pods[1].Status.PodIP))
+}
+
+// testLeaving resets a node, which leaves nothing of its network there and, once
+// it is deleted, no way to it elsewhere.
+func (p *pair) testLeaving(t *testing.T) {
+	first, second := p.nodes[0], p.nodes[1]
+	to := p.pods[1].Status.PodIP
+	second.Boot(t, "reset", "--force")
+	if got := second.Run(t, "sh", "-c", "ip -o link; ip route; ip -6 route; nft list tables"); strings.Contains(got, "cni0") ||
+		strings.Contains(got, "flannel") || strings.Contains(got, "10.244.") || strings.Contains(got, "boot-") {
+		t.Errorf("the node still has\n%s", got)
+	}
+	if got := first.Run(t, "ip", "route", "get", to); !strings.Contains(got, "via "+second.IP.String()) {
+		t.Errorf("before the node is deleted, there is no way: %s", got)
+	}
+	if err := p.Client.CoreV1().Nodes().Delete(t.Context(), second.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	lab.Until(t, patience, "see the way to the node gone", func(ctx context.Context) error {
+		out, err := first.Try(ctx, "ip", "route", "get", to)
+		if err == nil && strings.Contains(out.Stdout, second.IP.String()) {
+			err = errors.New(out.Stdout)
+		}
+		return err
+	})
 }
 
 func (p *pair) testServices(t *testing.T) {
