@@ -42,9 +42,9 @@ type Options struct {
 	Roots func() (*x509.CertPool, error)
 	Log   *slog.Logger
 
-	open  opener                    // asks a server, in tests
+	open  opener                     // asks a server, in tests
 	reach func(address string) error // connects to a server and hangs up, in tests
-	local func(host string) bool    // in tests
+	local func(host string) bool     // in tests
 }
 
 // A Balancer forwards connections to the API servers it knows.

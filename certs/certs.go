@@ -32,6 +32,8 @@ type Options struct {
 	ExternalEtcd         bool     // etcd and its certificates are somebody else's
 	ControlPlaneEndpoint string   // URL people reach the API at: admin.conf's server
 	LocalEndpoint        string   // URL of this node's API server, for its own components
+	NodeEndpoint         string   // URL at which the kubelet, and kube-proxy with it, reaches the API
+	NodeServerName       string   // whom it expects there; empty: the host of the URL
 
 	Algorithm Algorithm     // of new keys
 	CAPeriod  time.Duration // how long a new CA lives

@@ -34,6 +34,8 @@ func options(dir string) Options {
 		EtcdPeerSANs:         []string{"peer.example"},
 		ControlPlaneEndpoint: "https://api.example:6443",
 		LocalEndpoint:        "https://192.0.2.10:6443",
+		NodeEndpoint:         "https://127.0.0.1:7443",
+		NodeServerName:       "kubernetes",
 
 		Algorithm: ECDSAP256,
 		CAPeriod:  10 * year,

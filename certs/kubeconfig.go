@@ -20,15 +20,17 @@ import (
 type kubeconfig struct {
 	o Options
 	row
-	path   string
-	server string
-	ca     authority
-	pem    string // where the user's certificate and key live; empty: inside
+	path       string
+	server     string
+	serverName string // whom to expect there; empty: the host of server
+	ca         authority
+	pem        string // where the user's certificate and key live; empty: inside
 }
 
 // access is what a kubeconfig file gives, as far as it could be read.
 type access struct {
 	server string
+	name   string // whom it expects there
 	ca     []byte
 	user   pair
 }
@@ -57,6 +59,8 @@ func (k kubeconfig) status(ca ca) (Status, error) {
 		return Status{}, err
 	case a.server != k.server:
 		return Status{Unfit, fmt.Sprintf("points at %s instead of %s", a.server, k.server)}, nil
+	case a.name != k.serverName:
+		return Status{Unfit, fmt.Sprintf("expects %q there instead of %q", a.name, k.serverName)}, nil
 	case !k.trusts(a.ca, ca):
 		return Status{Unfit, "trusts another CA"}, nil
 	}
@@ -100,7 +104,7 @@ func readAccess(path string) (access, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return access{}, err
 	}
-	return access{cluster.Server, ca, readUser(user)}, nil
+	return access{cluster.Server, cluster.TLSServerName, ca, readUser(user)}, nil
 }
 
 func readUser(user *api.AuthInfo) pair {
@@ -220,7 +224,7 @@ func (k kubeconfig) render(user api.AuthInfo) ([]byte, error) {
 	}
 	context := k.cn + "@" + k.o.ClusterName
 	data, err := clientcmd.Write(api.Config{
-		Clusters:       map[string]*api.Cluster{k.o.ClusterName: {Server: k.server, CertificateAuthorityData: ca}},
+		Clusters:       map[string]*api.Cluster{k.o.ClusterName: {Server: k.server, TLSServerName: k.serverName, CertificateAuthorityData: ca}},
 		AuthInfos:      map[string]*api.AuthInfo{k.cn: &user},
 		Contexts:       map[string]*api.Context{context: {Cluster: k.o.ClusterName, AuthInfo: k.cn}},
 		CurrentContext: context,

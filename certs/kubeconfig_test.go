@@ -55,7 +55,7 @@ func TestEveryKubeconfig(t *testing.T) {
 	for _, tt := range []struct{ path, cn, org, server string }{
 		{conf.Admin, "kubernetes-admin", "kubeadm:cluster-admins", shared},
 		{conf.SuperAdmin, "kubernetes-super-admin", "system:masters", shared},
-		{conf.Kubelet, "system:node:node-1", "system:nodes", local},
+		{conf.Kubelet, "system:node:node-1", "system:nodes", "https://127.0.0.1:7443"},
 		{conf.ControllerManager, "system:kube-controller-manager", "", local},
 		{conf.Scheduler, "system:kube-scheduler", "", local},
 	} {
@@ -66,6 +66,9 @@ func TestEveryKubeconfig(t *testing.T) {
 			}
 			if c.Host != tt.server || !bytes.Equal(c.CAData, ca) {
 				t.Errorf("server %s, CA %s", c.Host, c.CAData)
+			}
+			if want := map[bool]string{true: "kubernetes"}[tt.path == conf.Kubelet]; c.ServerName != want {
+				t.Errorf("it expects %q there", c.ServerName)
 			}
 			own := clientCert(t, c)
 			checkIdentity(t, own, tt.cn, tt.org, []x509.ExtKeyUsage{clientAuth}, "")
@@ -104,8 +107,12 @@ func TestKubeconfigsThatNoLongerFit(t *testing.T) {
 			"it points at https://api.example:6443 instead of https://new:6443", "admin.conf",
 		},
 		{
-			"server of the node changed", "kubelet", func(_ *testing.T, p *PKI) { p.o.LocalEndpoint = "https://new:6443" },
-			"it points at https://192.0.2.10:6443 instead of https://new:6443", "kubelet.conf",
+			"server of the node changed", "kubelet", func(_ *testing.T, p *PKI) { p.o.NodeEndpoint = "https://new:6443" },
+			"it points at https://127.0.0.1:7443 instead of https://new:6443", "kubelet.conf",
+		},
+		{
+			"whom the node expects changed", "kubelet", func(_ *testing.T, p *PKI) { p.o.NodeServerName = "" },
+			`it expects "kubernetes" there instead of ""`, "kubelet.conf",
 		},
 		{
 			"empty", "scheduler", func(t *testing.T, p *PKI) { write(t, KubeconfigTree(p.o.KubernetesDir).Scheduler, "") },

@@ -112,7 +112,7 @@ func TestANewAddressRenewsExactlyWhatNamesIt(t *testing.T) {
 	want := []string{
 		"server.key", "server.crt", "peer.key", "peer.crt",
 		"apiserver.key", "apiserver.crt", "kubelet.key", "kubelet.crt",
-		"kubelet.conf", "controller-manager.conf", "scheduler.conf",
+		"controller-manager.conf", "scheduler.conf",
 	}
 	if diff := cmp.Diff(want, apply(t, New(o).All())); diff != "" {
 		t.Fatal(diff)

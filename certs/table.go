@@ -90,7 +90,7 @@ func etcdTable(o Options) []row {
 }
 
 // kubeconfigTable is who gets a kubeconfig, the kubelet first: it has a node to
-// register. Components of this node talk to the API server of this node.
+// register. The other components of this node talk to the API server of this node.
 func kubeconfigTable(o Options) []kubeconfig {
 	t := KubeconfigTree(o.KubernetesDir)
 	user := func(name, desc, cn, org string) row {
@@ -99,7 +99,7 @@ func kubeconfigTable(o Options) []kubeconfig {
 	table := []kubeconfig{
 		{
 			row:  user("kubelet", "Generate the kubelet's kubeconfig", nodeUser(o), "system:nodes"),
-			path: t.Kubelet, server: o.LocalEndpoint, pem: KubeletTree(o.KubeletDir).Client,
+			path: t.Kubelet, server: o.NodeEndpoint, serverName: o.NodeServerName, pem: KubeletTree(o.KubeletDir).Client,
 		},
 		{
 			row:  user("controller-manager", "Generate the controller manager's kubeconfig", "system:kube-controller-manager", ""),

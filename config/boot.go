@@ -15,6 +15,11 @@ type BootConfiguration struct {
 	Network NetworkMode `json:"network,omitempty"`
 	// Flannel is about the network of that name.
 	Flannel FlannelConfiguration `json:"flannel"`
+	// APIServers are API servers, "host:port", that the node can reach the cluster
+	// by. If there are any, kubelet and kube-proxy use whichever lives, through a
+	// port on loopback, see [LocalAPI]; the node learns of the others by itself.
+	// "boot init" and "boot join" name the first one.
+	APIServers []string `json:"apiServers,omitempty"`
 	// Log is about the log of the loop, where no service manager keeps it.
 	Log LogConfiguration `json:"log"`
 }

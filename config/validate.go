@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"net"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -167,6 +169,12 @@ func (v *validator) boot(b *BootConfiguration) {
 	v.oneOf(kindBoot, "network", string(b.Network), string(NetworkFlannel), string(NetworkBridge), string(NetworkNone))
 	v.oneOf(kindBoot, "flannel.backend", string(b.Flannel.Backend), string(FlannelVXLAN), string(FlannelHostGW))
 	v.absolute(kindBoot, "imagesDir", b.ImagesDir)
+	for i, server := range b.APIServers {
+		host, port, err := net.SplitHostPort(server)
+		number, noNumber := strconv.ParseUint(port, 10, 16)
+		v.check(err == nil && noNumber == nil && host != "" && number > 0, kindBoot, fmt.Sprintf("apiServers[%d]", i),
+			strconv.Quote(server)+" is not an address with a port", "such as 192.0.2.10:6443")
+	}
 	v.check(b.Log.MaxSizeMB > 0, kindBoot, "log.maxSizeMB", "must be positive")
 	v.check(b.Log.MaxFiles > 0, kindBoot, "log.maxFiles", "must be positive")
 }

@@ -40,6 +40,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	g.Go(func() error { k.writer.Run(ctx, status.Client(client.CoreV1())); return nil })
 	k.followEnvironment(ctx, &g, client)
 	k.connectPods(ctx, &g, apart.core)
+	k.followServers(ctx, &g, client)
 	k.keepServing(ctx, &g, client)
 	k.approveServing(ctx, &g, client)
 	g.Go(func() error { k.followStorage(ctx); return nil })

@@ -37,6 +37,10 @@ type Options struct {
 	// Kubeconfig leads to the API server; the file may come into being later.
 	// Empty: there is no API server.
 	Kubeconfig string
+	// APIServers are API servers that are known from the start, "host:port". If
+	// there are any, the loop has a port on loopback lead to whichever lives:
+	// config.LocalAPI. Empty: it does not.
+	APIServers []string
 	// CredentialConfig and CredentialDir are where credential providers are
 	// configured and their programs lie; there are none if either is empty.
 	CredentialConfig, CredentialDir string
@@ -78,6 +82,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	k.events.ofNode(v1.EventTypeNormal, "Starting", "Starting kubelet.")
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { k.balance(ctx); return nil })
 	g.Go(func() error { k.readSources(ctx); return nil })
 	g.Go(func() error { return k.runPods(ctx) })
 	g.Go(func() error { k.ledger.Run(ctx); return nil })

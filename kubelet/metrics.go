@@ -48,7 +48,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.restarted, m.started, m.evictions, m.collected, m.shutdown.start, m.shutdown.end, m.calls, counts{k}, census{k}, claims{k},
+		m.restarted, m.started, m.evictions, m.collected, m.shutdown.start, m.shutdown.end, m.calls, counts{k}, census{k}, claims{k}, serverFigures{k.balancer},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kubelet_mirror_pods", Help: "Mirror pods the API has of this node.",
 		}, func() float64 { return float64(k.mirrors.Len()) }),

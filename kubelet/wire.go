@@ -17,6 +17,7 @@ import (
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 	"k8s.io/utils/ptr"
 
+	"boot.internal/balancer"
 	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/cgroup"
 	"boot.internal/kubelet/device"
@@ -73,6 +74,7 @@ type kubelet struct {
 	api       *source.APIPods
 	writer    *status.Writer
 	server    *server.Server
+	balancer  *balancer.Balancer // nil where the node does not choose its API server
 	events    *events
 	metrics   *metrics
 	dispatch  *dispatcher
@@ -123,6 +125,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	if err := os.MkdirAll(o.RootDir, 0o755); err != nil { // what is measured must be there
 		return nil, fmt.Errorf("make root directory: %w", err)
 	}
+	k.newBalancer(ctx)
 	k.shareMounts()
 	k.newObjects(ctx)
 	if err := k.newNode(ctx); err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 func (w *world) kubelet(s Service) Phase {
-	return kubeletStart{w.cfg, templates.Patches{}, w.dirs.Kubelet, s, nil}
+	return kubeletStart{w.cfg, templates.Patches{}, w.dirs.Kubelet, s, ownServer(w.cfg), nil}
 }
 
 func TestKubeletStart(t *testing.T) {
@@ -44,8 +44,13 @@ network: none
 	if loop.Kubelet.ContainerRuntimeEndpoint != "unix:///run/containerd/containerd.sock" || loop.Kubelet.StaticPodPath != w.cfg.Kubelet.StaticPodPath {
 		t.Errorf("the loop reads %+v", loop.Kubelet)
 	}
-	if diff := cmp.Diff(w.cfg.Boot, loop.Boot); diff != "" {
+	boot := w.cfg.Boot
+	boot.APIServers = ownServer(w.cfg)
+	if diff := cmp.Diff(boot, loop.Boot); diff != "" || len(boot.APIServers) != 1 {
 		t.Error(diff)
+	}
+	if len(w.cfg.Boot.APIServers) > 0 {
+		t.Error("this node's API server got into the configuration of all nodes")
 	}
 	if w.cfg.Kubelet.ContainerRuntimeEndpoint != "" {
 		t.Error("this node's socket got into the configuration of all nodes")

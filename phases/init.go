@@ -72,7 +72,7 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 
 			// The loop brings up the container engine and imports images while
 			// the files below are made.
-			{"kubelet-start", "Write the kubelet's configuration and start the kubelet loop", kubeletStart{cfg, o.Inputs.Patches, o.Dirs.Kubelet, o.Service, nil}},
+			{"kubelet-start", "Write the kubelet's configuration and start the kubelet loop", kubeletStart{cfg, o.Inputs.Patches, o.Dirs.Kubelet, o.Service, ownServer(cfg), nil}},
 		},
 
 		// etcd comes up first, and needs nothing else: its files come first.

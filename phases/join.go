@@ -70,13 +70,13 @@ func joinSteps(o JoinOptions, pki *certs.PKI) []Step {
 		cluster: o.Cluster, node: cfg.Init.NodeRegistration.Name, caPath: o.CACertPath,
 		bootstrap: bootstrapKubeconfig(o.Dirs), kubeconfig: certs.KubeconfigTree(o.Dirs.Kubernetes).Kubelet,
 	}
-	access.server, access.serverName = o.apiEndpoint()
+	access.endpoint = o.apiEndpoint()
 	return slices.Concat(
 		unless(worker, o.prepareControlPlane(pki)),
 		[]Step{
 			// From here on the loop brings up the container engine, imports images
 			// and asks for a certificate, all at once.
-			{"kubelet-start", "Write the kubelet's configuration and start the kubelet loop", kubeletStart{cfg, o.Inputs.Patches, o.Dirs.Kubelet, o.Service, access}},
+			{"kubelet-start", "Write the kubelet's configuration and start the kubelet loop", kubeletStart{cfg, o.Inputs.Patches, o.Dirs.Kubelet, o.Service, o.servers(), access}},
 		},
 		unless(worker, o.joinEtcd(pki)),
 		[]Step{
@@ -90,13 +90,24 @@ func joinSteps(o JoinOptions, pki *certs.PKI) []Step {
 	)
 }
 
-// apiEndpoint returns where the kubelet, and with it kube-proxy, of this node
-// reaches the API, and under which name if it is another than that of the URL.
-func (o JoinOptions) apiEndpoint() (server, serverName string) {
-	if endpoint := o.Config.Cluster.ControlPlaneEndpoint; endpoint != "" {
-		return "https://" + endpoint, ""
+// apiEndpoint returns where the node reaches the API.
+func (o JoinOptions) apiEndpoint() endpoint {
+	if balanced(o.Config) {
+		return nodeEndpoint(o.Config)
 	}
-	return o.Cluster.Server, ""
+	return endpoint{"https://" + o.Config.Cluster.ControlPlaneEndpoint, ""}
+}
+
+// servers are those that the node can choose from at first: the one that answered,
+// and its own, once it has one.
+func (o JoinOptions) servers() []string {
+	switch {
+	case !balanced(o.Config):
+		return nil
+	case o.ControlPlane:
+		return append(ownServer(o.Config), o.Cluster.Host())
+	}
+	return []string{o.Cluster.Host()}
 }
 
 // bootstrapKubeconfig is with what a node asks for its first certificate.

@@ -15,12 +15,12 @@ import (
 // A joinAccess is with what the loop of a new node reaches the cluster: the
 // authority to trust and, until it has a certificate, the bearer's token.
 type joinAccess struct {
-	cluster            *discovery.Cluster
-	node               string
-	server, serverName string // where the node reaches the API
-	caPath             string
-	bootstrap          string // bootstrap-kubelet.conf
-	kubeconfig         string // kubelet.conf, which the loop writes
+	cluster    *discovery.Cluster
+	node       string
+	endpoint   endpoint
+	caPath     string
+	bootstrap  string // bootstrap-kubelet.conf
+	kubeconfig string // kubelet.conf, which the loop writes
 }
 
 // Plan implements Phase.
@@ -33,7 +33,7 @@ func (p joinAccess) Plan(context.Context) ([]Change, error) {
 	if err != nil || joined {
 		return ca, err
 	}
-	conf, err := p.cluster.Kubeconfig(p.server, p.serverName)
+	conf, err := p.cluster.Kubeconfig(p.endpoint.server, p.endpoint.serverName)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", p.bootstrap, err)
 	}

@@ -18,6 +18,8 @@ type kubeletStart struct {
 	patches templates.Patches
 	dir     string // /var/lib/kubelet
 	service Service
+	// servers are API servers to choose from, beside those the user has named.
+	servers []string
 	access  Phase // writes what the loop reaches the cluster with; nil where later phases do
 }
 
@@ -66,6 +68,7 @@ func (p kubeletStart) configuration() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Boot.APIServers = slices.Compact(slices.Sorted(slices.Values(slices.Concat(p.servers, cfg.Boot.APIServers))))
 	own, err := cfg.Boot.Marshal()
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ func pkiOptions(cfg *config.Init, dirs Dirs) (certs.Options, error) {
 	if err != nil {
 		return certs.Options{}, err
 	}
+	access := initEndpoint(cfg)
 	o := certs.Options{
 		Dir:           cluster.CertificatesDir,
 		KubernetesDir: dirs.Kubernetes,
@@ -31,6 +32,8 @@ func pkiOptions(cfg *config.Init, dirs Dirs) (certs.Options, error) {
 		APIServerSANs:    cluster.APIServer.CertSANs,
 		ExternalEtcd:     cluster.Etcd.External != nil,
 		LocalEndpoint:    localURL(cfg),
+		NodeEndpoint:     access.server,
+		NodeServerName:   access.serverName,
 
 		ControlPlaneEndpoint: sharedURL(cfg),
 

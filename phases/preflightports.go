@@ -29,17 +29,19 @@ const loopProgram = "boot"
 // ports lists those of the components to be run on this host.
 func (p preflight) ports() []port {
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	loop := port{number: 10250, of: loopProgram}
+	loop := []port{{number: 10250, of: loopProgram}}
+	if balanced(p.Config) {
+		loop = append(loop, port{config.LocalAPIPort, []netip.Addr{local, netip.IPv6Loopback()}, loopProgram})
+	}
 	if p.Worker {
-		return []port{loop}
+		return loop
 	}
 	node, _ := netip.ParseAddr(p.Config.Init.LocalAPIEndpoint.AdvertiseAddress) // checked with the configuration
-	all := []port{
+	all := append([]port{
 		{number: int(p.Config.Init.LocalAPIEndpoint.BindPort), of: config.ComponentAPIServer},
 		{10259, []netip.Addr{local}, config.ComponentScheduler},
 		{10257, []netip.Addr{local}, config.ComponentControllerManager},
-		loop,
-	}
+	}, loop...)
 	if p.etcd() != nil {
 		all = append(all,
 			port{2379, []netip.Addr{local, node}, config.ComponentEtcd},

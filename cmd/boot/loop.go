@@ -166,7 +166,7 @@ func (l *loop) options() kubelet.Options {
 		ProvidedIPs: l.provided, ExternalCloud: l.flags.cloud == externalCloud,
 		BootstrapKubeconfig: l.flags.bootstrap, CertDir: l.flags.certDir,
 		CredentialConfig: l.flags.credentialConfig, CredentialDir: l.flags.credentialDir,
-		Kubeconfig: l.flags.kubeconfig, RootDir: l.flags.rootDir, StateDir: stateDir,
+		Kubeconfig: l.flags.kubeconfig, APIServers: l.config.Boot.APIServers, RootDir: l.flags.rootDir, StateDir: stateDir,
 		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion,
 		Importing: l.importer.Await, SandboxImage: engine.PauseImage, Logger: l.log,
 		Ready: func() {
