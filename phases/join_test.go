@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"boot.internal/certs"
+	"boot.internal/config"
 	"boot.internal/discovery"
 )
 
@@ -134,8 +136,12 @@ func TestJoinWritesToken(t *testing.T) {
 		line, _, _ := strings.Cut(rest, "\n")
 		return line
 	}
-	if got, _ := j.options.apiEndpoint(); server() != got {
-		t.Errorf("server is %s, want %s", server(), got)
+	if want := config.LocalAPI(j.cfg.Init.LocalAPIEndpoint.AdvertiseAddress); server() != want {
+		t.Errorf("server is %s, want %s", server(), want)
+	}
+	loop, err := config.LoadKubelet(filepath.Join(j.dirs.Kubelet, "config.yaml"), nil)
+	if err != nil || !slices.Equal(loop.Boot.APIServers, []string{"192.0.2.1:6443"}) {
+		t.Errorf("the loop knows %q: %v", loop.Boot.APIServers, err)
 	}
 	j.cfg.Cluster.ControlPlaneEndpoint = "api.example.org:443"
 	_, err = runSteps(t.Context(), Runner{}, j.steps()...)
