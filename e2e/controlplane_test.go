@@ -81,46 +81,116 @@ func fails(t *testing.T, n *lab.Node, text, hint string, args ...string) {
 	}
 }
 
+// Three control planes: however joins are ended, and whatever is left of them, etcd
+// keeps its quorum and the next join finds its way.
 func TestControlPlanes(t *testing.T) {
 	m := newTeam(t, "--upload-certs")
 	head, cp2, cp3 := m.head, m.node(t, "cp2"), m.node(t, "cp3")
-	ok := t.Run("a wrong key", func(t *testing.T) {
-		fails(t, cp2, "the certificate key does not open the certificates", "boot init phase upload-certs", m.joinAs(strings.Repeat("0", 64))...)
-		expectMembers(t, head, "head")
-	}) &&
-		t.Run("killed joins", func(t *testing.T) { m.killed(t, cp2) }) &&
-		t.Run("two at once", func(t *testing.T) {
-			m.joinAtOnce(t, cp2, cp3)
-			for _, n := range []*lab.Node{head, cp2, cp3} {
-				expectMembers(t, n, "cp2", "cp3", "head")
-				expectControlPlane(t, n)
-			}
-			m.isIdle(t, cp2)
-		}) &&
-		t.Run("a dead one is removed", func(t *testing.T) { m.removeDead(t, cp3) }) &&
-		t.Run("the dead one joins anew", func(t *testing.T) {
+	for _, step := range []struct {
+		name string
+		do   func(*testing.T)
+	}{
+		{"a dry run", func(t *testing.T) { m.dryControlPlane(t, cp2) }},
+		{"a wrong key", func(t *testing.T) {
+			fails(t, cp2, "the certificate key does not open the certificates", "boot init phase upload-certs", m.joinAs(strings.Repeat("0", 64))...)
+			expectMembers(t, head, "head")
+		}},
+		{"killed joins", func(t *testing.T) { m.killed(t, cp2, beforeVote()...) }},
+		{"a learner was left behind", func(t *testing.T) { m.leftBehind(t, cp2, cp3) }},
+		{"the same again", func(t *testing.T) { m.isIdle(t, cp2) }},
+		{"a dead one is removed", func(t *testing.T) { m.removeDead(t, cp3) }},
+		{"the dead one joins anew", func(t *testing.T) {
 			if err := cp3.PowerOn(); err != nil {
 				t.Fatal(err)
 			}
 			cp3.Boot(t, "reset", "--force")
 			cp3.Boot(t, m.joinAs(certificateKey)...)
-			expectMembers(t, head, "cp2", "cp3", "head")
-			expectControlPlane(t, cp3)
-		})
-	_ = ok && t.Run("reset and again", func(t *testing.T) {
-		cp2.Boot(t, "reset", "--force")
-		expectMembers(t, head, "cp3", "head")
-		head.Kubectl(t, "delete", "node", "cp2")
-		cp2.Boot(t, m.joinAs(certificateKey)...)
-		expectMembers(t, cp3, "cp2", "cp3", "head")
-		expectControlPlane(t, cp2)
-	})
+			m.expectThree(t, cp2, cp3)
+		}},
+		{"reset of two", func(t *testing.T) {
+			m.leave(t, cp2, "cp3", "head")
+			m.leave(t, cp3, "head")
+		}},
+		{"two at once", func(t *testing.T) {
+			m.joinAtOnce(t, cp2, cp3)
+			m.expectThree(t, cp2, cp3)
+		}},
+		{"killed joins again", func(t *testing.T) {
+			m.leave(t, cp2, "cp3", "head")
+			m.killed(t, cp2, afterVote()...)
+			cp2.Boot(t, m.joinAs(certificateKey)...)
+			m.expectThree(t, cp2, cp3)
+		}},
+	} {
+		if !t.Run(step.name, step.do) {
+			return // the next would find what this one has left
+		}
+	}
 }
 
-// killed kills joins wherever they are.
-func (m *team) killed(t *testing.T, n *lab.Node) {
+// expectThree waits until all three are whole control planes.
+func (m *team) expectThree(t *testing.T, others ...*lab.Node) {
 	t.Helper()
-	for _, at := range []string{
+	for _, n := range append(others, m.head) {
+		expectMembers(t, n, "cp2", "cp3", "head")
+		expectControlPlane(t, n)
+	}
+}
+
+// leave takes a control plane that is well out of the cluster.
+func (m *team) leave(t *testing.T, n *lab.Node, left ...string) {
+	t.Helper()
+	begin := time.Now()
+	n.Boot(t, "reset", "--force")
+	t.Logf("reset took %s", time.Since(begin))
+	expectMembers(t, m.head, left...)
+	m.head.Kubectl(t, "delete", "node", n.Name)
+}
+
+// leftBehind has one node join while the learner of another's killed join is still
+// there, and then that other.
+func (m *team) leftBehind(t *testing.T, dead, n *lab.Node) {
+	t.Helper()
+	out, err := n.Try(t.Context(), append([]string{lab.BootBinary(t)}, m.joinAs(certificateKey)...)...)
+	if err != nil || out.Code != 0 || !strings.Contains(out.Stderr, "was left behind by a join that ended") {
+		t.Fatalf("%v, exit code %d: %s", err, out.Code, out.Stderr)
+	}
+	expectMembers(t, m.head, "cp3", "head")
+	dead.Boot(t, m.joinAs(certificateKey)...)
+	m.expectThree(t, dead, n)
+}
+
+// dryControlPlane shows what a join would do.
+func (m *team) dryControlPlane(t *testing.T, n *lab.Node) {
+	t.Helper()
+	before := n.State(t)
+	out, err := n.Try(t.Context(), append([]string{lab.BootBinary(t)}, append(m.joinAs(certificateKey), "--dry-run")...)...)
+	if err != nil || out.Code != 0 {
+		t.Fatalf("%v, exit code %d: %s", err, out.Code, out.Stderr)
+	}
+	for _, want := range []string{
+		"/etc/kubernetes/pki/etcd/ca.crt", " from Secret kube-system/kubeadm-certs",
+		"[control-plane-prepare/certs] would write /etc/kubernetes/pki/apiserver.crt",
+		"[etcd-join] would get the image registry.k8s.io/etcd:",
+		"[etcd-join] would add " + n.Name + " to the etcd cluster as a learner, write /etc/kubernetes/manifests/etcd.yaml",
+		"[control-plane-prepare/control-plane] would write /etc/kubernetes/manifests/kube-apiserver.yaml",
+		"[control-plane-join/mark-control-plane] would mark the node " + n.Name,
+	} {
+		if !strings.Contains(out.Stderr, want) {
+			t.Errorf("it does not say %q:\n%s", want, out.Stderr)
+		}
+	}
+	if strings.Contains(out.Stderr, "certs] would write /etc/kubernetes/pki/ca.") || strings.Contains(out.Stdout+out.Stderr, certificateKey) {
+		t.Errorf("it would make an authority, or tells the key:\n%s", out.Stderr)
+	}
+	if diff := cmp.Diff(before, n.State(t)); diff != "" {
+		t.Errorf("state (-before +after):\n%s", diff)
+	}
+}
+
+// beforeVote are what a join says until its learner has a vote: there it is killed.
+func beforeVote() []string {
+	return []string{
 		"[control-plane-prepare/download-certs] write",
 		"[control-plane-prepare/certs] write /etc/kubernetes/pki/apiserver.crt",
 		"[control-plane-prepare/kubeconfig] write /etc/kubernetes/admin.conf",
@@ -128,7 +198,24 @@ func (m *team) killed(t *testing.T, n *lab.Node) {
 		"[etcd-join] add",
 		"[etcd-join] waiting: the learner to start",
 		"[etcd-join] waiting: the learner to be in sync",
-	} {
+	}
+}
+
+// afterVote are what a join says from then on.
+func afterVote() []string {
+	return []string{
+		"[etcd-join] done",
+		"[control-plane-prepare/control-plane] write /etc/kubernetes/manifests/kube-apiserver.yaml",
+		"[wait-control-plane] waiting: ",
+		"[control-plane-prepare/control-plane] write /etc/kubernetes/manifests/kube-scheduler.yaml",
+		"[control-plane-join/mark-control-plane] mark",
+	}
+}
+
+// killed kills joins wherever they are.
+func (m *team) killed(t *testing.T, n *lab.Node, wherever ...string) {
+	t.Helper()
+	for _, at := range wherever {
 		said, _ := cut(t, n, syscall.SIGKILL, append(m.joinAs(certificateKey), "-v", "1"), at)
 		got, err := members(t.Context(), t, m.head)
 		if err != nil || !slices.Contains(got, "head") {

@@ -42,7 +42,7 @@ func runJoin(ctx context.Context, ui *ui, f joinFlags) error {
 	if cfg.Join.DryRun {
 		return nil
 	}
-	ui.joinDone(j.node)
+	ui.joinDone(j.node, j.controlPlane())
 	return j.stay(ctx)
 }
 
@@ -143,10 +143,15 @@ func (j *joinSetup) service(node *config.Init) (loop phases.Service, log string,
 }
 
 // joinDone says what there is now and what to do with it.
-func (u *ui) joinDone(node *config.Init) {
+func (u *ui) joinDone(node *config.Init, controlPlane bool) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nThis host is node %q of cluster %q.\n", node.Init.NodeRegistration.Name, node.Cluster.ClusterName)
-	b.WriteString("\nTo see it, on a control plane:\n\n  kubectl get nodes\n")
+	if controlPlane {
+		fmt.Fprintf(&b, "\nThis host is node %q of cluster %q, and one of its control planes.\n", node.Init.NodeRegistration.Name, node.Cluster.ClusterName)
+		fmt.Fprintf(&b, "\nTo see it:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", filepath.Join(phases.DefaultDirs().Kubernetes, "admin.conf"))
+	} else {
+		fmt.Fprintf(&b, "\nThis host is node %q of cluster %q.\n", node.Init.NodeRegistration.Name, node.Cluster.ClusterName)
+		b.WriteString("\nTo see it, on a control plane:\n\n  kubectl get nodes\n")
+	}
 	b.WriteString("\nTo take it out again:\n\n  boot reset\n")
 	u.printf("%s", b.String())
 }
