@@ -180,7 +180,7 @@ func (m *team) dryControlPlane(t *testing.T, n *lab.Node) {
 			t.Errorf("it does not say %q:\n%s", want, out.Stderr)
 		}
 	}
-	if strings.Contains(out.Stderr, "certs] would write /etc/kubernetes/pki/ca.") || strings.Contains(out.Stdout+out.Stderr, certificateKey) {
+	if strings.Contains(out.Stderr, "prepare/certs] would write /etc/kubernetes/pki/ca.") || strings.Contains(out.Stdout+out.Stderr, certificateKey) {
 		t.Errorf("it would make an authority, or tells the key:\n%s", out.Stderr)
 	}
 	if diff := cmp.Diff(before, n.State(t)); diff != "" {
