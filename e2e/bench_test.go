@@ -28,6 +28,7 @@ func BenchmarkBoot(b *testing.B) {
 		y.benchPods(b, results)
 		y.benchMany(b, results)
 	})
+	b.Run("join", func(b *testing.B) { benchJoin(b, results) })
 	results.size(b)
 	results.print(os.Stdout)
 }

@@ -23,9 +23,9 @@ type fleet struct {
 	client  *kubernetes.Clientset // of the first control plane
 }
 
-// newFleet returns a cluster whose nodes are all Ready: heads are cp1, cp2, …,
-// and workers w1, w2, …
-func newFleet(t testing.TB, heads, workers int) *fleet {
+// emptyFleet returns the nodes of a cluster that is still to be made: heads are
+// cp1, cp2, …, and workers w1, w2, …
+func emptyFleet(t testing.TB, heads, workers int) *fleet {
 	t.Helper()
 	f := &fleet{lan: lab.NewLAN(t), cluster: lab.NewCluster(lab.BootBinary(t))}
 	for i := range heads {
@@ -34,14 +34,27 @@ func newFleet(t testing.TB, heads, workers int) *fleet {
 	for i := range workers {
 		f.workers = append(f.workers, furnished(t, f.lan, fmt.Sprint("w", i+1)))
 	}
+	return f
+}
+
+// newFleet returns a cluster whose nodes are all Ready.
+func newFleet(t testing.TB, heads, workers int) *fleet {
+	t.Helper()
+	f := emptyFleet(t, heads, workers)
+	f.make(t)
+	f.awaitNodes(t, f.nodes()...)
+	return f
+}
+
+// make makes the cluster of its nodes.
+func (f *fleet) make(t testing.TB) {
+	t.Helper()
 	said := new(bytes.Buffer)
 	if err := f.cluster.Init(t.Context(), f.heads[0], said); err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
 	f.client = f.heads[0].Client(t, adminConf)
 	f.join(t, f.heads[1:], f.workers)
-	f.awaitNodes(t, f.nodes()...)
-	return f
 }
 
 func (f *fleet) nodes() []*lab.Node { return slices.Concat(f.heads, f.workers) }
