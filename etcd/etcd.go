@@ -12,9 +12,9 @@
 //	   ▲                   │ Remove             │ Remove, if the rest is a quorum
 //	   └───────────────────┴────────────────────┘
 //
-// It speaks etcd's protocol over the generated stubs alone: which of several
-// endpoints to ask is a decision of this package, and the balancing, caching and
-// logging of etcd's own client would only be in its way.
+// Each endpoint has a client of etcd's own: which of several to ask, and what an
+// answer of one is worth, is a decision of this package, which a balancer among
+// them would take away.
 package etcd
 
 import (
@@ -31,10 +31,11 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 )
 
@@ -59,11 +60,11 @@ type Options struct {
 // A Cluster is a client of all members of an etcd cluster. It may be used by
 // several goroutines, and is to be closed.
 type Cluster struct {
-	identity credentials.TransportCredentials
+	identity *tls.Config
 
 	mu        sync.Mutex
 	endpoints []string // those that answered last come first
-	conns     map[string]*grpc.ClientConn
+	clients   map[string]*clientv3.Client
 }
 
 // New reads the client's identity. It dials nobody yet.
@@ -84,9 +85,9 @@ func New(o Options) (*Cluster, error) {
 		return nil, fmt.Errorf("read etcd's CA: %s holds no certificate", o.CA)
 	}
 	return &Cluster{
-		identity:  credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}),
+		identity:  &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots},
 		endpoints: slices.Clone(o.Endpoints),
-		conns:     map[string]*grpc.ClientConn{},
+		clients:   map[string]*clientv3.Client{},
 	}, nil
 }
 
@@ -95,50 +96,59 @@ func (c *Cluster) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
-	for _, conn := range c.conns {
-		errs = append(errs, conn.Close())
+	for _, client := range c.clients {
+		errs = append(errs, client.Close())
 	}
-	clear(c.conns)
+	clear(c.clients)
 	return errors.Join(errs...)
 }
 
-// conn returns the connection to an endpoint. One that broke is dialled at once:
-// whoever asks again has waited long enough.
-func (c *Cluster) conn(endpoint string) (*grpc.ClientConn, error) {
-	address, err := addressOf(endpoint)
-	if err != nil {
+// client returns the client of an endpoint. A connection that broke is dialled at
+// once: whoever asks again has waited long enough.
+func (c *Cluster) client(endpoint string) (*clientv3.Client, error) {
+	if err := checkURL(endpoint); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if conn, ok := c.conns[endpoint]; ok {
-		if conn.GetState() == connectivity.TransientFailure {
+	if client, ok := c.clients[endpoint]; ok {
+		if conn := client.ActiveConnection(); conn.GetState() == connectivity.TransientFailure {
 			conn.ResetConnectBackoff()
 		}
-		return conn, nil
+		return client, nil
 	}
-	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(c.identity))
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{endpoint}, TLS: c.identity, Logger: zap.NewNop(),
+		// What is tried again, and where, is decided here.
+		MaxUnaryRetries: 1, DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(impatient)},
+	})
 	if err != nil {
 		return nil, err
 	}
-	c.conns[endpoint] = conn
-	return conn, nil
+	c.clients[endpoint] = client
+	return client, nil
 }
 
-func addressOf(endpoint string) (string, error) {
+// impatient makes a call of somebody fail whom nobody listens to, with the reason,
+// where etcd's client would wait for time to be up.
+func impatient(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return call(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
+}
+
+func checkURL(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	if err != nil {
-		return "", fmt.Errorf("read the URL of an etcd member: %w", err)
+		return fmt.Errorf("read the URL of an etcd member: %w", err)
 	}
 	if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Scheme != "https" {
-		return "", fmt.Errorf("%q is not the URL of an etcd member, which is https://HOST:PORT", endpoint)
+		return fmt.Errorf("%q is not the URL of an etcd member, which is https://HOST:PORT", endpoint)
 	}
-	return u.Host, nil
+	return nil
 }
 
 // askAny calls do with one endpoint after another, until one answers. The error
 // is that of all.
-func (c *Cluster) askAny(ctx context.Context, do func(context.Context, *grpc.ClientConn) error) error {
+func (c *Cluster) askAny(ctx context.Context, do func(context.Context, *clientv3.Client) error) error {
 	c.mu.Lock()
 	endpoints := slices.Clone(c.endpoints)
 	c.mu.Unlock()
@@ -162,14 +172,14 @@ func (c *Cluster) askAny(ctx context.Context, do func(context.Context, *grpc.Cli
 
 // askOne calls do with one endpoint, for as long as a call may take. The errors
 // of etcd are those of rpctypes.
-func (c *Cluster) askOne(ctx context.Context, endpoint string, do func(context.Context, *grpc.ClientConn) error) error {
-	conn, err := c.conn(endpoint)
+func (c *Cluster) askOne(ctx context.Context, endpoint string, do func(context.Context, *clientv3.Client) error) error {
+	client, err := c.client(endpoint)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return rpctypes.Error(do(ctx, conn))
+	return rpctypes.Error(do(ctx, client))
 }
 
 // final errors are the answer of the cluster, whichever endpoint is asked.

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // AddLearner makes the etcd that others will reach at peerURL a member without a
@@ -36,8 +35,8 @@ func (c *Cluster) AddLearner(ctx context.Context, peerURL string) (Member, error
 }
 
 func (c *Cluster) add(ctx context.Context, peerURL string) error {
-	return c.askAny(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-		_, err := etcdserverpb.NewClusterClient(conn).MemberAdd(ctx, &etcdserverpb.MemberAddRequest{PeerURLs: []string{peerURL}, IsLearner: true})
+	return c.askAny(ctx, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.MemberAddAsLearner(ctx, []string{peerURL})
 		return err
 	})
 }
@@ -103,8 +102,8 @@ func (p *promotion) try(ctx context.Context) (done bool, err error) {
 		p.applied = s.Applied
 		p.progress()
 	}
-	err = p.askAny(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-		_, err := etcdserverpb.NewClusterClient(conn).MemberPromote(ctx, &etcdserverpb.MemberPromoteRequest{ID: p.id})
+	err = p.askAny(ctx, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.MemberPromote(ctx, p.id)
 		return err
 	})
 	if err != nil && s.Err != nil {

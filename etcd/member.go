@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	"google.golang.org/grpc"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // A Member is one of the cluster's etcd servers, as the cluster knows it.
@@ -37,8 +37,7 @@ func (m Member) HexID() string { return strconv.FormatUint(m.ID, 16) }
 func (m Member) Started() bool { return m.Name != "" }
 
 // Members asks the cluster who its members are, sorted by name, those without one
-// last. It takes a
-// quorum to know that for sure.
+// last. It takes a quorum to know that for sure.
 func (c *Cluster) Members(ctx context.Context) ([]Member, error) { return c.list(ctx, true) }
 
 // MembersSeen asks the first member that answers who it takes for members, in a
@@ -47,9 +46,15 @@ func (c *Cluster) MembersSeen(ctx context.Context) ([]Member, error) { return c.
 
 func (c *Cluster) list(ctx context.Context, linearizable bool) ([]Member, error) {
 	var members []Member
-	err := c.askAny(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-		r, err := etcdserverpb.NewClusterClient(conn).MemberList(ctx, &etcdserverpb.MemberListRequest{Linearizable: linearizable})
-		members = fromProto(r.GetMembers())
+	var options []clientv3.OpOption
+	if !linearizable {
+		options = append(options, clientv3.WithSerializable())
+	}
+	err := c.askAny(ctx, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.MemberList(ctx, options...)
+		if err == nil {
+			members = fromProto(r.Members)
+		}
 		return err
 	})
 	if err != nil {

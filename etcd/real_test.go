@@ -351,8 +351,8 @@ func TestNobodyAnswers(t *testing.T) {
 
 func TestEndpointsThatAreNone(t *testing.T) {
 	for _, endpoint := range []string{"http://127.0.0.1:2379", "127.0.0.1:2379", "https://host", "://"} {
-		if address, err := addressOf(endpoint); err == nil {
-			t.Errorf("%s: %s", endpoint, address)
+		if err := checkURL(endpoint); err == nil {
+			t.Errorf("%s is taken for one", endpoint)
 		}
 	}
 }

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // ErrLast reports a member that has no others to leave.
@@ -83,8 +82,8 @@ func (c *Cluster) Remove(ctx context.Context, id uint64) error {
 }
 
 func (c *Cluster) remove(ctx context.Context, id uint64) error {
-	err := c.askAny(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-		_, err := etcdserverpb.NewClusterClient(conn).MemberRemove(ctx, &etcdserverpb.MemberRemoveRequest{ID: id})
+	err := c.askAny(ctx, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.MemberRemove(ctx, id)
 		return err
 	})
 	if errors.Is(err, rpctypes.ErrMemberNotFound) {

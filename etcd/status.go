@@ -6,8 +6,7 @@ import (
 	"slices"
 	"sync"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	"google.golang.org/grpc"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // A Status is how a member is, by its own account.
@@ -59,19 +58,19 @@ func (c *Cluster) status(ctx context.Context, m Member) Status {
 
 func (c *Cluster) statusAt(ctx context.Context, m Member, endpoint string) Status {
 	s := Status{Member: m}
-	s.Err = c.askOne(ctx, endpoint, func(ctx context.Context, conn *grpc.ClientConn) error {
-		r, err := etcdserverpb.NewMaintenanceClient(conn).Status(ctx, &etcdserverpb.StatusRequest{})
+	s.Err = c.askOne(ctx, endpoint, func(ctx context.Context, client *clientv3.Client) error {
+		r, err := client.Status(ctx, endpoint)
 		if err != nil {
 			return err
 		}
-		s.Leader, s.Version, s.DBSize, s.Applied = r.GetLeader() == m.ID, r.GetVersion(), r.GetDbSize(), r.GetRaftAppliedIndex()
+		s.Leader, s.Version, s.DBSize, s.Applied = r.Leader == m.ID, r.Version, r.DbSize, r.RaftAppliedIndex
 		switch {
-		case r.GetHeader().GetMemberId() != m.ID:
+		case r.Header.MemberId != m.ID:
 			return errors.New("another member answers in its place")
-		case r.GetLeader() == 0:
+		case r.Leader == 0:
 			return errNoLeader
-		case len(r.GetErrors()) > 0:
-			return errors.New(r.GetErrors()[0])
+		case len(r.Errors) > 0:
+			return errors.New(r.Errors[0])
 		}
 		return nil
 	})
