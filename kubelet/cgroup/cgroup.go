@@ -50,7 +50,8 @@ type Options struct {
 	NoQuota     bool          // do not enforce CPU limits
 	QOS         func(p *v1.Pod) v1.PodQOSClass
 
-	// Connect reaches systemd, if Driver is Systemd; nil is by D-Bus.
+	// Connect reaches systemd, if Driver is Systemd; nil is by D-Bus. It is called
+	// again when the connection was lost; ctx is of the call, not of the connection.
 	Connect func(ctx context.Context) (Units, error)
 	Logger  *slog.Logger // told what the host lacks
 }
@@ -98,13 +99,13 @@ func newOn(o Options, trees []hierarchy) (*Cgroups, error) {
 		if o.Connect == nil {
 			o.Connect = connect
 		}
+		l := &link{connect: o.Connect}
 		ctx, cancel := context.WithTimeout(context.Background(), unitTimeout)
 		defer cancel()
-		units, err := o.Connect(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("connect to systemd: %w", err)
+		if _, err := l.units(ctx); err != nil {
+			return nil, err
 		}
-		c.units = units
+		c.units = l
 	}
 	return c, nil
 }

@@ -11,17 +11,8 @@ import (
 	godbus "github.com/godbus/dbus/v5"
 )
 
-// Units is the part of systemd that makes slices.
-type Units interface {
-	StartTransientUnitContext(ctx context.Context, name, mode string, properties []dbus.Property, done chan<- string) (int, error)
-	SetUnitPropertiesContext(ctx context.Context, name string, runtime bool, properties ...dbus.Property) error
-	StopUnitContext(ctx context.Context, name, mode string, done chan<- string) (int, error)
-}
-
 // unitTimeout is how long systemd may take for one slice.
 const unitTimeout = 30 * time.Second
-
-func connect(ctx context.Context) (Units, error) { return dbus.NewSystemdConnectionContext(ctx) }
 
 // properties returns the limits as systemd knows them. It would take back what
 // only the files say whenever it reloads.
