@@ -2,9 +2,7 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	v1 "k8s.io/api/core/v1"
@@ -92,19 +90,6 @@ func (r *Runtime) sandboxConfig(p *v1.Pod, attempt uint32, handler string) (*cri
 	}
 	_, warnings, err := spec.DNS(p, r.o.Node(), in.ResolvConf)
 	return config, warnings, err
-}
-
-// resolvConf returns the content of the file that pods inherit, nil if they are
-// to inherit none.
-func (r *Runtime) resolvConf() ([]byte, error) {
-	if r.o.ResolvConf == "" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(r.o.ResolvConf)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read resolver configuration: %w", err)
-	}
-	return append([]byte{}, data...), nil // a missing file is an empty one
 }
 
 func (r *Runtime) stopSandbox(ctx context.Context, p *v1.Pod, a pod.StopSandbox) error {
