@@ -129,6 +129,7 @@ func (s *scrape) group(of subject, u cgroup.Usage, started time.Time) {
 	s.counter("container_cpu_system_seconds_total", "Cumulative system cpu time consumed in seconds.", of, d.System.Seconds())
 	s.memory(of, u.Memory, d)
 	s.limits(of, u.Memory, d)
+	s.pressure(of)
 	s.gauge("container_threads", "Number of threads running inside the container", of, float64(d.Tasks))
 	s.gauge("container_threads_max", "Maximum number of threads allowed inside the container, infinity if value is zero", of, float64(d.TaskLimit))
 	s.counter("container_oom_events_total", "Count of out of memory events observed for the container", of, float64(d.OOMKills))

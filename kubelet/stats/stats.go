@@ -49,6 +49,9 @@ type Groups interface {
 	Processes(group string) []int
 	// Detail reads what else is known of a group.
 	Detail(group string) cgroup.Detail
+	// Pressure returns how long a group has waited for "cpu", "memory" or "io", nil
+	// where that is not known.
+	Pressure(group, resource string) *cgroup.Pressure
 }
 
 // Options are what a Meter needs. All are required that do not say otherwise.

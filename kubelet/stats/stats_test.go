@@ -87,6 +87,13 @@ func (n *node) Detail(string) cgroup.Detail {
 	return cgroup.Detail{Tasks: 2, Quota: time.Millisecond, Periods: 4}
 }
 
+func (n *node) Pressure(group, resource string) *cgroup.Pressure {
+	if group != "/kubepods/podu/cri-one.scope" || resource == "memory" {
+		return nil
+	}
+	return &cgroup.Pressure{Some: cgroup.Stall{Total: 2 * time.Second, Avg10: 1.5}, Full: cgroup.Stall{Total: time.Second}}
+}
+
 func labelled(container string) map[string]string {
 	return map[string]string{
 		pod.LabelPodNamespace: "ns", pod.LabelPodName: "p", pod.LabelPodUID: "u", pod.LabelContainerName: container,
@@ -167,6 +174,13 @@ func TestSummary(t *testing.T) {
 	}
 	if got, least := *p.EphemeralStorage.UsedBytes, uint64(1<<20+4000+8000); got < least || got > least+40000 {
 		t.Errorf("ephemeral storage is %d, want a bit more than %d", got, least)
+	}
+	waited := &statsapi.PSIStats{Some: statsapi.PSIData{Total: 2e9, Avg10: 1.5}, Full: statsapi.PSIData{Total: 1e9}}
+	if diff := cmp.Diff([]*statsapi.PSIStats{waited, nil, waited}, []*statsapi.PSIStats{c.CPU.PSI, c.Memory.PSI, c.IO.PSI}); diff != "" {
+		t.Errorf("pressure (-want +got):\n%s", diff)
+	}
+	if p.IO != nil || p.CPU.PSI != nil {
+		t.Errorf("pressure of a group of which nothing is known: %v %v", p.IO, p.CPU.PSI)
 	}
 	if got := p.StartTime.UnixNano(); got != 1e18 {
 		t.Errorf("started %d", got)
@@ -275,6 +289,8 @@ func TestMetricsHaveTheLabelsOfDashboards(t *testing.T) {
 			`container_memory_rss container= id=/kubepods/podu image= name= namespace=ns pod=p 60`,
 			`container_cpu_usage_seconds_total container= cpu=total id=/ image= name= namespace= pod= 60`,
 			`container_cpu_cfs_periods_total container=c id=/kubepods/podu/cri-one.scope image=image:1 name=one namespace=ns pod=p 4`,
+			`container_pressure_cpu_waiting_seconds_total container=c id=/kubepods/podu/cri-one.scope image=image:1 name=one namespace=ns pod=p 2`,
+			`container_pressure_io_stalled_seconds_total container=c id=/kubepods/podu/cri-one.scope image=image:1 name=one namespace=ns pod=p 1`,
 			`container_scrape_error 0`, `machine_memory_bytes 1000`,
 		}},
 	} {

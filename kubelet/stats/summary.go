@@ -16,6 +16,7 @@ func (m *Meter) summarise(s *sample) *statsapi.Summary {
 	defer m.mu.Unlock()
 	sum := &statsapi.Summary{Node: m.nodeOf(s.node), Pods: []statsapi.PodStats{}}
 	sum.Node.CPU = m.cpuOf(m.o.Root, &s.node)
+	sum.Node.IO = m.pressed(m.o.Root, sum.Node.CPU, sum.Node.Memory)
 	sum.Node.SystemContainers = m.systemContainers(s)
 	for _, p := range s.pods {
 		out := statsapi.PodStats{
@@ -23,11 +24,14 @@ func (m *Meter) summarise(s *sample) *statsapi.Summary {
 			StartTime: metav1.NewTime(p.started), Containers: []statsapi.ContainerStats{},
 			CPU: m.cpuOf(p.group, p.used), Memory: memoryOf(p.used), Swap: swapOf(p.used),
 		}
+		out.IO = m.pressed(p.group, out.CPU, out.Memory)
 		for _, c := range p.containers {
-			out.Containers = append(out.Containers, statsapi.ContainerStats{
+			one := statsapi.ContainerStats{
 				Name: c.name, StartTime: metav1.NewTime(c.started),
 				CPU: m.cpuOf(c.group, c.used), Memory: memoryOf(c.used), Swap: swapOf(c.used),
-			})
+			}
+			one.IO = m.pressed(c.group, one.CPU, one.Memory)
+			out.Containers = append(out.Containers, one)
 		}
 		sum.Pods = append(sum.Pods, out)
 	}
