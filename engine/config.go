@@ -63,7 +63,7 @@ func configFor(o Options, h host, binDir string) config {
 		MirrorsDir:    o.MirrorsDir,
 		PauseImage:    PauseImage,
 		Snapshotter:   h.snapshotter(),
-		SystemdCgroup: h.systemdCgroup(),
+		SystemdCgroup: h.systemdCgroup(o.CgroupDriver),
 		RestrictOOM:   !h.sysResource,
 		OOMScore:      h.oomScore(),
 		Disabled:      unused(h.snapshotter()),

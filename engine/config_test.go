@@ -31,6 +31,27 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+func TestCgroupDriver(t *testing.T) {
+	modern, plain := host{systemd: true, unified: true}, host{unified: true}
+	for _, tt := range []struct {
+		name    string
+		h       host
+		driver  string
+		systemd bool
+	}{
+		{"what suits systemd", modern, "", true},
+		{"what suits systemd on version 1", host{systemd: true}, "", false},
+		{"what suits a host without systemd", plain, "", false},
+		{"cgroupfs beside systemd", modern, "cgroupfs", false},
+		{"systemd on version 1", host{systemd: true}, "systemd", true},
+		{"systemd where there is none", plain, "systemd", false},
+	} {
+		if got := configFor(Options{CgroupDriver: tt.driver}.withDefaults(), tt.h, "/b").SystemdCgroup; got != tt.systemd {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
+
 // golden compares with what was once found right; -update finds it right.
 func golden(t *testing.T, path string, got []byte) {
 	t.Helper()

@@ -47,6 +47,10 @@ type Options struct {
 	CNIConfDir string
 	// MirrorsDir says per registry which hosts to ask: /etc/containerd/certs.d.
 	MirrorsDir string
+	// CgroupDriver is by which means boot's own engine makes control groups,
+	// "systemd" or "cgroupfs"; empty is what suits the host. Where systemd does not
+	// run it is always the latter. Other engines have their own mind.
+	CgroupDriver string
 	// LogFile is the log of boot's own engine: /var/log/boot/containerd.log.
 	LogFile string
 	// Archive is the engine to unpack: that which is embedded in the binary.

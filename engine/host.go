@@ -19,10 +19,20 @@ type host struct {
 	overlay     bool // overlayfs can be mounted below the engine's directory
 }
 
-// systemdCgroup follows the kubelet's advice: two masters of one hierarchy do
+// systemdCgroup reports whether systemd is to make control groups, as asked for. If
+// nothing is, it follows the kubelet's advice: two masters of one hierarchy do
 // not get along, so on v2 under systemd its driver is used. On v1 the driver
-// brings nothing but slower starts.
-func (h host) systemdCgroup() bool { return h.systemd && h.unified }
+// brings nothing but slower starts. Where there is no systemd it makes none.
+func (h host) systemdCgroup(driver string) bool {
+	switch driver {
+	case "cgroupfs":
+		return false
+	case "systemd":
+		return h.systemd
+	default:
+		return h.systemd && h.unified
+	}
+}
 
 func (h host) snapshotter() string {
 	if h.overlay {

@@ -307,7 +307,8 @@ func addresses(ips []string) ([]netip.Addr, error) {
 }
 
 // newCgroups makes what keeps the control groups, by the driver that the engine
-// uses too: two that disagree fight over every container.
+// uses, whatever the configuration says: two that disagree fight over every
+// container (KEP-4033). The configuration of a whole cluster cannot know every host.
 func (k *kubelet) newCgroups(ctx context.Context) error {
 	c := k.o.Config
 	driver, err := k.runtime.CgroupDriver(ctx)
@@ -315,7 +316,8 @@ func (k *kubelet) newCgroups(ctx context.Context) error {
 		return err
 	}
 	if c.CgroupDriver != "" && c.CgroupDriver != driver {
-		return fmt.Errorf("cgroupDriver is %q in the configuration and %q in the container engine", c.CgroupDriver, driver)
+		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "cgroupDriver is that of the container engine, not of the configuration",
+			slog.String("engine", driver), slog.String("configuration", c.CgroupDriver))
 	}
 	k.cgroups, err = cgroup.New(cgroup.Options{
 		Driver: cgroup.Driver(driver), Root: c.CgroupRoot, Allocatable: k.shareOfPods(),

@@ -112,7 +112,10 @@ func newLoop(ctx context.Context, ui *ui, f kubeletFlags, cfg *config.Loop) (*lo
 	if f.socket != "" {
 		cfg.Kubelet.ContainerRuntimeEndpoint = f.socket
 	}
-	l.engine, err = findEngine(ctx, cfg.Boot, cfg.Kubelet.ContainerRuntimeEndpoint, l.log)
+	l.engine, err = engine.Find(ctx, engine.Options{
+		Socket: cfg.Kubelet.ContainerRuntimeEndpoint, Mode: engine.Mode(cfg.Boot.Engine), Dir: stateDir, RunDir: runDir,
+		CgroupDriver: cfg.Kubelet.CgroupDriver, Log: l.log,
+	})
 	if err != nil {
 		return nil, err
 	}

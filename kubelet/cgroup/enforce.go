@@ -1,7 +1,10 @@
 package cgroup
 
 import (
+	"context"
 	"fmt"
+	"path"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 )
@@ -44,6 +47,10 @@ func (c *Cgroups) Reserve(group string, what v1.ResourceList, compressible bool)
 	if n := what[pids]; !compressible {
 		l.memory, l.pids = what.Memory().Value(), n.Value()
 	}
+	group = c.existing(group)
+	if err := c.reserveUnit(group, l); err != nil {
+		return fmt.Errorf("limit cgroup %s: %w", group, err)
+	}
 	for _, t := range c.trees {
 		if !t.used() {
 			continue
@@ -56,4 +63,32 @@ func (c *Cgroups) Reserve(group string, what v1.ResourceList, compressible bool)
 		}
 	}
 	return nil
+}
+
+// existing returns the path of a group that others made, as the configuration names
+// it. Of a slice of systemd the last element says where it is.
+func (c *Cgroups) existing(group string) string {
+	slice, ok := strings.CutSuffix(path.Base(group), ".slice")
+	if c.Driver != Systemd || !ok {
+		return group
+	}
+	full, prefix := "/", ""
+	for e := range strings.SplitSeq(slice, "-") {
+		prefix += e
+		full = path.Join(full, prefix+".slice")
+		prefix += "-"
+	}
+	return full
+}
+
+// reserveUnit tells systemd of the limits of a slice: what only the files say it
+// takes back when it reloads.
+func (c *Cgroups) reserveUnit(group string, l limits) error {
+	properties := c.properties(l)
+	if c.units == nil || !strings.HasSuffix(group, ".slice") || len(properties) == 0 || !c.there(group) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), unitTimeout)
+	defer cancel()
+	return c.units.SetUnitPropertiesContext(ctx, path.Base(group), true, properties...)
 }

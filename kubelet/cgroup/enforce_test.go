@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
@@ -80,5 +81,32 @@ func TestReserve(t *testing.T) {
 	}
 	if err := c.Reserve("/none", list, false); err == nil || !strings.Contains(err.Error(), "it is not there") {
 		t.Errorf("a group that nobody made: %v", err)
+	}
+}
+
+// What only the files say, systemd takes back when it reloads.
+func TestReserveSliceOfSystemd(t *testing.T) {
+	c, f := newSystemd(t, true, "done")
+	dir := filepath.Join(c.trees[0].dir, "kube.slice", "kube-node.slice")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	files(t, dir, map[string]string{"memory.max": "max\n", "pids.max": "max\n", "cpu.weight": "100\n"})
+	list := v1.ResourceList{"memory": resource.MustParse("1Mi"), "pid": resource.MustParse("9")}
+	for _, name := range []string{"/kube.slice/kube-node.slice", "kube-node.slice"} { // either names it
+		f.calls = nil
+		if err := c.Reserve(name, list, false); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"set kube-node.slice MemoryMax=1048576 TasksMax=9"}, f.calls); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if got := values(t, dir); got["memory.max"] != "1048576" {
+		t.Errorf("reserved %v", got)
+	}
+	f.calls = nil
+	if err := c.Reserve("/none.slice", list, false); err == nil || len(f.calls) > 0 {
+		t.Errorf("a slice that nobody made: %v, %v", err, f.calls)
 	}
 }
