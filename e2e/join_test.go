@@ -122,6 +122,15 @@ func TestJoinWorker(t *testing.T) {
 			return ready(ctx, client, "kube-system", "kube-proxy-worker")
 		})
 	})
+	t.Run("its serving certificate is signed by the cluster", func(t *testing.T) {
+		lab.Until(t, patience, "see the certificate", func(context.Context) error {
+			const path = "/var/lib/kubelet/pki/kubelet-server-current.pem"
+			if !w.Exists(t, path) {
+				return fmt.Errorf("%s is not there", path)
+			}
+			return nil
+		})
+	})
 	t.Run("logs of its pods", func(t *testing.T) {
 		lab.Until(t, patience, "read the log", func(context.Context) error {
 			if log := m.head.Kubectl(t, "logs", "-n", "kube-system", "kube-proxy-worker"); !strings.Contains(log, "kube-proxy running") {

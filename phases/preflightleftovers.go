@@ -79,6 +79,10 @@ func leftoverIDs(p preflight) []string {
 
 // checkLeftovers finds what another cluster, or another tool, left behind.
 func checkLeftovers(_ context.Context, p preflight, ours bool) []Finding {
+	if path := p.manifest(config.ComponentAPIServer); p.Worker && ours && p.host.exists(path) {
+		return found(pathID("FileAvailable", path), "it is a node already; to make it a worker, run 'boot reset' first",
+			"this host runs a control plane: %s is there", path)
+	}
 	if ours {
 		return nil
 	}
