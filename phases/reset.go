@@ -26,6 +26,7 @@ type ResetDirs struct {
 	State         string // what boot keeps: /var/lib/boot
 	Run           string // what boot keeps until the host restarts: /run/boot
 	Logs          string // boot's own logs: /var/log/boot
+	Logind        string // what has shutdowns wait for pods: /etc/systemd/logind.conf.d/99-kubelet.conf
 	XtablesLock   string // what users of iptables take turns by: /run/xtables.lock
 }
 
@@ -35,7 +36,7 @@ func DefaultResetDirs() ResetDirs {
 		Kubernetes: DefaultDirs().Kubernetes, Manifests: config.DefaultManifestsDir, Kubelet: DefaultDirs().Kubelet,
 		Etcd: config.DefaultEtcdDataDir, PodLogs: "/var/log/pods", ContainerLogs: "/var/log/containers",
 		CNI: "/etc/cni/net.d", CNIResults: "/var/lib/cni/results", State: "/var/lib/boot", Run: "/run/boot", Logs: "/var/log/boot",
-		XtablesLock: "/run/xtables.lock",
+		Logind: "/etc/systemd/logind.conf.d/99-kubelet.conf", XtablesLock: "/run/xtables.lock",
 	}
 }
 
@@ -85,6 +86,11 @@ type ResetOptions struct {
 	// Cgroups are the control groups that pods may be in.
 	Cgroups []PodCgroup
 
+	// ReloadLogind has logind read its configuration, if there is any.
+	ReloadLogind func(context.Context) error
+	// Leave is what else there is to do for the cluster to get on without the node.
+	Leave Leave
+
 	host *hostView // another host than this, in tests
 }
 
@@ -99,12 +105,15 @@ func Reset(o ResetOptions) []Step {
 	r := reset{o, map[string]bool{}}
 	return []Step{
 		{"preflight", "Check that this node can be reset", PlanFunc(r.preflight)},
+		// Whatever keeps the node from leaving does so before anything is undone.
+		{"drain-node", "Have other nodes take over the pods, if asked to", PlanFunc(r.drain)},
 		// A member that goes without a word costs the others their quorum, and
 		// can only be removed while it has one.
 		{"remove-etcd-member", "Remove this node's etcd from a cluster that has others", r.member()},
 
 		// Nothing may bring back what is stopped.
 		{"cleanup-node/kubelet", "Stop the kubelet loop", PlanFunc(r.loop)},
+		{"delete-node", "Delete the Node object, if asked to", PlanFunc(r.deleteNode)},
 		{"cleanup-node/pods", "Stop the pods, the API server and etcd last", newStopPods(o.Pods, o.Engine, r.strays)},
 		{"cleanup-node/engine", "Stop boot's own container engine", stopEngine{o.Engine, r.strays}},
 
@@ -119,6 +128,7 @@ func Reset(o ResetOptions) []Step {
 		{"cleanup-node/files", "Remove the files of the kubelet and the logs of pods", PlanFunc(r.files)},
 
 		{"cleanup-node/host", "Give the kernel its settings back", PlanFunc(r.kernel)},
+		{"cleanup-node/shutdown", "Have shutdowns of this host wait no longer than before", PlanFunc(r.logind)},
 		{"cleanup-node/boot", "Remove what boot kept for itself", PlanFunc(r.own)},
 	}
 }

@@ -10,13 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"boot.internal/config"
 	"boot.internal/engine"
 	"boot.internal/kubelet/cgroup"
+	"boot.internal/kubelet/shutdown"
 	"boot.internal/network"
 	"boot.internal/phases"
 	"boot.internal/service"
@@ -27,6 +30,10 @@ type resetFlags struct {
 	config.ResetFlags
 	path  string
 	purge bool
+
+	drain, deleteNode bool
+	drainTimeout      time.Duration
+	kubeconfig        string
 }
 
 func newReset(ui *ui) *cobra.Command {
@@ -47,6 +54,9 @@ finishes the job.`,
   # In a script
   boot reset --force
 
+  # Have other nodes take over the pods before
+  boot reset --drain
+
   # The images to import and the logs as well
   boot reset --force --purge`,
 		Args: noArgs,
@@ -66,6 +76,11 @@ func (f *resetFlags) register(c *cobra.Command) {
 	p.StringSliceVar(&f.IgnorePreflightErrors, "ignore-preflight-errors", nil, "`checks` whose errors are only warned of; 'all' ignores all")
 	p.StringSliceVar(&f.SkipPhases, "skip-phases", nil, "`phases` not to run")
 	p.BoolVar(&f.purge, "purge", false, "also remove the image archives in /var/lib/boot/images and boot's logs")
+	p.BoolVar(&f.drain, "drain", false, "have other nodes take over the pods first, as far as their disruption budgets let them")
+	p.DurationVar(&f.drainTimeout, "drain-timeout", 5*time.Minute, "how `long` that may take")
+	p.BoolVar(&f.deleteNode, "delete-node", false, "also delete the Node object; an ordinary node may not, see --kubeconfig")
+	p.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` to drain and delete the node with; the node's own if not set, or the administrator's that is there")
+	_ = c.MarkFlagFilename("kubeconfig")
 	_ = c.MarkFlagFilename("config", "yaml", "yml", "json")
 	_ = c.MarkFlagDirname("cert-dir")
 	_ = c.RegisterFlagCompletionFunc("skip-phases", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -82,11 +97,10 @@ func runReset(ctx context.Context, ui *ui, f resetFlags) error {
 	if err != nil {
 		return withCode(exitValidation, err)
 	}
-	options, err := resetOptions(ctx, ui, cfg)
+	options, err := resetOptions(ctx, ui, cfg, f)
 	if err != nil {
 		return err
 	}
-	options.Purge = f.purge
 	if !cfg.Force && !cfg.DryRun {
 		if yes, err := askReset(ctx, ui, options); err != nil || !yes {
 			return err
@@ -168,7 +182,7 @@ func askReset(ctx context.Context, ui *ui, o phases.ResetOptions) (yes bool, err
 }
 
 // resetOptions finds out what this node has been configured to be.
-func resetOptions(ctx context.Context, ui *ui, cfg *config.ResetConfiguration) (phases.ResetOptions, error) {
+func resetOptions(ctx context.Context, ui *ui, cfg *config.ResetConfiguration, f resetFlags) (phases.ResetOptions, error) {
 	log := ui.logger()
 	dirs := phases.DefaultResetDirs()
 	node, err := nodeConfig(ui, filepath.Join(dirs.Kubelet, "config.yaml"))
@@ -181,7 +195,11 @@ func resetOptions(ctx context.Context, ui *ui, cfg *config.ResetConfiguration) (
 		return phases.ResetOptions{}, err
 	}
 	o := phases.ResetOptions{
-		Config: cfg, Dirs: dirs, Journal: hostJournal(),
+		Config: cfg, Dirs: dirs, Journal: hostJournal(), Purge: f.purge, ReloadLogind: reloadLogind,
+		Leave: phases.Leave{
+			Drain: f.drain, DrainTimeout: f.drainTimeout, DeleteNode: f.deleteNode,
+			API: resetAPI{f.kubeconfig, dirs, node.Boot.APIServers}.client,
+		},
 		Loop: loopLeft{manager, runDir},
 		Leftovers: func(ctx context.Context) ([]network.Leftover, error) {
 			return network.Leftovers(ctx, network.Options{ConfDir: dirs.CNI})
@@ -201,6 +219,9 @@ func resetOptions(ctx context.Context, ui *ui, cfg *config.ResetConfiguration) (
 }
 
 var _ phases.OwnEngine = (*engine.Engine)(nil)
+
+// reloadLogind has logind read its configuration, if there is any.
+func reloadLogind(ctx context.Context) error { return shutdown.Reload(ctx, dbus.ConnectSystemBus) }
 
 // nodeConfig reads what the loop is configured to do. One that is missing, or
 // makes no sense, keeps nothing from being reset.

@@ -122,11 +122,33 @@ func (b *bus) configure(ctx context.Context, d time.Duration) error {
 	if err := atomicfile.Write(filepath.Join(b.configDir, Override), []byte(text), 0o644); err != nil {
 		return fmt.Errorf("configure logind: %w", err)
 	}
+	return b.reload(ctx)
+}
+
+// reload has logind read its configuration.
+func (b *bus) reload(ctx context.Context) error {
 	reload := b.call(ctx, systemdName, systemdPath, systemdIface+".KillUnit", "systemd-logind.service", "all", int32(syscall.SIGHUP))
 	if reload.Err != nil {
 		return fmt.Errorf("have logind read its configuration: %w", reload.Err)
 	}
 	return nil
+}
+
+// Reload has logind read its configuration, where there is a logind: once
+// [Override] is gone, shutdowns wait as long as before.
+func Reload(ctx context.Context, open func(...dbus.ConnOption) (*dbus.Conn, error)) error {
+	found, err := Connect(open, ConfigDir)(ctx)
+	if errors.Is(err, ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b, ok := found.(*bus)
+	if !ok {
+		return nil
+	}
+	return errors.Join(b.reload(ctx), b.Close())
 }
 
 // Inhibit takes a lock that is held for as long as a descriptor is open.
