@@ -62,13 +62,20 @@ func (v *view) prev(d pod.Declared) (v1.ContainerStatus, bool) {
 	return v1.ContainerStatus{}, false
 }
 
-// instances returns those of a container, newest first, in whatever sandbox.
+// instances returns those of a container, newest first, in whatever sandbox. One
+// that is made and about to start leaves the word to the one before: a restart is
+// counted when it is one, or clients would see the count of the new instance beside
+// the times of the old one.
 func (v *view) instances(d pod.Declared) []pod.Container {
 	var all []pod.Container
 	for _, c := range v.Have.Containers {
 		if c.Name == d.Name {
 			all = append(all, c)
 		}
+	}
+	_, failed := v.Have.Failures[d.Name]
+	if len(all) > 1 && all[0].State == pod.Created && all[1].State == pod.Exited && !failed {
+		return all[1:]
 	}
 	return all
 }
