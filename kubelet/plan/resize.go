@@ -71,13 +71,13 @@ func resizedOf(p *v1.Pod, have pod.Observed, d pod.Declared) resizing {
 	return unchanged
 }
 
-// podResized reports whether the pod's own resources changed.
+// podResized reports whether the pod's own resources changed. It may have had none
+// before; that is not to know nothing of it.
 func podResized(p *v1.Pod, have pod.Observed) bool {
-	was, known := have.Applied[""]
-	if !known || p.Spec.Resources == nil {
+	if have.Applied == nil || p.Spec.Resources == nil {
 		return false
 	}
-	return pod.AmountsOf(*p.Spec.Resources, nil) != pod.AmountsOf(was, nil)
+	return pod.AmountsOf(*p.Spec.Resources, nil) != pod.AmountsOf(have.Applied[""], nil)
 }
 
 // amounts returns what a container was allocated, and what it runs with.
