@@ -123,13 +123,13 @@ func freeURL(t *testing.T) string {
 func (l *lab) start(name string, others ...string) {
 	l.t.Helper()
 	s, state := l.members[name], "new"
-	cluster := name + "=" + s.peer
+	cluster := []string{name + "=" + s.peer}
 	for _, other := range others {
 		state = "existing"
-		cluster += "," + other + "=" + l.members[other].peer
+		cluster = append(cluster, other+"="+l.members[other].peer)
 	}
 	s.cmd = exec.CommandContext(l.t.Context(), l.program,
-		"--name", name, "--data-dir", s.dir, "--initial-cluster", cluster, "--initial-cluster-state", state,
+		"--name", name, "--data-dir", s.dir, "--initial-cluster", strings.Join(cluster, ","), "--initial-cluster-state", state,
 		"--listen-client-urls", s.client, "--advertise-client-urls", s.client,
 		"--listen-peer-urls", s.peer, "--initial-advertise-peer-urls", s.peer,
 		"--cert-file", l.tree.EtcdServer.Cert, "--key-file", l.tree.EtcdServer.Key, "--trusted-ca-file", l.tree.EtcdCA.Cert, "--client-cert-auth",

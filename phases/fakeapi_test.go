@@ -253,34 +253,6 @@ func (f *fakeAPI) patch(w http.ResponseWriter, r *http.Request, t target) {
 	f.answer(w, f.versioned(r.URL.Path, obj), err)
 }
 
-// create stores an object that is new.
-func (f *fakeAPI) create(w http.ResponseWriter, r *http.Request, t target) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		f.t.Error(err)
-	}
-	obj, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
-	if err != nil {
-		f.answer(w, nil, err)
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.tracker.Create(t.gvr, obj, t.namespace); err != nil {
-		f.answer(w, nil, err)
-		return
-	}
-	m, err := meta.Accessor(obj)
-	if err != nil {
-		f.t.Error(err)
-	}
-	path := r.URL.Path + "/" + m.GetName()
-	f.version++
-	f.versions[path] = f.version
-	f.writes = append(f.writes, r.Method+" "+path)
-	f.answer(w, f.versioned(path, obj), nil)
-}
-
 // copyOf returns a tracker that holds the one object, to be changed in its place.
 func (f *fakeAPI) copyOf(t target) clienttesting.ObjectTracker {
 	tracker := fake.NewClientset().Tracker()

@@ -34,11 +34,12 @@ func held(holder string, seconds int32) *coordinationv1.Lease {
 
 func TestTurnsAreTakenOneAtATime(t *testing.T) {
 	w := running(t, "")
+	api := w.api()
 	var at atomic.Int32
 	errs := make(chan error)
 	for _, holder := range []string{"cp2", "cp3", "cp4"} {
 		go func() {
-			errs <- turn{w.api(), holder}.hold(t.Context(), func(context.Context) error {
+			errs <- turn{api, holder}.hold(t.Context(), func(context.Context) error {
 				defer at.Add(-1)
 				if n := at.Add(1); n != 1 {
 					t.Errorf("%d at once", n)
