@@ -345,7 +345,7 @@ func (p *pair) testRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.Kill(t, old, unix.SIGKILL)
-		lab.Until(t, patience, "see the loop started again and the node's pods", func(ctx context.Context) error {
+		lab.Until(t, patience, "see the loop started again and the node's pods", func(context.Context) error {
 			now, err := loopOf(t, n)
 			if err == nil && now.PID == old.PID {
 				err = errors.New("it is the old one")

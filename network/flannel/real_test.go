@@ -200,9 +200,9 @@ func echo(t *testing.T, address string) error {
 }
 
 // sees checks as what a server sees who asks from a network namespace.
-func (w *world) sees(netns, server, want string) {
-	w.t.Helper()
-	nstest.Inside(w.t, netns, func() error {
+func sees(t *testing.T, netns, server, want string) {
+	t.Helper()
+	nstest.Inside(t, netns, func() error {
 		got, err := ask(server)
 		if err == nil && got != want {
 			err = fmt.Errorf("%s sees %q, want %q", server, got, want)
@@ -273,14 +273,14 @@ func TestRealTunnels(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("pods see each other as they are", func(t *testing.T) {
-		w.sees(a.podNetns(), b.pod(), a.pod())
-		w.sees(b.podNetns(), c.pod(), b.pod())
-		w.sees(c.podNetns(), a.pod6(), c.pod6())
+		sees(t, a.podNetns(), b.pod(), a.pod())
+		sees(t, b.podNetns(), c.pod(), b.pod())
+		sees(t, c.podNetns(), a.pod6(), c.pod6())
 	})
-	t.Run("the outside sees the node", func(t *testing.T) { w.sees(a.podNetns(), "10.0.0.254", a.addr()) })
+	t.Run("the outside sees the node", func(t *testing.T) { sees(t, a.podNetns(), "10.0.0.254", a.addr()) })
 	t.Run("pods see a node by its tunnel", func(t *testing.T) {
-		w.sees(a.netns(), b.pod(), "10.244.1.0")
-		w.sees(a.netns(), b.pod6(), "fd00:244:0:1::")
+		sees(t, a.netns(), b.pod(), "10.244.1.0")
+		sees(t, a.netns(), b.pod6(), "fd00:244:0:1::")
 	})
 	t.Run("packets as large as pods make them", func(t *testing.T) { testSize(t, a, b, 1430) }) // room over IPv6
 	t.Run("nothing changes", func(t *testing.T) { testUntouched(t, a) })
@@ -329,7 +329,7 @@ func testMoved(t *testing.T, a, b *station) {
 	b.net.o.NodeIPs = []netip.Addr{netip.MustParseAddr("10.0.0.77")}
 	b.look()
 	a.look()
-	a.w.sees(a.podNetns(), b.pod(), a.pod())
+	sees(t, a.podNetns(), b.pod(), a.pod())
 	if kernel := a.kernel(); strings.Contains(kernel, "dst 10.0.0.2 ") || !strings.Contains(kernel, "dst 10.0.0.77 ") {
 		t.Errorf("a has\n%s", kernel)
 	}
@@ -348,7 +348,7 @@ func testMoved(t *testing.T, a, b *station) {
 	}
 	b.look() // says who it really is
 	a.look()
-	a.w.sees(a.podNetns(), b.pod(), a.pod())
+	sees(t, a.podNetns(), b.pod(), a.pod())
 }
 
 func testStale(t *testing.T, a, b *station) {
@@ -365,10 +365,10 @@ func testStale(t *testing.T, a, b *station) {
 	if got := ip(t, "-n", a.name, "-d", "link", "show", network.TunnelIPv4); !strings.Contains(got, "vxlan id 1 local 10.0.0.1 dev eth0") {
 		t.Errorf("of another network: %s", got)
 	}
-	a.w.sees(a.podNetns(), b.pod(), a.pod())
+	sees(t, a.podNetns(), b.pod(), a.pod())
 	ip(t, "-n", a.name, "link", "set", network.TunnelIPv4, "down") // and the kernel forgets its routes
 	a.look()
-	a.w.sees(a.podNetns(), b.pod(), a.pod())
+	sees(t, a.podNetns(), b.pod(), a.pod())
 }
 
 // Nothing is torn down, and somebody is told.
@@ -378,7 +378,7 @@ func testAddressGone(t *testing.T, a, b *station) {
 	nstest.Inside(t, a.netns(), func() error {
 		err := a.net.look(t.Context(), a.w.api.CoreV1())
 		if err == nil || !strings.Contains(err.Error(), "no link has an address") {
-			return fmt.Errorf("it is not missed: %v", err)
+			return fmt.Errorf("it is not missed: %w", err)
 		}
 		return nil
 	})
@@ -387,7 +387,7 @@ func testAddressGone(t *testing.T, a, b *station) {
 	}
 	a.net.o.NodeIPs = []netip.Addr{netip.MustParseAddr(a.addr())}
 	a.look()
-	a.w.sees(a.podNetns(), b.pod(), a.pod())
+	sees(t, a.podNetns(), b.pod(), a.pod())
 }
 
 // As Docker does it, with iptables.
@@ -401,9 +401,9 @@ func testDropping(t *testing.T, a, b *station) {
 		return nil
 	})
 	a.look()
-	a.w.sees(b.podNetns(), a.pod(), b.pod())
-	a.w.sees(a.podNetns(), b.pod6(), a.pod6())
-	a.w.sees(a.podNetns(), "10.0.0.254", a.addr())
+	sees(t, b.podNetns(), a.pod(), b.pod())
+	sees(t, a.podNetns(), b.pod6(), a.pod6())
+	sees(t, a.podNetns(), "10.0.0.254", a.addr())
 	rules := ip(t, "netns", "exec", a.name, "iptables", "-S", "FORWARD")
 	if !strings.Contains(rules, "-A FORWARD -s 10.244.0.0/16") {
 		t.Errorf("iptables sees\n%s", rules)
@@ -430,9 +430,9 @@ func testDirect(t *testing.T, w *world, a, b *station) {
 	a.look() // b still has a tunnel
 	b.look()
 	a.look()
-	w.sees(a.podNetns(), b.pod(), a.pod())
-	w.sees(b.podNetns(), a.pod6(), b.pod6())
-	w.sees(a.podNetns(), "10.0.0.254", a.addr())
+	sees(t, a.podNetns(), b.pod(), a.pod())
+	sees(t, b.podNetns(), a.pod6(), b.pod6())
+	sees(t, a.podNetns(), "10.0.0.254", a.addr())
 	testSize(t, a, b, 1500)
 	if kernel := a.kernel(); strings.Contains(kernel, "flannel") {
 		t.Errorf("a still has\n%s", kernel)
