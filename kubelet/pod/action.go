@@ -2,7 +2,6 @@ package pod
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -119,11 +118,11 @@ func (a KillContainer) String() string {
 }
 
 func (a Resize) String() string {
-	names := make([]string, 0, len(a.Containers))
+	text := "resize pod"
 	for _, c := range a.Containers {
-		names = append(names, c.Name)
+		text += " " + c.Name
 	}
-	return "resize pod " + strings.Join(names, " ")
+	return text
 }
 
 func (a RemoveContainer) String() string { return fmt.Sprintf("remove %s %s", a.Name, a.ID) }
