@@ -47,7 +47,7 @@ If that fails, what is there stays for you to look at, until "down".`,
 	p.IntVar(&f.workers, "workers", 0, "`number` of workers")
 	p.StringVar(&f.boot, "boot", "", "`path` of the boot to run; $BOOT_BIN, or that of `make build`, if not set")
 	p.BoolVar(&f.bare, "bare", false, "make nodes alone, and no cluster of them")
-	p.BoolVar(&f.dual, "dual-stack", false, "give the nodes IPv6 addresses, too")
+	p.BoolVar(&f.dual, "dual-stack", false, "give nodes, pods and Services IPv6 addresses, too")
 	return c
 }
 
@@ -76,7 +76,9 @@ func up(ctx context.Context, l *lair, f upFlags) error {
 	if f.bare {
 		return nil
 	}
-	if err := makeCluster(ctx, l, lab.NewCluster(boot), nodes, f.controlPlanes); err != nil {
+	cluster := lab.NewCluster(boot)
+	cluster.DualStack = f.dual
+	if err := makeCluster(ctx, l, cluster, nodes, f.controlPlanes); err != nil {
 		return fmt.Errorf("%w\nlook at it with: go run ./e2e/lab exec NODE; take it away with: go run ./e2e/lab down", err)
 	}
 	l.say("\nThe cluster is up after %s. To use it:\n\n  export KUBECONFIG=%s PATH=%s:$PATH\n  kubectl get nodes -o wide",

@@ -19,7 +19,8 @@ import (
 // A Cluster is what the nodes of one cluster of boot's have in common: what one
 // has to know to join it.
 type Cluster struct {
-	Boot string // the binary
+	Boot      string // the binary
+	DualStack bool   // pods and Services have IPv6 addresses, too
 
 	first *Node
 	token string // for two hours, like the certificates' key
@@ -57,11 +58,18 @@ evictionHard: {memory.available: 100Mi}
 imageGCHighThresholdPercent: 100
 `
 
-// Init makes the cluster on its first node. What boot says goes to said, and
-// extra lines to its ClusterConfiguration.
-func (c *Cluster) Init(ctx context.Context, n *Node, said io.Writer, extra ...string) error {
+// dualStack is what a ClusterConfiguration says to have it.
+const dualStack = `networking: {podSubnet: "10.244.0.0/16,fd00:244::/56", serviceSubnet: "10.96.0.0/16,fd00:96::/112"}
+`
+
+// Init makes the cluster on its first node. What boot says goes to said.
+func (c *Cluster) Init(ctx context.Context, n *Node, said io.Writer) error {
 	const file = "/root/init.yaml"
-	config := fmt.Sprintf(initConfig, c.key, c.token, strings.Join(append(extra, ""), "\n"))
+	networking := ""
+	if c.DualStack {
+		networking = dualStack
+	}
+	config := fmt.Sprintf(initConfig, c.key, c.token, networking)
 	if err := n.Do(func() error { return os.WriteFile(file, []byte(config), 0o600) }); err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func makeSeed(ctx context.Context, boot, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	n, err := l.Add("images", filepath.Join(tmp, "node"))
+	n, err := l.Add("images", filepath.Join(tmp, "node")) //nolint:contextcheck // nothing is started there
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -154,7 +154,7 @@ func (n *Node) importAll(ctx context.Context, boot string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, importTimeout)
 	defer cancel()
-	if err := n.spawn([]string{boot, "kubelet", "--pod-manifest-path", manifests}); err != nil {
+	if err := n.spawn(ctx, []string{boot, "kubelet", "--pod-manifest-path", manifests}); err != nil {
 		return err
 	}
 	retry := time.NewTicker(50 * time.Millisecond) // boot tells nobody

@@ -36,7 +36,7 @@ func (n *Node) PowerOn() error {
 	}
 	for _, args := range n.jobs {
 		if err == nil {
-			err = n.spawn(args)
+			err = n.spawn(context.Background(), args)
 		}
 	}
 	if err != nil {
@@ -61,9 +61,9 @@ func (n *Node) supervisors() ([][]string, error) {
 }
 
 // spawn starts a program that nobody waits for: init is its parent.
-func (n *Node) spawn(args []string) error {
+func (n *Node) spawn(ctx context.Context, args []string) error {
 	shell := append([]string{"sh", "-c", `setsid "$@" </dev/null >/dev/null 2>&1 &`, "sh"}, args...)
-	cmd := n.Command(context.Background(), shell...)
+	cmd := n.Command(ctx, shell...)
 	if err := n.Start(cmd); err != nil {
 		return err
 	}

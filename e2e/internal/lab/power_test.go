@@ -81,9 +81,9 @@ func TestSupervisorsComeBack(t *testing.T) {
 		})
 	}
 	n.WriteFile(t, "/root/started", "")
-	Must(t, n.spawn([]string{"/bin/sh", "/root/loop", "one", "--supervise"}))
+	Must(t, n.spawn(t.Context(), []string{"/bin/sh", "/root/loop", "one", "--supervise"}))
 	started("one")
-	Must(t, n.spawn([]string{"/bin/sh", "/root/loop", "two"}))
+	Must(t, n.spawn(t.Context(), []string{"/bin/sh", "/root/loop", "two"}))
 	started("one two")
 	Must(t, n.Restart())
 	started("one two one")
