@@ -194,7 +194,10 @@ func TestRefuse(t *testing.T) {
 	c := newCluster(t)
 	_, client, url := c.balance(t, "127.0.0.1:1")
 	began := time.Now()
-	_, err := client.Get(url)
+	response, err := client.Get(url)
+	if err == nil {
+		_ = response.Body.Close()
+	}
 	if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("error %v", err)
 	}

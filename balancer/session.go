@@ -68,7 +68,7 @@ func (s session) open(ctx context.Context, address string) (asked, error) {
 		_ = raw.Close()
 		return nil, fmt.Errorf("shake hands: %w", err)
 	}
-	conn, err := (&http2.Transport{}).NewClientConn(secure)
+	conn, err := (&http2.Transport{}).NewClientConn(secure) //nolint:staticcheck // that of net/http has no ping
 	if err != nil {
 		_ = secure.Close()
 		return nil, fmt.Errorf("talk HTTP/2: %w", err)

@@ -90,7 +90,8 @@ func (w *watch) attend(ctx context.Context, conn asked) {
 		defer cancel()
 		w.ping(ctx, conn)
 	})
-	for every(ctx, readyEvery, nil) && w.ready(ctx, conn) {
+	for ready := true; ready && every(ctx, readyEvery, nil); {
+		ready = w.ready(ctx, conn)
 	}
 	cancel()
 	g.Wait()

@@ -16,25 +16,23 @@ import (
 type world struct {
 	mu    sync.Mutex
 	state map[string]string // by address: ready, unready, forbidden, refused, hung, busy, gone
-	epoch map[string]int    // changes with the state: what was connected before has ended if the server did
 	opens map[string]int
 }
 
 func newWorld(states map[string]string) *world {
-	return &world{state: states, epoch: map[string]int{}, opens: map[string]int{}}
+	return &world{state: states, opens: map[string]int{}}
 }
 
 func (w *world) set(address, state string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.state[address] = state
-	w.epoch[address]++
 }
 
-func (w *world) of(address string) (state string, epoch int) {
+func (w *world) of(address string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.state[address], w.epoch[address]
+	return w.state[address]
 }
 
 func refused() error {
@@ -48,7 +46,7 @@ func (w *world) open(ctx context.Context, address string) (asked, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.opens[address]++
-	return conn{w, address, w.epoch[address]}, nil
+	return conn{w, address}, nil
 }
 
 func (w *world) reach(address string) error {
@@ -56,7 +54,7 @@ func (w *world) reach(address string) error {
 }
 
 func (w *world) dial(ctx context.Context, address string, patience time.Duration) error {
-	switch state, _ := w.of(address); state {
+	switch w.of(address) {
 	case "refused":
 		return refused()
 	case "gone":
@@ -70,14 +68,12 @@ func (w *world) dial(ctx context.Context, address string, patience time.Duration
 type conn struct {
 	w       *world
 	address string
-	epoch   int
 }
 
 func (c conn) Close() {}
 
 func (c conn) Ping(ctx context.Context) error {
-	state, _ := c.w.of(c.address)
-	switch state {
+	switch c.w.of(c.address) {
 	case "refused":
 		return errors.New("EOF")
 	case "gone", "hung":
@@ -94,7 +90,7 @@ func (c conn) Ready(ctx context.Context) error {
 	if err := c.Ping(ctx); err != nil {
 		return err
 	}
-	switch state, _ := c.w.of(c.address); state {
+	switch c.w.of(c.address) {
 	case "unready":
 		return errors.New("500: [-]etcd failed")
 	case "forbidden":
