@@ -87,6 +87,13 @@ func guarded(t *testing.T, c *podCluster, f *fleet, n *lab.Node) {
 	}, metav1.CreateOptions{})
 	lab.Must(t, err)
 	awaitOn(t, c, n)
+	lab.Until(t, patience, "see that the budget knows the pod", func(ctx context.Context) error {
+		b, err := c.Client.PolicyV1().PodDisruptionBudgets(c.Namespace).Get(ctx, "guard", metav1.GetOptions{})
+		if err == nil && b.Status.CurrentHealthy != 1 {
+			err = fmt.Errorf("it knows of %d", b.Status.CurrentHealthy)
+		}
+		return err
+	})
 	cordon(false)
 }
 

@@ -149,13 +149,21 @@ func (d drain) evict(ctx context.Context, client kubernetes.Interface) error {
 	defer cancel()
 	tick := time.NewTicker(drainEvery)
 	defer tick.Stop()
-	said := ""
+	var said string
+	var last error
 	for {
 		left, why := d.evictOnce(limited, client)
 		if left == "" && why == nil {
 			return nil
 		}
-		if text := fmt.Sprint(left, " to go"); why == nil && text != said {
+		if why == nil {
+			why = errors.New(left + " has not ended")
+		}
+		// An attempt that was cut off knows less than the one before it.
+		if limited.Err() == nil || last == nil {
+			last = why
+		}
+		if text := last.Error(); text != said {
 			said = text
 			waiting(ctx, text)
 		}
@@ -167,13 +175,14 @@ func (d drain) evict(ctx context.Context, client kubernetes.Interface) error {
 			return context.Cause(ctx)
 		}
 		if limited.Err() != nil {
-			if why == nil {
-				why = errors.New(left + " has not ended")
-			}
-			return hint(fmt.Errorf("gave up after %s: %w", d.DrainTimeout, why),
-				"see to it and run the same again, with a longer --drain-timeout if need be; 'kubectl uncordon "+d.node+"' lets pods on the node again")
+			return d.gaveUp(last)
 		}
 	}
+}
+
+func (d drain) gaveUp(why error) error {
+	return hint(fmt.Errorf("gave up after %s: %w", d.DrainTimeout, why),
+		"see to it and run the same again, with a longer --drain-timeout if need be; 'kubectl uncordon "+d.node+"' lets pods on the node again")
 }
 
 // evictOnce asks every pod to go that has not been. It returns those that are
