@@ -3,11 +3,12 @@ package flannel
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
+	"os"
 	"syscall"
 	"time"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"boot.internal/network"
@@ -17,19 +18,41 @@ import (
 // change all the time is put right now and then.
 const calm = 500 * time.Millisecond
 
+// listen opens a socket on which the kernel tells of changes of links, addresses
+// and routes.
+func listen() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	s := os.NewFile(uintptr(fd), "netlink")
+	about := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+	for _, group := range []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE} {
+		about.Groups |= 1 << (group - 1)
+	}
+	if err := unix.Bind(fd, about); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
 // followKernel asks for a look whenever somebody changes what is ours or what it
 // rests on, until ctx ends.
 func (n *Network) followKernel(ctx context.Context) {
-	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK,
-		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	s, err := listen()
 	if err != nil {
 		n.o.Log.LogAttrs(ctx, slog.LevelWarn, "listen to the kernel", slog.Any("err", err))
 		return // a look now and then has to do
 	}
-	stop := context.AfterFunc(ctx, s.Close)
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
+	buf := make([]byte, 32<<10) // for as long as boot runs: there is much that does not matter
 	for ctx.Err() == nil {
-		messages, _, err := s.Receive()
+		var messages []syscall.NetlinkMessage
+		size, err := s.Read(buf)
+		if err == nil {
+			messages, err = syscall.ParseNetlinkMessage(buf[:size])
+		}
 		// After an error there is no telling what was missed.
 		if err == nil && !n.concerned(messages) {
 			continue

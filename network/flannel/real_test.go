@@ -460,3 +460,46 @@ func testLeftovers(t *testing.T, a *station) {
 		t.Errorf("somebody's tunnel is gone:\n%s", left)
 	}
 }
+
+// The kernel tells when somebody changes what is ours or what it rests on.
+func TestRealKernelTells(t *testing.T) {
+	if !nstest.Enter(t) {
+		return
+	}
+	ip(t, "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
+	ip(t, "addr", "add", "10.0.0.1/24", "dev", "eth0")
+	ip(t, "link", "set", "eth0", "up")
+	ip(t, "link", "set", "eth1", "up")
+	eth0, err := net.InterfaceByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := New(Options{Log: slog.New(slog.DiscardHandler)})
+	n.links = map[int]bool{eth0.Index: true}
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { n.followKernel(ctx); close(done) }()
+	defer func() { cancel(); <-done }()
+	route := []string{"10.244.9.0/24", "via", "10.0.0.9", "proto", fmt.Sprint(network.RouteProtocol)}
+	for _, step := range []struct{ change, revert []string }{
+		{[]string{"link", "set", "eth0", "mtu", "1400"}, []string{"link", "set", "eth0", "mtu", "1500"}},
+		{[]string{"addr", "add", "10.0.0.2/24", "dev", "eth0"}, []string{"addr", "del", "10.0.0.2/24", "dev", "eth0"}},
+		{append([]string{"route", "del"}, route...), append([]string{"route", "add"}, route...)},
+	} {
+		if step.change[0] == "route" {
+			ip(t, step.revert...)
+		}
+		for heard, deadline := false, time.Now().Add(10*time.Second); !heard; { // it may not listen yet
+			ip(t, step.change...)
+			select {
+			case <-n.poke:
+				heard = true
+			case <-time.After(2 * calm):
+				ip(t, step.revert...)
+				if time.Now().After(deadline) {
+					t.Fatalf("nobody hears of ip %v", step.change)
+				}
+			}
+		}
+	}
+}
