@@ -26,7 +26,11 @@ func TestPreflightPorts(t *testing.T) {
 				"[Port-10250] port 10250 is in use by d ", "[Port-2379] port 2379 is in use by e ", "[Port-2380] port 2380 is in use by f ",
 			},
 		},
-		"at other addresses": {sockets: []string{node + ":2813 a", other + ":094B b", local + ":094C c"}},
+		"where the node reaches the API": {
+			sockets: []string{local + ":1D13 nginx"},
+			stops:   []string{"[Port-7443] port 7443 is in use by nginx (pid 200): it is that of boot: stop it"},
+		},
+		"at other addresses": {sockets: []string{node + ":1D13 a", node + ":2813 a", other + ":094B b", local + ":094C c"}},
 		"on IPv6":            {tcp6: "00000000000000000000000000000000:192B a", stops: []string{"[Port-6443] port 6443 is in use by a "}},
 		"ours": {
 			sockets: []string{all + ":192B kube-apiserver", local + ":2811 kube-controller", local + ":094B etcd", all + ":280A boot"},
