@@ -15,8 +15,9 @@ import (
 	"boot.internal/etcd"
 )
 
-// lookTimeout is how long etcd may take to tell its members.
-const lookTimeout = 10 * time.Second
+// lookTimeout is how long etcd may take to tell its members: some of those that are
+// asked may be dead.
+const lookTimeout = 30 * time.Second
 
 // A removeMember takes this node's etcd out of the cluster it is a member of,
 // unless it is the only one.

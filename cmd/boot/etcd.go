@@ -14,8 +14,8 @@ import (
 	"boot.internal/phases"
 )
 
-// etcdTimeout bounds what "boot etcd" asks of the members.
-const etcdTimeout = 10 * time.Second
+// etcdTimeout bounds what "boot etcd" asks of the members, some of which may be dead.
+const etcdTimeout = 30 * time.Second
 
 // etcdFlags say how to reach etcd.
 type etcdFlags struct {
