@@ -103,6 +103,11 @@ func TestControlPlanes(t *testing.T) {
 			if err := cp3.PowerOn(); err != nil {
 				t.Fatal(err)
 			}
+			// The node comes back as it was, and only then is it reset.
+			lab.Until(t, patience, "see the engine", func(ctx context.Context) error {
+				_, err := lab.Containers(ctx, engineClient(t, cp3))
+				return err
+			})
 			cp3.Boot(t, "reset", "--force")
 			cp3.Boot(t, m.joinAs(certificateKey)...)
 			m.expectThree(t, cp2, cp3)
