@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"boot.internal/e2e/internal/lab"
+	"boot.internal/network"
 	"boot.internal/network/flannel"
 )
 
@@ -238,20 +239,13 @@ func TestNetwork(t *testing.T) {
 	t.Run("a port of the other node", p.testHostPort)
 	t.Run("connections outlive a restart of boot", p.testRestart)
 	t.Run("a change of the backend", p.testBackend)
+	t.Run("a node that loses power", p.testPower)
 	t.Run("a node that leaves", p.testLeaving)
 }
 
 // testBackend has the cluster do without tunnels, with all its pods running.
 func (p *pair) testBackend(t *testing.T) {
-	maps := p.Client.CoreV1().ConfigMaps(flannel.ConfNamespace)
-	conf, err := maps.Get(t.Context(), flannel.ConfName, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf.Data[flannel.ConfKey] = strings.Replace(conf.Data[flannel.ConfKey], `"vxlan"`, `"host-gw"`, 1)
-	if _, err := maps.Update(t.Context(), conf, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	p.setBackend(t, "vxlan", "host-gw")
 	for _, n := range p.nodes {
 		lab.Until(t, patience, "see the tunnel gone from "+n.Name, func(ctx context.Context) error {
 			out, err := n.Try(ctx, "ip", "link", "show", "type", "vxlan")
@@ -265,6 +259,42 @@ func (p *pair) testBackend(t *testing.T) {
 	p.in(t, 1, sees(p.pods[0].Status.PodIP, p.pods[1].Status.PodIP))
 }
 
+// setBackend changes how the nodes of the cluster are connected.
+func (p *pair) setBackend(t *testing.T, from, to string) {
+	t.Helper()
+	maps := p.Client.CoreV1().ConfigMaps(flannel.ConfNamespace)
+	conf, err := maps.Get(t.Context(), flannel.ConfName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf.Data[flannel.ConfKey] = strings.Replace(conf.Data[flannel.ConfKey], from, to, 1)
+	if _, err := maps.Update(t.Context(), conf, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testPower has a node start over with nothing in its kernel, and a network that
+// is another one by then.
+func (p *pair) testPower(t *testing.T) {
+	second := p.nodes[1]
+	if err := second.PowerOff(); err != nil {
+		t.Fatal(err)
+	}
+	p.setBackend(t, "host-gw", "vxlan")
+	if err := second.PowerOn(); err != nil {
+		t.Fatal(err)
+	}
+	p.run(t, second, "again", 0)
+	ip := p.AwaitReady(t, "again").Status.PodIP
+	if got := p.ExecUntil(t, "box0", "get", "http://"+ip+":8080/hostname"); strings.TrimSpace(got) != "again" {
+		t.Errorf("it answers %q", got)
+	}
+	if got := p.nodes[0].Run(t, "ip", "route", "get", ip); !strings.Contains(got, "dev "+network.TunnelIPv4) {
+		t.Errorf("the way to it is %s", got)
+	}
+	p.pods[1].Status.PodIP = ip
+}
+
 // testLeaving resets a node, which leaves nothing of its network there and, once
 // it is deleted, no way to it elsewhere.
 func (p *pair) testLeaving(t *testing.T) {
@@ -275,7 +305,7 @@ func (p *pair) testLeaving(t *testing.T) {
 		strings.Contains(got, "flannel") || strings.Contains(got, "10.244.") || strings.Contains(got, "boot-") {
 		t.Errorf("the node still has\n%s", got)
 	}
-	if got := first.Run(t, "ip", "route", "get", to); !strings.Contains(got, "via "+second.IP.String()) {
+	if got := first.Run(t, "ip", "route", "get", to); !strings.Contains(got, network.TunnelIPv4) {
 		t.Errorf("before the node is deleted, there is no way: %s", got)
 	}
 	if err := p.Client.CoreV1().Nodes().Delete(t.Context(), second.Name, metav1.DeleteOptions{}); err != nil {
@@ -283,7 +313,7 @@ func (p *pair) testLeaving(t *testing.T) {
 	}
 	lab.Until(t, patience, "see the way to the node gone", func(ctx context.Context) error {
 		out, err := first.Try(ctx, "ip", "route", "get", to)
-		if err == nil && strings.Contains(out.Stdout, second.IP.String()) {
+		if err == nil && strings.Contains(out.Stdout, network.TunnelIPv4) {
 			err = errors.New(out.Stdout)
 		}
 		return err
