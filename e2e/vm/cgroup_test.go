@@ -1,0 +1,108 @@
+//go:build vm
+
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+const alone = `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+staticPodPath: /etc/kubernetes/manifests
+authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
+authorization: {mode: AlwaysAllow}
+runtimeRequestTimeout: 15m
+shutdownGracePeriod: 120s
+shutdownGracePeriodCriticalPods: 40s
+cgroupDriver: %s
+`
+
+// Three pods, one of each class. The second asks for more memory than it may have.
+const pods = `
+apiVersion: v1
+kind: Pod
+metadata: {name: guaranteed, namespace: default, uid: aaaa}
+spec:
+  hostNetwork: true
+  containers:
+  - {name: c, image: "boot.internal/testbox:1", command: [/testbox, sleep, 1h], resources: {limits: {cpu: 250m, memory: 64Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: burstable, namespace: default, uid: bbbb}
+spec:
+  hostNetwork: true
+  restartPolicy: Never
+  containers:
+  - {name: c, image: "boot.internal/testbox:1", command: [/testbox, fill-memory, "200"], resources: {limits: {memory: 48Mi}, requests: {cpu: 100m, memory: 16Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: besteffort, namespace: default, uid: cccc}
+spec:
+  hostNetwork: true
+  containers:
+  - {name: c, image: "boot.internal/testbox:1", command: [/testbox, sleep, 1h]}
+`
+
+// runAlone runs the loop as a service without an API server, with the three pods.
+func runAlone(t *testing.T, h host, driver string) {
+	t.Helper()
+	h.sh(t, quick, "mkdir -p /etc/kubernetes/manifests; cat > /etc/alone.yaml <<'E'\n"+fmt.Sprintf(alone, driver)+"E")
+	for i, p := range strings.Split(pods, "---\n") {
+		h.sh(t, quick, fmt.Sprintf("cat > /etc/kubernetes/manifests/%d.yaml <<'E'\n%sE", i, strings.TrimSpace(p)+"\n"))
+	}
+	h.sh(t, slow, "systemd-run --unit=boot-kubelet -p Type=notify -p KillMode=process -p Delegate=yes -p TimeoutStartSec=infinity /payload/boot kubelet --config /etc/alone.yaml")
+}
+
+const api = "/payload/agent get https://127.0.0.1:10250"
+
+// Pods are in groups of version 2, whoever makes them, with the limits of their
+// containers, and are measured by them.
+func TestGroups(t *testing.T) {
+	for driver, groups := range map[string]struct{ all, guaranteed, burstable, besteffort string }{
+		"systemd":  {"kubepods.slice", "kubepods-podaaaa.slice", "kubepods-burstable.slice", "kubepods-besteffort.slice/kubepods-besteffort-podcccc.slice"},
+		"cgroupfs": {"kubepods", "podaaaa", "burstable", "besteffort/podcccc"},
+	} {
+		t.Run(driver, func(t *testing.T) {
+			h := newHost(t, "pause", "testbox")
+			runAlone(t, h, driver)
+			h.until(t, slow, api+"/pods", has(`"reason":"OOMKilled"`, `"exitCode":137`))
+			h.until(t, slow, api+"/metrics/cadvisor", has(`container_pressure_cpu_waiting_seconds_total{container="c"`))
+			h.until(t, slow, api+"/stats/summary", has(`"psi":{"full"`, `"workingSetBytes"`, `"swapUsageBytes"`))
+			for file, want := range map[string]string{
+				groups.guaranteed + "/cpu.max":                 "25000 100000",
+				groups.guaranteed + "/memory.max":              "67108864",
+				groups.besteffort + "/cpu.weight":              "1",
+				groups.besteffort + "/memory.max":              "max",
+				groups.guaranteed + "/*" + "/memory.oom.group": "1",
+			} {
+				if got := h.sh(t, quick, "cat /sys/fs/cgroup/"+groups.all+"/"+file); !strings.Contains(got, want+"\n") {
+					t.Errorf("%s is %q, not %s", file, got, want)
+				}
+			}
+			if got := h.sh(t, quick, "cat /sys/fs/cgroup/"+groups.all+"/memory.max"); got == "max\n" {
+				t.Error("all pods together may use all there is")
+			}
+			t.Run("shutdown", func(t *testing.T) { shutdown(t, h) })
+		})
+	}
+}
+
+// The machine waits for pods before it goes down, and says how that went once it is
+// back.
+func shutdown(t *testing.T, h host) {
+	h.until(t, slow, "systemd-inhibit --list --no-pager; cat /etc/systemd/logind.conf.d/99-kubelet.conf", has("kubelet", "shutdown", "delay", "InhibitDelayMaxSec=120"))
+	h.sh(t, quick, "systemctl --no-block poweroff")
+	h.down(t)
+	h.start(t)
+	log := h.sh(t, quick, "journalctl -b -1 -u boot-kubelet --no-pager -o cat; cat /var/lib/kubelet/graceful_node_shutdown_state")
+	if err := has("machine shuts down", "stop guaranteed", `"endTime":"2`)(log); err != nil {
+		t.Errorf("%v in\n%s", err, tail(log, 4000))
+	}
+	if strings.Contains(log, "pods have not ended in time") {
+		t.Errorf("pods did not end:\n%s", tail(log, 4000))
+	}
+}
