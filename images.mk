@@ -40,4 +40,4 @@ images-pin: ## Write the versions of images/versions.env into the modules that b
 
 images-prune: ## Remove from the cache what other versions of images/ built
 	@dir=$$(images/dir.sh); find "$$(dirname "$$dir")" -mindepth 1 -maxdepth 1 -type d ! -path "$$dir" \
-		! -path "$$(images/conformance/dir.sh)" -exec rm -rf {} +
+		! -path "$$(images/conformance/dir.sh)" ! -name 'vm-*' -exec rm -rf {} +

@@ -128,19 +128,21 @@ func (p waitControlPlane) wait(ctx context.Context) error {
 }
 
 // look looks at the containers again and again. An engine that does not answer
-// must not keep anybody from hearing that all are well.
+// must not keep anybody from hearing that all are well. On a machine so slow that a
+// look takes long, those who are looked at need it more than the one who looks.
 func (p waitControlPlane) look(ctx context.Context, sights chan<- sight) {
-	tick := time.NewTicker(lookInterval)
-	defer tick.Stop()
-	for {
+	const share = 10 // one part in so many goes into looking, at most
+	for pause := lookInterval; ; {
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
+		begin := time.Now()
 		limited, cancel := context.WithTimeout(ctx, callTimeout)
 		containers, err := p.components.Look(limited)
 		cancel()
+		pause = min(max(lookInterval, time.Since(begin)*(share-1)), callTimeout)
 		select {
 		case sights <- sight{containers, err}:
 		case <-ctx.Done():

@@ -51,7 +51,14 @@ func imageIn(ctx context.Context, cache string, log *os.File) (i image, err erro
 	if err := cmd.Run(); err != nil {
 		return i, fmt.Errorf("make an image: %w; see %s", err, log.Name())
 	}
-	if err := os.Rename(tmp, i.dir); err != nil {
+	old, err := filepath.Glob(filepath.Join(cache, "vm-????????????????"))
+	if err == nil {
+		err = os.Rename(tmp, i.dir)
+	}
+	for _, dir := range old { // nobody will ask for it, and nobody uses it while we have the lock
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	if err != nil {
 		return i, fmt.Errorf("make an image: %w", err)
 	}
 	return i, nil
