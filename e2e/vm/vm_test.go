@@ -43,13 +43,13 @@ func newHost(t *testing.T, images ...string) host {
 	}
 	t.Cleanup(m.Close)
 	h := host{m, dir}
-	h.start(t)
 	t.Cleanup(func() {
 		if t.Failed() {
 			console, _ := os.ReadFile(filepath.Join(dir, "console.log"))
 			t.Logf("the console said:\n%s", tail(string(console), 3000))
 		}
 	})
+	h.start(t)
 	if len(images) == 0 {
 		images = []string{"*"}
 	}
@@ -66,7 +66,7 @@ func (h host) start(t *testing.T) {
 	if err := h.Start(); err != nil {
 		t.Fatal(err)
 	}
-	h.sh(t, quick, "systemctl is-system-running --wait || systemctl --failed")
+	h.sh(t, slow, "systemctl is-system-running --wait || systemctl --failed")
 }
 
 // down waits until the machine, which was told to, has gone down.
