@@ -46,7 +46,7 @@ func honouredKubeletFields() []string {
 		"shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "shutdownGracePeriodByPodPriority",
 
 		// The engine.
-		"containerRuntimeEndpoint", "imageServiceEndpoint", "serializeImagePulls", "maxParallelImagePulls", "registryPullQPS", "registryBurst",
+		"containerRuntimeEndpoint", "imageServiceEndpoint", "runtimeRequestTimeout", "serializeImagePulls", "maxParallelImagePulls", "registryPullQPS", "registryBurst",
 		"imagePullCredentialsVerificationPolicy", "preloadedImagesVerificationAllowlist",
 	}
 }
