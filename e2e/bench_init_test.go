@@ -117,7 +117,7 @@ func allReady(n *lab.Node, client kubernetes.Interface, components ...string) fu
 			return fmt.Errorf("%d of %d CoreDNS are available", have, *dns.Spec.Replicas)
 		}
 		for _, name := range components {
-			if err := ready(ctx, client, "kube-system", name+"-"+n.Name); err != nil {
+			if err := ready(ctx, client, name+"-"+n.Name); err != nil {
 				return err
 			}
 		}

@@ -119,7 +119,7 @@ func TestJoinWorker(t *testing.T) {
 	t.Run("the files are kubeadm's", func(t *testing.T) { checkWorkerFiles(t, w) })
 	t.Run("kube-proxy runs", func(t *testing.T) {
 		lab.Until(t, patience, "see kube-proxy Ready", func(ctx context.Context) error {
-			return ready(ctx, client, "kube-system", "kube-proxy-worker")
+			return ready(ctx, client, "kube-proxy-worker")
 		})
 	})
 	t.Run("its serving certificate is signed by the cluster", func(t *testing.T) {

@@ -122,7 +122,7 @@ func waitReady(t testing.TB, n *lab.Node, names ...string) {
 	client := n.Client(t, adminConf)
 	lab.Until(t, patience, "see static pods Ready", func(ctx context.Context) error {
 		for _, name := range names {
-			if err := ready(ctx, client, "kube-system", name+"-"+n.Name); err != nil {
+			if err := ready(ctx, client, name+"-"+n.Name); err != nil {
 				return err
 			}
 		}
@@ -130,9 +130,9 @@ func waitReady(t testing.TB, n *lab.Node, names ...string) {
 	})
 }
 
-// ready returns what a pod lacks to be Ready.
-func ready(ctx context.Context, client kubernetes.Interface, namespace, name string) error {
-	p, err := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+// ready returns what a pod of kube-system lacks to be Ready.
+func ready(ctx context.Context, client kubernetes.Interface, name string) error {
+	p, err := client.CoreV1().Pods("kube-system").Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func (f *fleet) awaitNodes(t testing.TB, nodes ...*lab.Node) {
 			if err := nodeCondition(node, corev1.NodeReady, corev1.ConditionTrue); err != nil {
 				return err
 			}
-			return ready(ctx, f.client, "kube-system", "kube-proxy-"+n.Name)
+			return ready(ctx, f.client, "kube-proxy-"+n.Name)
 		})
 	}
 }
