@@ -209,7 +209,6 @@ func beforeVote() []string {
 // afterVote are what a join says from then on.
 func afterVote() []string {
 	return []string{
-		"[etcd-join] done",
 		"[control-plane-prepare/control-plane] write /etc/kubernetes/manifests/kube-apiserver.yaml",
 		"[wait-control-plane] waiting: ",
 		"[control-plane-prepare/control-plane] write /etc/kubernetes/manifests/kube-scheduler.yaml",
