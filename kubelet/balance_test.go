@@ -76,7 +76,7 @@ func TestServersAsked(t *testing.T) {
 		client := fake.NewClientset(&v1.Endpoints{ //nolint:staticcheck // what nodes may read
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes"},
 			Subsets: []v1.EndpointSubset{{ //nolint:staticcheck // the same
-				Addresses: []v1.EndpointAddress{{IP: "192.0.2.1"}, {IP: "192.0.2.2"}}, Ports: []v1.EndpointPort{{Port: 6443}}, //nolint:staticcheck // the same
+				Addresses: []v1.EndpointAddress{{IP: "192.0.2.1"}, {IP: "192.0.2.2"}}, Ports: []v1.EndpointPort{{Port: 6443}},
 			}},
 		})
 		client.PrependReactor("list", "endpointslices", func(clienttesting.Action) (bool, runtime.Object, error) {

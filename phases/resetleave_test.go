@@ -184,4 +184,3 @@ func TestResetLogind(t *testing.T) {
 		})
 	}
 }
-
