@@ -99,7 +99,7 @@ func shutdown(t *testing.T, h host) {
 	h.down(t)
 	h.start(t)
 	log := h.sh(t, quick, "journalctl -b -1 -u boot-kubelet --no-pager -o cat; cat /var/lib/kubelet/graceful_node_shutdown_state")
-	if err := has("machine shuts down", "stop guaranteed", `"endTime":"2`)(log); err != nil {
+	if err := has("machine shuts down", "kill c (Terminated", `"endTime":"2`)(log); err != nil {
 		t.Errorf("%v in\n%s", err, tail(log, 4000))
 	}
 	if strings.Contains(log, "pods have not ended in time") {
