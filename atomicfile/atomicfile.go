@@ -8,8 +8,10 @@ package atomicfile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Write replaces path with data and mode: a temporary file in the same
@@ -57,4 +59,24 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Leftovers returns what was being written to take the place of path by processes
+// that were killed meanwhile.
+func Leftovers(path string) ([]string, error) {
+	dir, base := filepath.Split(path)
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var left []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "."+base+".tmp") {
+			left = append(left, filepath.Join(dir, e.Name()))
+		}
+	}
+	return left, nil
 }

@@ -65,13 +65,13 @@ func get(ctx context.Context, server string, ca []byte) (*answer, error) {
 func read(server string, response *http.Response, body []byte) (*answer, error) {
 	a := &answer{info: &corev1.ConfigMap{}}
 	a.date, _ = http.ParseTime(response.Header.Get("Date"))
-	switch code := response.StatusCode; {
-	case code == http.StatusOK:
+	switch response.StatusCode {
+	case http.StatusOK:
 		if err := json.Unmarshal(body, a.info); err != nil {
 			return nil, fail(ErrNotJoinable, fmt.Sprintf("%s is no API server: it answers with something else than a ConfigMap", server), "check address and port")
 		}
 		return a, nil
-	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+	case http.StatusUnauthorized, http.StatusForbidden:
 		return nil, fail(ErrNotJoinable, fmt.Sprintf("%s does not show its ConfigMap cluster-info to strangers (%s)", server, response.Status),
 			"join with --discovery-file and a kubeconfig of the cluster")
 	default:

@@ -79,6 +79,8 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 evictionHard: {memory.available: 100Mi}
 imageGCHighThresholdPercent: 100
+failCgroupV1: false # for the kubelets of upstream
+failSwapOn: false
 `, token, certificateKey))
 	m.head.Boot(t, append([]string{"init", "--config", file}, more...)...)
 	block, _ := pem.Decode([]byte(m.head.ReadFile(t, "/etc/kubernetes/pki/ca.crt")))

@@ -151,6 +151,19 @@ func TestJoinWritesToken(t *testing.T) {
 	}
 }
 
+// A join that was killed while it wrote the token leaves no copy of it either.
+func TestJoinRemovesTornToken(t *testing.T) {
+	j := newJoining(t)
+	j.run(j.steps()...)
+	torn := filepath.Join(filepath.Dir(j.service.bootstrap), "."+filepath.Base(j.service.bootstrap)+".tmp123")
+	if err := os.WriteFile(torn, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if changes := j.run(j.steps()...); len(changes) != 1 || changes[0] != "remove "+torn {
+		t.Errorf("changes %q", changes)
+	}
+}
+
 func TestJoinWithoutLoop(t *testing.T) {
 	j := newJoining(t)
 	wait := joinWait{joinAccess{cluster: j.options.Cluster, node: "node-1", kubeconfig: j.service.kubeconfig, bootstrap: j.service.bootstrap}, 100 * time.Millisecond, j.service}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"boot.internal/atomicfile"
 	"boot.internal/discovery"
 )
 
@@ -64,15 +65,22 @@ func (p joinWait) Plan(context.Context) ([]Change, error) {
 	if !joined {
 		changes = append(changes, Change{"wait for the certificate of node " + p.node, p.wait})
 	}
-	if _, err := os.Lstat(p.bootstrap); errors.Is(err, fs.ErrNotExist) && joined {
-		return nil, nil
+	left, err := atomicfile.Leftovers(p.bootstrap) // a token is in them all the same
+	if err != nil {
+		return nil, err
 	}
-	return append(changes, Change{"remove " + p.bootstrap, func(context.Context) error {
-		if err := os.Remove(p.bootstrap); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}}), nil
+	if _, err := os.Lstat(p.bootstrap); err == nil || !joined {
+		left = append(left, p.bootstrap)
+	}
+	for _, path := range left {
+		changes = append(changes, Change{"remove " + path, func(context.Context) error {
+			if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			return nil
+		}})
+	}
+	return changes, nil
 }
 
 func (p joinWait) wait(ctx context.Context) error {
