@@ -2,6 +2,7 @@ package pod
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -118,11 +119,11 @@ func (a KillContainer) String() string {
 }
 
 func (a Resize) String() string {
-	text := "resize pod"
+	words := []string{"resize pod"}
 	for _, c := range a.Containers {
-		text += " " + c.Name
+		words = append(words, c.Name)
 	}
-	return text
+	return strings.Join(words, " ")
 }
 
 func (a RemoveContainer) String() string { return fmt.Sprintf("remove %s %s", a.Name, a.ID) }
