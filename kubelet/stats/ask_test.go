@@ -3,6 +3,7 @@ package stats
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,14 +16,16 @@ import (
 func TestAskWhoHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a answers
-		asked, hangs := 0, true
+		var asked atomic.Uint64
+		var hangs atomic.Bool
+		hangs.Store(true)
 		v := Volume{Path: "/v", Ask: func(ctx context.Context) (*statsapi.FsStats, error) {
-			asked++
-			if hangs {
+			n := asked.Add(1)
+			if hangs.Load() {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
-			return &statsapi.FsStats{UsedBytes: new(uint64(asked))}, nil
+			return &statsapi.FsStats{UsedBytes: &n}, nil
 		}}
 		want := func(when string, bytes uint64, err error, took time.Duration) {
 			t.Helper()
@@ -41,20 +44,20 @@ func TestAskWhoHangs(t *testing.T) {
 		want("at first", 0, errNoAnswer, askPatience)
 		want("nobody is asked twice", 0, errNoAnswer, askPatience)
 		time.Sleep(askWithin)
-		hangs = false
+		hangs.Store(false)
 		want("after a failure", 2, nil, 0)
 		want("a moment later", 2, nil, 0)
 		time.Sleep(recent)
-		hangs = true
+		hangs.Store(true)
 		want("while the new one is late", 2, nil, askPatience)
 		time.Sleep(askWithin)
 		want("once that failed", 0, context.DeadlineExceeded, askPatience)
 		time.Sleep(3 * recent)
 		synctest.Wait()
-		hangs = false
+		hangs.Store(false)
 		want("much later", 5, nil, 0)
-		if asked != 5 {
-			t.Errorf("asked %d times", asked)
+		if n := asked.Load(); n != 5 {
+			t.Errorf("asked %d times", n)
 		}
 	})
 }
