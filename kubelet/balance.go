@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -37,7 +38,7 @@ const apiService = "kubernetes"
 // the node to choose among its servers. That comes before everything else: who
 // is refused waits.
 func (k *kubelet) newBalancer(ctx context.Context) {
-	if len(k.o.APIServers) == 0 || k.o.Kubeconfig == "" {
+	if len(k.o.APIServers) == 0 && !k.reliesOnBalancer() || k.o.Kubeconfig == "" {
 		return
 	}
 	port := strconv.Itoa(config.LocalAPIPort)
@@ -47,6 +48,17 @@ func (k *kubelet) newBalancer(ctx context.Context) {
 		Roots:  k.apiRoots, Log: k.o.Logger,
 	})
 	k.balancer.Listen(ctx)
+}
+
+// reliesOnBalancer says whether the kubeconfig leads to the balancer, which then
+// has to be there, if only with the servers it remembers.
+func (k *kubelet) reliesOnBalancer() bool {
+	access, err := clientcmd.BuildConfigFromFlags("", k.o.Kubeconfig)
+	if err != nil { // there is none yet
+		return false
+	}
+	u, err := url.Parse(access.Host)
+	return err == nil && u.Port() == strconv.Itoa(config.LocalAPIPort) && (u.Hostname() == config.LoopbackIPv4 || u.Hostname() == config.LoopbackIPv6)
 }
 
 // balance forwards connections to the API until ctx ends.
