@@ -108,8 +108,9 @@ const kubeletConfig = "/var/lib/kubelet/config.yaml"
 func (c *podCluster) reconfigure(t *testing.T, set map[string]any) {
 	t.Helper()
 	comeBack := c.sendAway(t)
+	first, others, _ := strings.Cut(c.ReadFile(t, kubeletConfig), "\n---\n")
 	var config map[string]any
-	if err := yaml.Unmarshal([]byte(c.ReadFile(t, kubeletConfig)), &config); err != nil {
+	if err := yaml.Unmarshal([]byte(first), &config); err != nil {
 		t.Fatal(err)
 	}
 	maps.Copy(config, set)
@@ -117,7 +118,7 @@ func (c *podCluster) reconfigure(t *testing.T, set map[string]any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.WriteFile(t, kubeletConfig, string(data))
+	c.WriteFile(t, kubeletConfig, string(data)+"---\n"+others)
 	comeBack()
 }
 
