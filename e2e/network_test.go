@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,18 +64,43 @@ func (p *pair) run(t *testing.T, n *lab.Node, name string, hostPort int32) {
 	p.Create(t, made)
 }
 
-// in calls f in the network of the pod on a node.
+var errAnother = errors.New("it is another pod")
+
+// in calls f in the network of the pod on a node. Others may run the same there.
 func (p *pair) in(t *testing.T, node int, f func() error) {
 	t.Helper()
+	ip := p.pods[node].Status.PodIP
 	for _, process := range p.nodes[node].Processes(t) {
-		if process.Container && strings.HasSuffix(strings.Join(process.Args, " "), "http :8080") {
-			if err := process.InNetwork(f); err != nil {
-				t.Error(err)
-			}
-			return
+		if !process.Container || !strings.HasSuffix(strings.Join(process.Args, " "), "http :8080") {
+			continue
 		}
+		err := process.InNetwork(func() error {
+			if err := here(ip); err != nil {
+				return err
+			}
+			return f()
+		})
+		if errors.Is(err, errAnother) {
+			continue
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return
 	}
-	t.Fatalf("no pod on %s", p.nodes[node].Name)
+	t.Fatalf("no pod with %s on %s", ip, p.nodes[node].Name)
+}
+
+// here checks that an address is one of this network namespace.
+func here(ip string) error {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(addresses, func(a net.Addr) bool { return strings.HasPrefix(a.String(), ip+"/") }) {
+		return errAnother
+	}
+	return nil
 }
 
 // tellers have each pod, and the outside, tell everyone who connects what address
