@@ -58,7 +58,8 @@ func newCluster(t *testing.T) *cluster {
 // An api is one API server, which says its name.
 type api struct {
 	*httptest.Server
-	ready atomic.Bool
+	ready       atomic.Bool
+	connections atomic.Int64 // that it has taken
 }
 
 func (a *api) address() string { return a.Listener.Addr().String() }
@@ -75,6 +76,8 @@ func (c *cluster) serve(t *testing.T, name, address string) *api {
 			<-r.Context().Done()
 		case r.URL.Path == "/readyz" && !a.ready.Load():
 			http.Error(w, "[+]ping ok\n[-]etcd failed: reason withheld", http.StatusInternalServerError)
+		case r.URL.Path == "/readyz" && r.ProtoMajor == 2: // UnauthenticatedHTTP2DOSMitigation
+			w.Header().Set("Connection", "close")
 		default:
 			_, _ = io.WriteString(w, name)
 		}
@@ -86,6 +89,11 @@ func (c *cluster) serve(t *testing.T, name, address string) *api {
 	_ = a.Listener.Close()
 	a.Listener, a.EnableHTTP2 = l, true
 	a.TLS = &tls.Config{Certificates: []tls.Certificate{c.cert}}
+	a.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			a.connections.Add(1)
+		}
+	}
 	a.Config.ErrorLog = log.New(io.Discard, "", 0)
 	a.StartTLS()
 	t.Cleanup(a.kill)
@@ -149,6 +157,27 @@ func TestForward(t *testing.T) {
 	client.CloseIdleConnections()
 	if got := get(t, client, url); got != "second" {
 		t.Errorf("%q answers after the first was killed", got)
+	}
+}
+
+// However often a server is asked, it is connected to once for pings and once for
+// the rest.
+func TestTwoConnections(t *testing.T) {
+	c := newCluster(t)
+	server := c.serve(t, "first", "127.0.0.1:0")
+	roots := func() (*x509.CertPool, error) { return c.roots, nil }
+	conn, err := session{roots}.open(t.Context(), server.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range 3 {
+		if err := errors.Join(conn.Ready(t.Context()), conn.Ping(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := server.connections.Load(); n != 2 {
+		t.Errorf("%d connections", n)
 	}
 }
 

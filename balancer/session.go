@@ -43,8 +43,10 @@ type opener func(ctx context.Context, address string) (asked, error)
 // by which anybody may ask.
 var errForbidden = errors.New("nobody may ask whether it is ready")
 
-// A session is how servers are asked: one connection of HTTP/2, whose pings cost
-// the server next to nothing.
+// A session is how servers are asked: by a connection of HTTP/2, whose pings cost
+// the server next to nothing, and one of HTTP/1.1. An API server ends those of
+// HTTP/2 on which somebody without a name has asked anything
+// (UnauthenticatedHTTP2DOSMitigation).
 type session struct {
 	roots func() (*x509.CertPool, error)
 }
@@ -59,9 +61,10 @@ func (s session) open(ctx context.Context, address string) (asked, error) {
 	if err != nil {
 		return nil, err
 	}
-	secure := tls.Client(raw, &tls.Config{
-		RootCAs: roots, ServerName: ServerName, NextProtos: []string{http2.NextProtoTLS}, MinVersion: tls.VersionTLS12,
-	})
+	trust := &tls.Config{RootCAs: roots, ServerName: ServerName, MinVersion: tls.VersionTLS12}
+	pinged := trust.Clone()
+	pinged.NextProtos = []string{http2.NextProtoTLS}
+	secure := tls.Client(raw, pinged)
 	limited, cancel := context.WithTimeout(ctx, hungPatience)
 	defer cancel()
 	if err := secure.HandshakeContext(limited); err != nil {
@@ -73,24 +76,39 @@ func (s session) open(ctx context.Context, address string) (asked, error) {
 		_ = secure.Close()
 		return nil, fmt.Errorf("talk HTTP/2: %w", err)
 	}
-	return h2{conn, address}, nil
+	return connections{ClientConn: conn, asker: asker(trust), address: address}, nil
 }
 
-type h2 struct {
+// asker returns what asks by a single connection of HTTP/1.1.
+func asker(trust *tls.Config) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dialPatience}).DialContext,
+		TLSClientConfig:     trust,
+		TLSHandshakeTimeout: hungPatience,
+		MaxConnsPerHost:     1,
+	}}
+}
+
+// connections are the two to one server.
+type connections struct {
 	*http2.ClientConn
+	asker   *http.Client
 	address string
 }
 
 // Close implements asked.
-func (c h2) Close() { _ = c.ClientConn.Close() }
+func (c connections) Close() {
+	_ = c.ClientConn.Close()
+	c.asker.CloseIdleConnections()
+}
 
 // Ready implements asked. What refuses to say who may ask is at work.
-func (c h2) Ready(ctx context.Context) error {
+func (c connections) Ready(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+c.address+"/readyz", http.NoBody)
 	if err != nil {
 		return err
 	}
-	response, err := c.RoundTrip(request)
+	response, err := c.asker.Do(request)
 	if err != nil {
 		return err
 	}
