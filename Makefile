@@ -92,8 +92,9 @@ lint: ## Run the linters, which also hold the import arrows
 	go run $(GOLANGCI_LINT) run --allow-parallel-runners ./...
 	$(MAKE) -s images-lint
 
-generate: ## Rewrite the golden files with what the code says now; read the diff
+generate: ## Rewrite golden files and docs/reference with what the code says now; read the diff
 	go test ./templates ./kubelet/plan ./kubelet/status ./kubelet/spec -update
+	go test ./cmd/boot -run TestReferenceIsCurrent -update
 
 bench: build images-upstream ## Measure boot beside the bare CRI calls, kubeadm and the kubelet
 	BOOT_BIN=$(CURDIR)/bin/boot go test -run '^$$' -bench . -benchtime 1x -count=1 -timeout 40m ./e2e/...
