@@ -98,4 +98,5 @@ func (k *kubelet) complain(problems []source.Problem) {
 		k.events.ofNode(v1.EventTypeWarning, string(p.Reason), message)
 	}
 	k.problems = now
+	k.desk.setProblems(problems)
 }

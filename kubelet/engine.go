@@ -177,6 +177,7 @@ func (k *kubelet) tellNode() {
 		said.Network = errors.New(s.Message)
 	}
 	k.node.SetRuntime(said)
+	k.desk.changed()
 }
 
 // sandboxOf returns the engine's ID of the ready sandbox of a pod.

@@ -55,8 +55,11 @@ type Options struct {
 	StateDir string
 	// PodLogsDir and ContainerLogsDir are /var/log/pods and /var/log/containers.
 	PodLogsDir, ContainerLogsDir string
-	// Version is the version of Kubernetes that the node reports.
-	Version string
+	// Version is the version of Kubernetes that the node reports, BootVersion that
+	// of boot.
+	Version, BootVersion string
+	// Socket is where commands of this host ask what the loop knows. Empty: nowhere.
+	Socket string
 
 	// Network connects the pods; nil leaves that to others.
 	Network Network
@@ -83,6 +86,7 @@ func Run(ctx context.Context, o Options) error {
 	k.events.ofNode(v1.EventTypeNormal, "Starting", "Starting kubelet.")
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { k.balance(ctx); return nil })
+	g.Go(func() error { k.runDesk(ctx); return nil })
 	g.Go(func() error { k.readSources(ctx); return nil })
 	g.Go(func() error { return k.runPods(ctx) })
 	g.Go(func() error { k.ledger.Run(ctx); return nil })

@@ -33,6 +33,7 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 	k.sayResized(in.Pod, in.Prev, now)
 	k.metrics.said(in.Prev, now)
 	k.writer.Set(in.Pod, now)
+	k.desk.changed()
 	over := want != nil && (now.Phase == v1.PodSucceeded || now.Phase == v1.PodFailed)
 	if over {
 		k.devices.Forget(in.Pod.UID) // before others hear that there is room
@@ -87,6 +88,7 @@ func (k *kubelet) setDesired(admitted, rejected, going []*v1.Pod) {
 	k.said = len(*k.pending.Load()) == 0
 	k.mu.Unlock()
 	k.setObjects(admitted, going)
+	k.desk.changed()
 	k.podKnown()
 	k.mirrors.SetStatic(slices.Concat(desired, going), *k.pending.Load()...)
 }

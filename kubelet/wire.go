@@ -24,6 +24,7 @@ import (
 	"boot.internal/kubelet/evict"
 	"boot.internal/kubelet/image"
 	"boot.internal/kubelet/links"
+	"boot.internal/kubelet/local"
 	"boot.internal/kubelet/mirror"
 	"boot.internal/kubelet/node"
 	"boot.internal/kubelet/object"
@@ -77,6 +78,7 @@ type kubelet struct {
 	balancer  *balancer.Balancer // nil where the node does not choose its API server
 	events    *events
 	metrics   *metrics
+	desk      *desk
 	dispatch  *dispatcher
 	ledger    *resize.Ledger
 	devices   *device.Lender
@@ -110,7 +112,9 @@ type kubelet struct {
 // newKubelet puts the parts together. What pokes a worker does so until ctx
 // ends.
 func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
-	k := &kubelet{o: o, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, evicted: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
+	desk := newDesk(&o)
+	k := &kubelet{o: o, desk: desk, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, evicted: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
+	desk.server = local.NewServer(k.localState, o.Logger)
 	k.dispatch.newWorker, k.dispatch.desiredChanged = k.newWorker, k.setDesired
 	k.dispatch.restarted, k.dispatch.started, k.dispatch.expired = k.metrics.podRestarted, k.startTime, k.sayExpired
 	k.ledger = resize.Open(o.RootDir, o.Logger)

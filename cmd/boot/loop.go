@@ -13,6 +13,7 @@ import (
 	"boot.internal/config"
 	"boot.internal/engine"
 	"boot.internal/kubelet"
+	"boot.internal/kubelet/local"
 	"boot.internal/network/flannel"
 	"boot.internal/phases"
 	"boot.internal/service"
@@ -170,7 +171,7 @@ func (l *loop) options() kubelet.Options {
 		BootstrapKubeconfig: l.flags.bootstrap, CertDir: l.flags.certDir,
 		CredentialConfig: l.flags.credentialConfig, CredentialDir: l.flags.credentialDir,
 		Kubeconfig: l.flags.kubeconfig, APIServers: l.config.Boot.APIServers, RootDir: l.flags.rootDir, StateDir: stateDir,
-		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion,
+		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion, BootVersion: version, Socket: local.Socket(runDir),
 		Importing: l.importer.Await, SandboxImage: engine.PauseImage, Logger: l.log,
 		Ready: func() {
 			if err := service.Ready(); err != nil {

@@ -134,6 +134,21 @@ func (w *Writer) Get(uid types.UID) (v1.PodStatus, bool) {
 	return e.held, e.met
 }
 
+// Peek returns the status of a pod for somebody who only wants to show it: what is
+// written next does not depend on it, as it does on Get. It must not be changed.
+func (w *Writer) Peek(uid types.UID) (v1.PodStatus, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.entries[uid]
+	switch {
+	case e == nil:
+		return v1.PodStatus{}, false
+	case e.status != nil:
+		return *e.status, true
+	}
+	return e.held, e.met
+}
+
 // Forget drops the status of a pod that is gone.
 func (w *Writer) Forget(uid types.UID) {
 	w.mu.Lock()
