@@ -14,11 +14,20 @@ import (
 	"strings"
 )
 
-// Write replaces path with data and mode: a temporary file in the same
-// directory, fsync, rename, fsync of the directory. Missing parent directories
-// are made with mode 0755. On error path holds its old content, unless only
-// the last fsync failed: then it holds the new one.
+// Write replaces path with data and mode, as [Stream] does.
 func Write(path string, data []byte, mode os.FileMode) error {
+	return Stream(path, mode, func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
+}
+
+// Stream replaces path with what fill writes, and mode: a temporary file in the
+// same directory, fsync, rename, fsync of the directory. Missing parent
+// directories are made with mode 0755. On error, fill's among them, path holds
+// its old content, unless only the last fsync failed: then it holds the new one.
+// What fill may look at under the temporary name is complete when it returns.
+func Stream(path string, mode os.FileMode, fill func(*os.File) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -28,7 +37,7 @@ func Write(path string, data []byte, mode os.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	err = fill(f, data, mode)
+	err = complete(f, mode, fill)
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -41,9 +50,9 @@ func Write(path string, data []byte, mode os.FileMode) error {
 	return nil
 }
 
-// fill writes, syncs and closes f.
-func fill(f *os.File, data []byte, mode os.FileMode) error {
-	_, err := f.Write(data)
+// complete fills, syncs and closes f.
+func complete(f *os.File, mode os.FileMode, fill func(*os.File) error) error {
+	err := fill(f)
 	if err == nil {
 		err = f.Chmod(mode)
 	}

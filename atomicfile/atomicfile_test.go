@@ -1,6 +1,7 @@
 package atomicfile
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,6 +21,27 @@ func TestWriteReplaces(t *testing.T) {
 	fi, err := os.Stat(path)
 	if err != nil || fi.Mode().Perm() != 0o600 {
 		t.Fatalf("mode %v, %v; want 0600", fi.Mode(), err)
+	}
+}
+
+// What cannot be filled leaves the old file, and nothing else.
+func TestStreamKeepsOld(t *testing.T) {
+	path, broken := filepath.Join(t.TempDir(), "snapshot"), errors.New("cut off")
+	if err := Write(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := Stream(path, 0o600, func(f *os.File) error {
+		_, err := f.WriteString("half of the n")
+		return errors.Join(err, broken)
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("the error is %v", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "old" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if left, err := Leftovers(path); err != nil || len(left) > 0 {
+		t.Errorf("left %q, %v", left, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -17,6 +18,11 @@ type Status struct {
 	Version string // "3.7.3"
 	DBSize  int64  // bytes on disk
 	Applied uint64 // index of the last change of the cluster's that it has
+
+	DBInUse int64    // of DBSize: the rest is what Defragment gives back
+	Index   uint64   // of the last change that it knows of, applied or not
+	Term    uint64   // how often a leader was elected
+	Alarms  []string // that it has raised: "NOSPACE", "CORRUPT"
 }
 
 var (
@@ -64,6 +70,8 @@ func (c *Cluster) statusAt(ctx context.Context, m Member, endpoint string) Statu
 			return err
 		}
 		s.Leader, s.Version, s.DBSize, s.Applied = r.Leader == m.ID, r.Version, r.DbSize, r.RaftAppliedIndex
+		s.DBInUse, s.Index, s.Term = r.DbSizeInUse, r.RaftIndex, r.RaftTerm
+		s.Alarms = alarms(r.Errors)
 		switch {
 		case r.Header.MemberId != m.ID:
 			return errors.New("another member answers in its place")
@@ -75,6 +83,17 @@ func (c *Cluster) statusAt(ctx context.Context, m Member, endpoint string) Statu
 		return nil
 	})
 	return s
+}
+
+// alarms picks them out of what a member complains of: "memberID:1 alarm:NOSPACE ".
+func alarms(complaints []string) []string {
+	var all []string
+	for _, c := range complaints {
+		if _, alarm, ok := strings.Cut(c, "alarm:"); ok {
+			all = append(all, strings.TrimSpace(alarm))
+		}
+	}
+	return all
 }
 
 // voters are those that have a say.
