@@ -65,7 +65,7 @@ func TestTheTurnOfADeadNodeIsTaken(t *testing.T) {
 	w := running(t, "")
 	w.put(held("cp2", 1))
 	var said []string
-	ctx := withSay(t.Context(), func(_ State, text string) { said = append(said, text) })
+	ctx := withSay(t.Context(), func(e Event) { said = append(said, e.Text) })
 	begin := time.Now()
 	if err := (turn{w.api(), "cp3"}).hold(ctx, func(context.Context) error { return nil }); err != nil {
 		t.Fatal(err)

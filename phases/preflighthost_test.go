@@ -115,9 +115,9 @@ func (h *testHost) begun() {
 // plan returns the changes, what was warned of and what stops.
 func (h *testHost) plan() (changes, warnings, stops []string) {
 	h.t.Helper()
-	ctx := withSay(h.t.Context(), func(s State, text string) {
-		if s == Warned {
-			warnings = append(warnings, text)
+	ctx := withSay(h.t.Context(), func(e Event) {
+		if e.State == Warned {
+			warnings = append(warnings, e.Text)
 		}
 	})
 	plan, err := h.p.Plan(ctx)

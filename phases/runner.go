@@ -20,7 +20,14 @@ type Runner struct {
 
 // Run plans and, unless this is a dry run, applies every step.
 func (r Runner) Run(ctx context.Context, steps []Step) error {
-	for _, s := range steps {
+	report := r.Report
+	for i, s := range steps {
+		if report != nil {
+			r.Report = func(e Event) {
+				e.Number, e.Of = i+1, len(steps)
+				report(e)
+			}
+		}
 		if err := r.step(ctx, s); err != nil {
 			return fmt.Errorf("phase %s: %w", s.Name, err)
 		}
@@ -49,8 +56,9 @@ func (r Runner) converge(ctx context.Context, s Step) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	telling := withSay(ctx, func(state State, text string) {
-		r.report(Event{Step: s.Name, State: state, Text: text})
+	telling := withSay(ctx, func(e Event) {
+		e.Step = s.Name
+		r.report(e)
 	})
 	plan, err := s.Plan(telling)
 	if err != nil {

@@ -92,13 +92,44 @@ func TestWaitSaysWhatItWaitsFor(t *testing.T) {
 		})
 		want := `0s changing wait for etcd, kube-apiserver, kube-scheduler
 0s waiting etcd, kube-apiserver, kube-scheduler
+1s because etcd has no container yet
 2s waiting kube-apiserver, kube-scheduler
+2s because kube-apiserver has no container yet
 3s waiting kube-apiserver
 `
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%v: %s", err, diff)
 		}
 	})
+}
+
+// What is told of the wait is what keeps the first that is not healthy.
+func TestWaitSaysWhy(t *testing.T) {
+	refused := errors.New("connection refused")
+	etcd := Component{Pod: "etcd", Container: "etcd", State: ContainerRunning}
+	crashed := Component{Pod: "etcd", Container: "etcd", State: ContainerExited, ExitCode: 1, Reason: "Error"}
+	for name, c := range map[string]struct {
+		saw   *sight
+		heard error
+		want  string
+	}{
+		"nothing is known":           {nil, refused, ""},
+		"there is no container":      {&sight{}, refused, "etcd has no container yet"},
+		"the container has ended":    {&sight{containers: []Component{crashed}}, refused, "etcd: container etcd exited with code 1 (Error)"},
+		"it was not asked":           {&sight{containers: []Component{etcd}}, errNotAsked, ""},
+		"it answers that it is not":  {&sight{containers: []Component{etcd}}, refused, "etcd: connection refused"},
+		"the engine does not answer": {&sight{err: refused}, refused, "the containers cannot be looked at: connection refused"},
+		"all are well":               {&sight{containers: []Component{etcd}}, nil, ""},
+	} {
+		w := newWatcher([]probe{{pod: "etcd"}}, time.Time{})
+		if c.saw != nil {
+			w.saw(*c.saw)
+		}
+		w.heard(verdict{0, c.heard})
+		if got := w.cause(); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
 }
 
 func TestAnEngineThatDoesNotAnswerKeepsNobody(t *testing.T) {

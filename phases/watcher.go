@@ -3,6 +3,7 @@ package phases
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,9 +17,10 @@ type watcher struct {
 	last       []error // of each probe; nil: healthy
 	containers []Component
 	lookErr    error
+	looked     bool
 	begun      time.Time        // of the run that waits
 	counts     map[string]count // by pod and container
-	told       string
+	told, why  string
 }
 
 // A count is how often a container was seen to end.
@@ -53,7 +55,7 @@ func (w *watcher) first() string {
 // saw takes in a look at the containers, and returns the component that has
 // ended too often to be waited for: empty if there is none.
 func (w *watcher) saw(s sight) string {
-	w.containers, w.lookErr = s.containers, s.err
+	w.containers, w.lookErr, w.looked = s.containers, s.err, true
 	for _, c := range s.containers {
 		if w.crashes(c) >= maxExits && w.sick(c.Pod) {
 			return c.Pod
@@ -89,20 +91,48 @@ func (w *watcher) lastError(pod string) error {
 }
 
 // awaited names what is not healthy yet.
-func (w *watcher) awaited() string {
+func (w *watcher) awaited() string { return strings.Join(w.pods(), ", ") }
+
+// pods are those that are not healthy yet.
+func (w *watcher) pods() []string {
 	var pods []string
 	for i, err := range w.last {
 		if err != nil {
 			pods = append(pods, w.probes[i].pod)
 		}
 	}
-	return strings.Join(pods, ", ")
+	return pods
 }
 
-// tell reports what is awaited, once for each change.
+// tell reports what is awaited and why, once for each change.
 func (w *watcher) tell(ctx context.Context) {
 	if text := w.awaited(); text != w.told {
 		w.told = text
-		waiting(ctx, text)
+		awaiting(ctx, w.pods())
 	}
+	if text := w.cause(); text != w.why {
+		w.why = text
+		because(ctx, text)
+	}
+}
+
+// cause says what keeps the first component that is not healthy: that it has no
+// container, what its container does, or what it answers.
+func (w *watcher) cause() string {
+	pod := w.first()
+	if pod == "" || !w.looked {
+		return ""
+	}
+	own := w.containersOf(pod)
+	switch {
+	case w.lookErr != nil:
+		return fmt.Sprintf("the containers cannot be looked at: %v", w.lookErr)
+	case len(own) == 0:
+		return pod + " has no container yet"
+	case own[0].State != ContainerRunning:
+		return fmt.Sprintf("%s: %s", pod, own[0])
+	case errors.Is(w.lastError(pod), errNotAsked):
+		return ""
+	}
+	return fmt.Sprintf("%s: %v", pod, w.lastError(pod))
 }
