@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"boot.internal/atomicfile"
+	"boot.internal/hint"
 )
 
 // An authority is a CA. Once there is one it is never replaced, so whatever is
@@ -34,16 +35,16 @@ func (a authority) load() (ca, error) {
 		return ca{}, err
 	}
 	if errors.Is(p.certErr, errCorrupt) {
-		return ca{}, hint(p.certErr, "restore it from a backup, or sign it again with "+a.files.Key)
+		return ca{}, hint.With(p.certErr, "restore it from a backup, or sign it again with "+a.files.Key)
 	}
 	if errors.Is(p.keyErr, errCorrupt) {
-		return ca{}, hint(p.keyErr, "restore it from a backup")
+		return ca{}, hint.With(p.keyErr, "restore it from a backup")
 	}
 	if p.certErr != nil {
 		return ca{key: p.key}, nil
 	}
 	if p.key != nil && !p.matched() {
-		return ca{}, hint(fmt.Errorf("%s does not belong to %s", a.files.Cert, a.files.Key),
+		return ca{}, hint.With(fmt.Errorf("%s does not belong to %s", a.files.Cert, a.files.Key),
 			"restore the one that was replaced; everything in the cluster trusts the old certificate")
 	}
 	return ca{p.chain, p.key}, a.usable(p.chain[0], time.Now())
@@ -52,12 +53,12 @@ func (a authority) load() (ca, error) {
 func (a authority) usable(c *x509.Certificate, now time.Time) error {
 	switch {
 	case !c.IsCA:
-		return hint(fmt.Errorf("%s is not a certificate authority", a.files.Cert), "put the CA's own certificate there")
+		return hint.With(fmt.Errorf("%s is not a certificate authority", a.files.Cert), "put the CA's own certificate there")
 	case now.After(c.NotAfter):
-		return hint(fmt.Errorf("%s expired on %s", a.files.Cert, date(c.NotAfter)),
+		return hint.With(fmt.Errorf("%s expired on %s", a.files.Cert, date(c.NotAfter)),
 			"check this machine's clock; if it is right, the CA has to be signed again and handed to every node")
 	case now.Before(c.NotBefore):
-		return hint(fmt.Errorf("%s is not valid before %s", a.files.Cert, date(c.NotBefore)), "check this machine's clock")
+		return hint.With(fmt.Errorf("%s is not valid before %s", a.files.Cert, date(c.NotBefore)), "check this machine's clock")
 	}
 	return nil
 }
@@ -106,7 +107,7 @@ func (a authority) signer() (signing, error) {
 	case err != nil:
 		return signing{}, err
 	case len(ca.certs) == 0:
-		return signing{}, hint(fmt.Errorf("read %s: %w", a.files.Cert, fs.ErrNotExist), "make the CA first: phase certs/"+a.name)
+		return signing{}, hint.With(fmt.Errorf("read %s: %w", a.files.Cert, fs.ErrNotExist), "make the CA first: phase certs/"+a.name)
 	case ca.external():
 		return signing{}, fmt.Errorf("read %s: %w", a.files.Key, fs.ErrNotExist)
 	}

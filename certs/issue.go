@@ -11,6 +11,8 @@ import (
 	"github.com/cloudflare/cfssl/initca"
 	"github.com/cloudflare/cfssl/signer"
 	"github.com/cloudflare/cfssl/signer/local"
+
+	"boot.internal/hint"
 )
 
 // backdate allows for clocks of other machines that are behind.
@@ -29,7 +31,7 @@ func (a Algorithm) request() (*csr.KeyRequest, error) {
 	case RSA4096:
 		return &csr.KeyRequest{A: "rsa", S: 4096}, nil
 	default:
-		return nil, hint(fmt.Errorf("no key algorithm is called %q", string(a)),
+		return nil, hint.With(fmt.Errorf("no key algorithm is called %q", string(a)),
 			fmt.Sprintf("the algorithms are %s, %s, %s, %s, %s", ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096))
 	}
 }

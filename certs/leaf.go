@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"boot.internal/atomicfile"
+	"boot.internal/hint"
 )
 
 // A leaf is a certificate signed by an authority of the table.
@@ -47,7 +48,7 @@ func (r row) external(path string, status Status, a authority) error {
 	if len(r.hosts) > 0 {
 		want += ", naming " + strings.Join(r.hosts, ", ")
 	}
-	return hint(fmt.Errorf("%s %s, and the CA's key %s is not on this machine to sign another", path, status.Reason, a.files.Key),
+	return hint.With(fmt.Errorf("%s %s, and the CA's key %s is not on this machine to sign another", path, status.Reason, a.files.Key),
 		"have it signed by the CA "+a.files.Cert+" "+want)
 }
 

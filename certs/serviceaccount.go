@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/util/keyutil"
 
 	"boot.internal/atomicfile"
+	"boot.internal/hint"
 )
 
 // serviceAccount is the key pair that signs and checks service account tokens.
@@ -29,10 +30,10 @@ func (s serviceAccount) Look() (Status, error) {
 	case noKey && noPub:
 		return Status{Missing, "is missing"}, s.mayMake()
 	case noKey:
-		return Status{}, hint(fmt.Errorf("%s is there, but %s is missing", s.files.Cert, s.files.Key),
+		return Status{}, hint.With(fmt.Errorf("%s is there, but %s is missing", s.files.Cert, s.files.Key),
 			"restore the key from a backup; without it no token can be signed, and with a new one no old token is good")
 	case keyErr != nil:
-		return Status{}, hint(keyErr, "restore it from a backup")
+		return Status{}, hint.With(keyErr, "restore it from a backup")
 	case noPub:
 		return Status{Unfit, "has no public half in " + s.files.Cert}, nil
 	case pubErr != nil:
@@ -41,7 +42,7 @@ func (s serviceAccount) Look() (Status, error) {
 	// The file may hold more keys, as it does while keys are rotated.
 	keys, err := keyutil.ParsePublicKeysPEM(pub)
 	if err != nil || !slices.ContainsFunc(keys, func(k any) bool { return belong(k, key) }) {
-		return Status{}, hint(fmt.Errorf("%s does not hold the public key of %s", s.files.Cert, s.files.Key),
+		return Status{}, hint.With(fmt.Errorf("%s does not hold the public key of %s", s.files.Cert, s.files.Key),
 			"remove "+s.files.Cert+" to have it made again from the key")
 	}
 	return Status{State: Fits}, nil
@@ -54,7 +55,7 @@ func (s serviceAccount) mayMake() error {
 	if err != nil || !ca.external() {
 		return err
 	}
-	return hint(fmt.Errorf("%s and %s are missing, and the CA's key %s is not on this machine either",
+	return hint.With(fmt.Errorf("%s and %s are missing, and the CA's key %s is not on this machine either",
 		s.files.Key, s.files.Cert, s.authority.files.Key), "put the cluster's service account keys there")
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"boot.internal/atomicfile"
+	"boot.internal/hint"
 )
 
 // askTimeout is how long an engine that is looked for may take to answer.
@@ -68,7 +69,7 @@ func (o Options) look(ctx context.Context, own *Engine) (*Engine, error) {
 	if o.Mode != Socket {
 		return own, nil
 	}
-	return nil, hint(fmt.Errorf("%w: %w", ErrNoEngine, errors.Join(reasons...)),
+	return nil, hint.With(fmt.Errorf("%w: %w", ErrNoEngine, errors.Join(reasons...)),
 		"start containerd or CRI-O, name its socket with --cri-socket, or let boot run its own with engine: auto")
 }
 
@@ -81,7 +82,7 @@ func (o Options) use(ctx context.Context, socket string) (*Engine, error) {
 	defer cancel()
 	v, err := answers(ctx, socket, false)
 	if err != nil {
-		return nil, hint(err, "check that the engine runs and that its CRI plugin is enabled")
+		return nil, hint.With(err, "check that the engine runs and that its CRI plugin is enabled")
 	}
 	o.Log.Info("using a container engine that is already there", slog.String("path", socket),
 		slog.String("name", v.GetRuntimeName()), slog.String("version", v.GetRuntimeVersion()))
@@ -107,7 +108,7 @@ func readSocket(path string) (string, error) {
 // awaitOther waits for an engine of others and notes that it is in use.
 func (e *Engine) awaitOther(ctx context.Context) error {
 	if _, err := answers(ctx, e.socket, true); err != nil {
-		return hint(err, "start that engine, or name another one with --cri-socket")
+		return hint.With(err, "start that engine, or name another one with --cri-socket")
 	}
 	if last, err := readSocket(e.o.lastPath()); err != nil || last == e.socket {
 		return err

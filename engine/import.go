@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"boot.internal/filelock"
+	"boot.internal/hint"
 )
 
 // namespace is where CRI keeps its images and containers.
@@ -125,7 +126,7 @@ func (i *Importer) Run(ctx context.Context) error {
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	t, err := newTarget(ctx, i.e.socket)
 	if err != nil {
-		return hint(fmt.Errorf("import images into the engine at %s: %w", i.e.socket, err),
+		return hint.With(fmt.Errorf("import images into the engine at %s: %w", i.e.socket, err),
 			"only containerd can import archives; empty "+i.dir+" to have images pulled")
 	}
 	defer func() { _ = t.client.Close() }()
@@ -215,7 +216,7 @@ func (i *Importer) one(ctx context.Context, t *target, path string, known *impor
 	}
 	if err != nil {
 		i.turns.end(w)
-		return hint(fmt.Errorf("refuse image archive %s: %w", path, err), "copy or build the archive again, or remove it")
+		return hint.With(fmt.Errorf("refuse image archive %s: %w", path, err), "copy or build the archive again, or remove it")
 	}
 	defer func() { _ = a.close() }()
 	if err := i.images(ctx, t, a, path, w); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"boot.internal/engine/bundled"
+	"boot.internal/hint"
 	"boot.internal/process"
 )
 
@@ -33,7 +34,7 @@ type embedded struct{}
 func (embedded) Open() (io.ReadCloser, error) {
 	r, err := bundled.Open()
 	if errors.Is(err, bundled.ErrNone) {
-		return nil, hint(err, "build boot with `make build`, or name the socket of a running engine with --cri-socket")
+		return nil, hint.With(err, "build boot with `make build`, or name the socket of a running engine with --cri-socket")
 	}
 	return r, err
 }

@@ -8,6 +8,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"boot.internal/hint"
 )
 
 // ErrLast reports a member that has no others to leave.
@@ -37,7 +39,7 @@ func Removable(all []Status, id uint64) error {
 	case len(rest) == 0:
 		return ErrLast
 	case well(rest) < quorum:
-		return hint(fmt.Errorf("%w: %d of %d that would be left are well, and it takes %d%s", ErrQuorum, well(rest), len(rest), quorum, complaints(rest)),
+		return hint.With(fmt.Errorf("%w: %d of %d that would be left are well, and it takes %d%s", ErrQuorum, well(rest), len(rest), quorum, complaints(rest)),
 			"see to the other members first: start those that have stopped, remove those that will not come back")
 	}
 	return nil

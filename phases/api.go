@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"boot.internal/certs"
+	"boot.internal/hint"
 )
 
 // fieldManager is who owns, in the cluster, the fields boot applies.
@@ -57,7 +58,7 @@ func (a apiServer) config() (*rest.Config, error) {
 	}
 	c, err := clientcmd.RESTConfigFromKubeConfig(data)
 	if err != nil {
-		return nil, hint(fmt.Errorf("read %s: %w", path, err), "remove the file; boot init makes it again")
+		return nil, hint.With(fmt.Errorf("read %s: %w", path, err), "remove the file; boot init makes it again")
 	}
 	c.Host = a.url
 	c.Timeout = callTimeout
@@ -142,8 +143,7 @@ func notThereYet(err error) bool {
 // hopeless errors stay the same however often a call is repeated.
 func hopeless(err error) bool {
 	var untrusted *tls.CertificateVerificationError
-	var h interface{ Hint() string }
-	return errors.Is(err, fs.ErrNotExist) || errors.As(err, &untrusted) || errors.As(err, &h) ||
+	return errors.Is(err, fs.ErrNotExist) || errors.As(err, &untrusted) || hint.Of(err) != "" ||
 		apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsUnauthorized(err)
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"boot.internal/certs"
 	"boot.internal/config"
+	"boot.internal/hint"
 	"boot.internal/templates"
 )
 
@@ -105,7 +106,7 @@ func sameToken(have *corev1.Secret, token config.BootstrapToken) error {
 	if secrets.GetData(have, bootstrapapi.BootstrapTokenSecretKey) == secret {
 		return nil
 	}
-	return hint(fmt.Errorf("the cluster has a bootstrap token %s with another secret", id),
+	return hint.With(fmt.Errorf("the cluster has a bootstrap token %s with another secret", id),
 		fmt.Sprintf("choose another token, or remove that one: kubectl -n %s delete secret %s", have.Namespace, have.Name))
 }
 

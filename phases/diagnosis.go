@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"boot.internal/hint"
 	"boot.internal/logfile"
 )
 
@@ -25,7 +26,7 @@ func (p waitControlPlane) report(ctx context.Context, w *watcher, pod, ended str
 		r.component(w, first)
 	}
 	r.component(w, pod)
-	return hint(errors.New(strings.Join(r.lines, "\n")), r.advice)
+	return hint.With(errors.New(strings.Join(r.lines, "\n")), r.advice)
 }
 
 // loop adds that the kubelet loop is gone, if it is.

@@ -18,6 +18,7 @@ import (
 
 	"boot.internal/atomicfile"
 	"boot.internal/config"
+	"boot.internal/hint"
 )
 
 // uploadAgain is how certificates come into the cluster.
@@ -46,7 +47,7 @@ func (p downloadCerts) Plan(context.Context) ([]Change, error) {
 	case len(missing) == 0:
 		return nil, nil
 	case p.key == "":
-		return nil, hint(fmt.Errorf("%s: %w", p.files[missing[0]], fs.ErrNotExist),
+		return nil, hint.With(fmt.Errorf("%s: %w", p.files[missing[0]], fs.ErrNotExist),
 			"give --certificate-key, or copy these from another control plane: "+strings.Join(p.paths(missing), ", "))
 	}
 	key, err := p.aes()
@@ -103,7 +104,7 @@ func (p downloadCerts) paths(names []string) []string {
 func (p downloadCerts) aes() ([]byte, error) {
 	key, err := hex.DecodeString(p.key.Reveal())
 	if err != nil || len(key) != 32 {
-		return nil, hint(errors.New("the certificate key is not 32 bytes in hexadecimal"), "it is what 'boot init --upload-certs' has printed; "+uploadAgain)
+		return nil, hint.With(errors.New("the certificate key is not 32 bytes in hexadecimal"), "it is what 'boot init --upload-certs' has printed; "+uploadAgain)
 	}
 	return key, nil
 }
@@ -119,7 +120,7 @@ func (p downloadCerts) sameCluster() error {
 		return err
 	}
 	if !sameCertificate(have, p.ca) {
-		return hint(fmt.Errorf("%s is the authority of another cluster", path), "run 'boot reset' to begin anew, or put the right one there")
+		return hint.With(fmt.Errorf("%s is the authority of another cluster", path), "run 'boot reset' to begin anew, or put the right one there")
 	}
 	return nil
 }
@@ -141,7 +142,7 @@ func (p downloadCerts) download(ctx context.Context, key []byte, missing []strin
 		return err
 	}
 	if ca := plain["ca.crt"]; p.ca != nil && !sameCertificate(ca, p.ca) {
-		return hint(errors.New("the certificates in Secret kube-system/"+certsName+" are of another cluster"), uploadAgain)
+		return hint.With(errors.New("the certificates in Secret kube-system/"+certsName+" are of another cluster"), uploadAgain)
 	}
 	for _, name := range missing {
 		if len(plain[name]) == 0 {
@@ -162,11 +163,11 @@ func (p downloadCerts) read(ctx context.Context) (*corev1.Secret, error) {
 	live, err := p.api.get(ctx, certsSecret(nil, nil))
 	switch {
 	case apierrors.IsForbidden(err):
-		return nil, hint(err, "the token must be one for nodes that join, and the certificates must have been uploaded: "+uploadAgain)
+		return nil, hint.With(err, "the token must be one for nodes that join, and the certificates must have been uploaded: "+uploadAgain)
 	case err != nil:
 		return nil, err
 	case live == nil:
-		return nil, hint(errors.New("the cluster stores no certificates: there is no Secret kube-system/"+certsName+", or no longer"), uploadAgain)
+		return nil, hint.With(errors.New("the cluster stores no certificates: there is no Secret kube-system/"+certsName+", or no longer"), uploadAgain)
 	}
 	return toSecret(live)
 }
@@ -181,13 +182,13 @@ func (p downloadCerts) open(secret *corev1.Secret, key []byte) (map[string][]byt
 	for _, name := range slices.Sorted(maps.Keys(p.files)) {
 		sealed, is := secret.Data[name]
 		if !is {
-			return nil, hint(fmt.Errorf("the Secret kube-system/%s holds no %s", certsName, name), uploadAgain)
+			return nil, hint.With(fmt.Errorf("the Secret kube-system/%s holds no %s", certsName, name), uploadAgain)
 		}
 		if len(sealed) == 0 {
 			continue
 		}
 		if plain[name], err = unseal(sealer, sealed); err != nil {
-			return nil, hint(errors.New("the certificate key does not open the certificates in Secret kube-system/"+certsName),
+			return nil, hint.With(errors.New("the certificate key does not open the certificates in Secret kube-system/"+certsName),
 				"the key is that of the last upload; "+uploadAgain)
 		}
 		if !bytes.Contains(plain[name], []byte("-----BEGIN ")) {

@@ -11,6 +11,7 @@ import (
 	"boot.internal/certs"
 	"boot.internal/config"
 	"boot.internal/etcd"
+	"boot.internal/hint"
 )
 
 // EtcdOptions are how a node finds the etcd of its cluster.
@@ -39,11 +40,11 @@ func EtcdCluster(o EtcdOptions) (*etcd.Cluster, error) {
 		}
 	}
 	if len(urls) == 0 {
-		return nil, hint(errors.New("this node has no etcd"), "run this on a control-plane node, or name a member with --endpoints")
+		return nil, hint.With(errors.New("this node has no etcd"), "run this on a control-plane node, or name a member with --endpoints")
 	}
 	c, err := etcdCluster(tree, slices.Compact(urls))
 	if err != nil {
-		return nil, hint(err, "run this on a control-plane node, as root")
+		return nil, hint.With(err, "run this on a control-plane node, as root")
 	}
 	return c, nil
 }
@@ -65,7 +66,7 @@ func (r EtcdRemoval) Plan(ctx context.Context) ([]Change, error) {
 	defer cancel()
 	members, err := r.Cluster.Members(limited)
 	if err != nil {
-		return nil, hint(err, "it takes a majority of the members to remove one: start those that have stopped")
+		return nil, hint.With(err, "it takes a majority of the members to remove one: start those that have stopped")
 	}
 	all := r.Cluster.Statuses(limited, members)
 	i := slices.IndexFunc(all, func(s etcd.Status) bool { return s.ID == r.Member.ID })
@@ -76,7 +77,7 @@ func (r EtcdRemoval) Plan(ctx context.Context) ([]Change, error) {
 		return nil, fmt.Errorf("remove %s: %w", r.Member, err)
 	}
 	if all[i].Err == nil && !r.Force {
-		return nil, hint(fmt.Errorf("%s is running and well", r.Member),
+		return nil, hint.With(fmt.Errorf("%s is running and well", r.Member),
 			"'boot reset' on its node takes all of it down in order; with --force it is removed and its node left as it is")
 	}
 	others := slices.Delete(slices.Clone(members), i, i+1)

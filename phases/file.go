@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"boot.internal/atomicfile"
+	"boot.internal/hint"
 )
 
 // planFile returns the change that makes path hold data, none if it does.
@@ -35,7 +36,7 @@ func planDir(path string) ([]Change, error) {
 	case err == nil && fi.IsDir():
 		return nil, nil
 	case err == nil:
-		return nil, hint(&fs.PathError{Op: "use", Path: path, Err: errors.New("not a directory")}, "move what is there out of the way")
+		return nil, hint.With(&fs.PathError{Op: "use", Path: path, Err: errors.New("not a directory")}, "move what is there out of the way")
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"boot.internal/atomicfile"
 	"boot.internal/discovery"
+	"boot.internal/hint"
 )
 
 // A joinAccess is with what the loop of a new node reaches the cluster: the
@@ -101,5 +102,5 @@ func (p joinWait) wait(ctx context.Context) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	return hint(err, "look at the requests on a control plane: kubectl get certificatesigningrequests; the kube-controller-manager there approves and signs them")
+	return hint.With(err, "look at the requests on a control plane: kubectl get certificatesigningrequests; the kube-controller-manager there approves and signs them")
 }

@@ -19,6 +19,7 @@ import (
 	"boot.internal/config"
 	"boot.internal/etcd"
 	"boot.internal/filelock"
+	"boot.internal/hint"
 	"boot.internal/templates"
 )
 
@@ -118,7 +119,7 @@ func (p joinEtcd) cluster(ctx context.Context) (*etcd.Cluster, error) {
 		return nil, err
 	}
 	if len(urls) == 0 {
-		return nil, hint(errors.New("no etcd pod of the cluster says where it is reached"),
+		return nil, hint.With(errors.New("no etcd pod of the cluster says where it is reached"),
 			"every control plane's has the annotation "+etcdClientURLs+"; if etcd is run by others, it has to be in the ClusterConfiguration as external")
 	}
 	return etcdCluster(p.tree, urls)
@@ -194,7 +195,7 @@ func (j etcdJoin) begin(ctx context.Context, me etcd.Member) error {
 		Stalled: timeout, All: 5 * timeout, Tell: func(what string) { waiting(ctx, what) },
 	})
 	if err != nil {
-		return hint(err, "the log of etcd is in /var/log/pods/kube-system_etcd-"+j.name()+"_*; the others have to be reached at port 2380, and this node by them")
+		return hint.With(err, "the log of etcd is in /var/log/pods/kube-system_etcd-"+j.name()+"_*; the others have to be reached at port 2380, and this node by them")
 	}
 	return j.note().remove()
 }

@@ -14,6 +14,7 @@ import (
 	"boot.internal/atomicfile"
 	"boot.internal/config"
 	"boot.internal/etcd"
+	"boot.internal/hint"
 )
 
 const (
@@ -51,7 +52,7 @@ func (j etcdJoin) admit(ctx context.Context) (etcd.Member, error) {
 	defer cancel()
 	me, err = j.c.AddLearner(limited, j.peerURL())
 	if err != nil {
-		return me, hint(err, "etcd takes a new member only while the others are well: 'boot etcd members' on a control plane shows how they are")
+		return me, hint.With(err, "etcd takes a new member only while the others are well: 'boot etcd members' on a control plane shows how they are")
 	}
 	return me, nil
 }
@@ -61,7 +62,7 @@ func (j etcdJoin) admit(ctx context.Context) (etcd.Member, error) {
 func (j etcdJoin) unique(members []etcd.Member) error {
 	for _, m := range j.others(members) {
 		if m.Name == j.name() {
-			return hint(fmt.Errorf("etcd has another member called %s, at %s", m, strings.Join(m.PeerURLs, ", ")),
+			return hint.With(fmt.Errorf("etcd has another member called %s, at %s", m, strings.Join(m.PeerURLs, ", ")),
 				"if that was this node under another address, remove it on a control plane: boot etcd remove "+m.HexID())
 		}
 	}
@@ -82,7 +83,7 @@ func (j etcdJoin) fitting(ctx context.Context, me etcd.Member, is bool) (bool, e
 	case ours: // of a learner of this join's that the others have removed since
 		return is, j.wipe(ctx)
 	case data && !is, data && !noted && !me.Started():
-		return false, hint(fmt.Errorf("%s holds the data of another etcd", j.dataDir()), "run 'boot reset' to begin anew, or move it away")
+		return false, hint.With(fmt.Errorf("%s holds the data of another etcd", j.dataDir()), "run 'boot reset' to begin anew, or move it away")
 	case is && !data && me.Started():
 		return false, j.removed(ctx, me)
 	}
@@ -175,7 +176,7 @@ func (j etcdJoin) leave(ctx context.Context, me etcd.Member) error {
 		return err
 	}
 	if err := j.c.Remove(ctx, me.ID); err != nil {
-		return hint(err, "on a control plane: boot etcd remove "+me.HexID())
+		return hint.With(err, "on a control plane: boot etcd remove "+me.HexID())
 	}
 	return nil
 }
@@ -199,7 +200,7 @@ func (n joinNote) read() (id uint64, there bool, err error) {
 	}
 	id, err = strconv.ParseUint(strings.TrimSpace(string(data)), 16, 64)
 	if err != nil {
-		return 0, false, hint(fmt.Errorf("read %s: %w", string(n), err), "remove the file, and the data of etcd on this node if it has not joined")
+		return 0, false, hint.With(fmt.Errorf("read %s: %w", string(n), err), "remove the file, and the data of etcd on this node if it has not joined")
 	}
 	return id, true, nil
 }

@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+
+	"boot.internal/hint"
 )
 
 // A markControlPlane labels and taints the node. The loop cannot: a node may
@@ -147,7 +149,7 @@ func (p markControlPlane) wait(ctx context.Context) error {
 		return err == nil || hopeless(err), err
 	})
 	if err != nil {
-		return hint(fmt.Errorf("the node %s has not been registered: %w", p.node, err),
+		return hint.With(fmt.Errorf("the node %s has not been registered: %w", p.node, err),
 			"the log of 'boot kubelet' says why it does not register")
 	}
 	return nil

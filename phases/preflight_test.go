@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"boot.internal/config"
+	"boot.internal/hint"
 	"boot.internal/journal"
 )
 
@@ -96,7 +97,7 @@ func TestPreflightOfTheMachine(t *testing.T) {
 			},
 		},
 		"no engine": {
-			given: func(h *testHost) { h.p.Engine = engineCheck{hint(errors.New("none"), "get one")} },
+			given: func(h *testHost) { h.p.Engine = engineCheck{hint.With(errors.New("none"), "get one")} },
 			stops: []string{"[CRI] there is no container engine to use: none: get one"},
 		},
 	} {

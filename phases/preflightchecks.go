@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"boot.internal/config"
+	"boot.internal/hint"
 )
 
 // What a control plane needs at the least; kubeadm asks for the same, and of
@@ -181,12 +182,5 @@ func checkEngine(ctx context.Context, p preflight, _ bool) []Finding {
 	if err == nil {
 		return nil
 	}
-	f := Finding{ID: "CRI", Text: "there is no container engine to use: " + err.Error()}
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		f.Hint = h.Hint()
-	}
-	return []Finding{f}
+	return []Finding{{ID: "CRI", Text: "there is no container engine to use: " + err.Error(), Hint: hint.Of(err)}}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 
+	"boot.internal/hint"
 	"boot.internal/process"
 )
 
@@ -178,7 +179,7 @@ func (r reset) cgroups(context.Context) ([]Change, error) {
 		}
 		changes = append(changes, Change{"remove control group " + group.Name, func(context.Context) error {
 			if err := group.Clean(); err != nil {
-				return hint(err, "end the processes in it, and run 'boot reset' again")
+				return hint.With(err, "end the processes in it, and run 'boot reset' again")
 			}
 			return nil
 		}})

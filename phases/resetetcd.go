@@ -13,6 +13,7 @@ import (
 	"boot.internal/certs"
 	"boot.internal/config"
 	"boot.internal/etcd"
+	"boot.internal/hint"
 )
 
 // lookTimeout is how long etcd may take to tell its members: some of those that are
@@ -93,7 +94,7 @@ func (m removeMember) remove(ctx context.Context, pod *corev1.Pod, self etcd.Mem
 	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, fmt.Errorf("gave up after %s", m.timeout))
 	defer cancel()
 	if err := cluster.Remove(ctx, self.ID); err != nil {
-		return hint(err, "see to the other members first; --skip-phases remove-etcd-member leaves the member to them")
+		return hint.With(err, "see to the other members first; --skip-phases remove-etcd-member leaves the member to them")
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"boot.internal/certs"
 	"boot.internal/config"
+	"boot.internal/hint"
 	"boot.internal/journal"
 )
 
@@ -43,7 +44,7 @@ func unreadable(err error) error {
 	if err == nil {
 		return nil
 	}
-	return hint(err, "put the file right; without it, nothing that was there before boot is spared")
+	return hint.With(err, "put the file right; without it, nothing that was there before boot is spared")
 }
 
 // ran says whether boot has run pods here, if only by "boot kubelet".
@@ -194,7 +195,7 @@ func readPod(manifest string) (*corev1.Pod, error) {
 	}
 	var pod corev1.Pod
 	if err := yaml.Unmarshal(data, &pod); err != nil {
-		return nil, hint(fmt.Errorf("read %s: %w", manifest, err), "put it right, or remove it: then what it tells of stays")
+		return nil, hint.With(fmt.Errorf("read %s: %w", manifest, err), "put it right, or remove it: then what it tells of stays")
 	}
 	return &pod, nil
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
+	"boot.internal/hint"
 	"boot.internal/journal"
 )
 
@@ -94,7 +95,7 @@ func (d drain) cannot(err error) error {
 	if err == nil {
 		return nil
 	}
-	return hint(fmt.Errorf("drain node %s: %w", d.node, err), "drain it from another machine with 'kubectl drain "+d.node+"', and run 'boot reset' without --drain")
+	return hint.With(fmt.Errorf("drain node %s: %w", d.node, err), "drain it from another machine with 'kubectl drain "+d.node+"', and run 'boot reset' without --drain")
 }
 
 // getNode returns a Node, nil if there is none.
@@ -181,7 +182,7 @@ func (d drain) evict(ctx context.Context, client kubernetes.Interface) error {
 }
 
 func (d drain) gaveUp(why error) error {
-	return hint(fmt.Errorf("gave up after %s: %w", d.DrainTimeout, why),
+	return hint.With(fmt.Errorf("gave up after %s: %w", d.DrainTimeout, why),
 		"see to it and run the same again, with a longer --drain-timeout if need be; 'kubectl uncordon "+d.node+"' lets pods on the node again")
 }
 
@@ -239,6 +240,6 @@ func (r reset) deleteNode(ctx context.Context) ([]Change, error) {
 }
 
 func undeleted(name string, err error) error {
-	return hint(fmt.Errorf("delete node %s: %w", name, err),
+	return hint.With(fmt.Errorf("delete node %s: %w", name, err),
 		"name an administrator's kubeconfig by --kubeconfig; or run it without --delete-node, and 'kubectl delete node "+name+"' elsewhere")
 }

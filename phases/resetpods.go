@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"boot.internal/config"
+	"boot.internal/hint"
 	"boot.internal/process"
 )
 
@@ -97,7 +98,7 @@ func (s *stopPods) unreachable(ctx context.Context, err error) error {
 		return failed
 	}
 	if len(left) > 0 {
-		return hint(fmt.Errorf("list the pods: %w", err), "pods run, and only their engine can remove them: start it, and run 'boot reset' again")
+		return hint.With(fmt.Errorf("list the pods: %w", err), "pods run, and only their engine can remove them: start it, and run 'boot reset' again")
 	}
 	warn(ctx, fmt.Sprintf("the container engine does not answer; it may know of pods that do not run: %v", err))
 	return nil

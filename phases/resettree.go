@@ -12,6 +12,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"boot.internal/hint"
 )
 
 // A clearing plans what is to go from the disk. What is kept stays, with the
@@ -162,7 +164,7 @@ func removeAll(path string) error {
 		return err
 	}
 	if len(in) > 0 {
-		return hint(fmt.Errorf("remove %s: %s is mounted there", path, in[0]), "unmount it and run 'boot reset' again")
+		return hint.With(fmt.Errorf("remove %s: %s is mounted there", path, in[0]), "unmount it and run 'boot reset' again")
 	}
 	return os.RemoveAll(path)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"boot.internal/hint"
 )
 
 // An Entry is one line of a listing: a group or a phase of it.
@@ -109,5 +111,5 @@ func known(steps []Step, name string) error {
 	for _, e := range List(steps) {
 		names = append(names, e.Name)
 	}
-	return hint(fmt.Errorf("no phase is called %q", name), "the phases are: "+strings.Join(names, ", "))
+	return hint.With(fmt.Errorf("no phase is called %q", name), "the phases are: "+strings.Join(names, ", "))
 }

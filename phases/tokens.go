@@ -20,6 +20,7 @@ import (
 
 	"boot.internal/config"
 	"boot.internal/discovery"
+	"boot.internal/hint"
 	"boot.internal/templates"
 )
 
@@ -39,7 +40,7 @@ type Token struct {
 func OpenTokens(kubeconfig string) (*Tokens, error) {
 	c, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
-		return nil, hint(fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err), "run it on a control plane, or name an administrator's kubeconfig with --kubeconfig")
+		return nil, hint.With(fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err), "run it on a control plane, or name an administrator's kubeconfig with --kubeconfig")
 	}
 	c.Timeout = callTimeout
 	api, err := kubernetes.NewForConfig(c)
@@ -62,7 +63,7 @@ func (t *Tokens) Create(ctx context.Context, token config.BootstrapToken) error 
 	_, err = t.api.CoreV1().Secrets(secret.Namespace).Create(ctx, secret, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		id, _, _ := strings.Cut(token.Token.Reveal(), ".")
-		return hint(fmt.Errorf("the cluster has a bootstrap token %s", id), "choose another one, or remove that: boot token delete "+id)
+		return hint.With(fmt.Errorf("the cluster has a bootstrap token %s", id), "choose another one, or remove that: boot token delete "+id)
 	}
 	if err != nil {
 		return fmt.Errorf("create bootstrap token: %w", err)
@@ -74,7 +75,7 @@ func (t *Tokens) Create(ctx context.Context, token config.BootstrapToken) error 
 func (t *Tokens) Delete(ctx context.Context, id string) error {
 	err := t.api.CoreV1().Secrets(metav1.NamespaceSystem).Delete(ctx, bootstrapapi.BootstrapTokenSecretPrefix+id, metav1.DeleteOptions{})
 	if apierrors.IsNotFound(err) {
-		return hint(fmt.Errorf("the cluster has no bootstrap token %s", id), "'boot token list' shows those it has")
+		return hint.With(fmt.Errorf("the cluster has no bootstrap token %s", id), "'boot token list' shows those it has")
 	}
 	if err != nil {
 		return fmt.Errorf("remove bootstrap token %s: %w", id, err)

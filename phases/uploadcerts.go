@@ -19,6 +19,7 @@ import (
 
 	"boot.internal/certs"
 	"boot.internal/config"
+	"boot.internal/hint"
 	"boot.internal/templates"
 )
 
@@ -56,7 +57,7 @@ func sharedFiles(tree certs.Paths, external *config.ExternalEtcd) map[string]str
 func (p uploadCerts) Plan(ctx context.Context) ([]Change, error) {
 	key, err := hex.DecodeString(p.key.Reveal())
 	if err != nil || len(key) != 32 {
-		return nil, hint(errors.New("the certificate key is not 32 bytes in hexadecimal"), "make one with: openssl rand -hex 32")
+		return nil, hint.With(errors.New("the certificate key is not 32 bytes in hexadecimal"), "make one with: openssl rand -hex 32")
 	}
 	sealer, err := newSealer(key)
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"boot.internal/filelock"
+	"boot.internal/hint"
 	"boot.internal/process"
 )
 
@@ -210,7 +211,7 @@ func Ready() error {
 func Claim(runDir string) (*filelock.Lock, error) {
 	l, err := filelock.Try(filepath.Join(runDir, "kubelet.lock"))
 	if errors.Is(err, filelock.ErrHeld) {
-		return nil, hint(fmt.Errorf("run the kubelet loop: another one runs on this host: %w", err),
+		return nil, hint.With(fmt.Errorf("run the kubelet loop: another one runs on this host: %w", err),
 			"end the process that "+pidPath(runDir)+" names, or stop it for good with 'boot reset'")
 	}
 	if err != nil {

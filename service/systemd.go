@@ -11,6 +11,7 @@ import (
 	"text/template"
 
 	"boot.internal/atomicfile"
+	"boot.internal/hint"
 )
 
 // systemd runs the loop as a unit. Pods and engine are in the unit's cgroup or
@@ -122,7 +123,7 @@ func (s systemd) start(ctx context.Context) error {
 func (s systemd) withJournal(ctx context.Context, err error) error {
 	out, journal := s.o.run(context.WithoutCancel(ctx), "journalctl", "-u", unit, "-n", "20", "--no-pager", "-o", "cat")
 	if journal != nil || out == "" {
-		return hint(err, "see journalctl -u "+Name)
+		return hint.With(err, "see journalctl -u "+Name)
 	}
 	return withLog(err, "journalctl -u "+Name, strings.Split(out, "\n"))
 }

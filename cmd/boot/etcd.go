@@ -11,6 +11,7 @@ import (
 
 	"boot.internal/config"
 	"boot.internal/etcd"
+	"boot.internal/hint"
 	"boot.internal/phases"
 )
 
@@ -112,7 +113,7 @@ func listMembers(ctx context.Context, ui *ui, cluster *etcd.Cluster) ([]etcd.Mem
 	defer cancel()
 	members, seen := cluster.MembersSeen(limited)
 	if seen != nil {
-		return nil, hinted(err, "no member answers: look for etcd's container and its log in /var/log/pods")
+		return nil, hint.With(err, "no member answers: look for etcd's container and its log in /var/log/pods")
 	}
 	ui.warn("etcd has no quorum: this is what one member knew last")
 	return members, nil

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"boot.internal/etcd"
+	"boot.internal/hint"
 	"boot.internal/phases"
 )
 
@@ -55,7 +56,7 @@ func runEtcdRemove(ctx context.Context, ui *ui, f etcdRemoveFlags, name string) 
 	defer cancel()
 	members, err := cluster.Members(limited)
 	if err != nil {
-		return hinted(err, "it takes a majority of the members to remove one: 'boot etcd members' shows how they are")
+		return hint.With(err, "it takes a majority of the members to remove one: 'boot etcd members' shows how they are")
 	}
 	m, ok := etcd.Find(members, name)
 	if !ok {

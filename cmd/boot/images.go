@@ -10,6 +10,7 @@ import (
 
 	"boot.internal/config"
 	"boot.internal/engine"
+	"boot.internal/hint"
 	"boot.internal/kubelet/runtime"
 )
 
@@ -113,7 +114,7 @@ func pull(ctx context.Context, e *engine.Engine, image string) error {
 	}
 	defer func() { _ = conn.Close() }()
 	if _, err := conn.Images.PullImage(ctx, &cri.PullImageRequest{Image: &cri.ImageSpec{Image: image}}); err != nil {
-		return hinted(fmt.Errorf("pull the image %s: %w", image, err), "put an archive of it into the images directory, or see to the registry being reached")
+		return hint.With(fmt.Errorf("pull the image %s: %w", image, err), "put an archive of it into the images directory, or see to the registry being reached")
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"boot.internal/filelock"
+	"boot.internal/hint"
 	"boot.internal/process"
 	"boot.internal/service"
 )
@@ -60,7 +61,7 @@ func (l loopLeft) stopHolder(ctx context.Context) error {
 		return err
 	}
 	if len(holders) == 0 {
-		return hinted(errors.New("a kubelet loop runs that cannot be seen from here"), "end the process that holds "+l.lock())
+		return hint.With(errors.New("a kubelet loop runs that cannot be seen from here"), "end the process that holds "+l.lock())
 	}
 	for _, id := range holders {
 		if err := id.Terminate(ctx, grace); err != nil {

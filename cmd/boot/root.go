@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"boot.internal/hint"
 )
 
 // Exit codes are kubeadm's, so that scripts written for it keep working.
@@ -86,7 +88,7 @@ Every command can be run again: it does only what is left to do.`,
 		PersistentPreRun:  func(*cobra.Command, []string) { bridgeLogs(ui.logger()) },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return withCode(exitValidation, hinted(err, "run '"+c.CommandPath()+" --help' for its flags"))
+		return withCode(exitValidation, hint.With(err, "run '"+c.CommandPath()+" --help' for its flags"))
 	})
 	root.PersistentFlags().IntVarP(&ui.verbosity, "verbosity", "v", 0, "log `level`: 0 warnings, 1 what is done, 2 and more details of every step")
 	root.AddCommand(newInit(ui), newJoin(ui), newEtcd(ui), newKubelet(ui), newReset(ui), newToken(ui), newVersion(ui))

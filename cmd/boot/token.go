@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"boot.internal/config"
+	"boot.internal/hint"
 	"boot.internal/phases"
 )
 
@@ -76,7 +77,7 @@ func createToken(ctx context.Context, ui *ui, kubeconfig string, f tokenFlags) e
 		return withCode(exitValidation, err)
 	}
 	if f.certificateKey != "" && !f.printJoin {
-		return withCode(exitValidation, hinted(errors.New("--certificate-key is part of a command that is not asked for"), "add --print-join-command"))
+		return withCode(exitValidation, hint.With(errors.New("--certificate-key is part of a command that is not asked for"), "add --print-join-command"))
 	}
 	tokens, err := phases.OpenTokens(kubeconfig)
 	if err != nil {

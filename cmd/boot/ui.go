@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/term"
 	"sigs.k8s.io/yaml"
 
+	"boot.internal/hint"
 	"boot.internal/phases"
 )
 
@@ -40,28 +40,13 @@ func newUI(out, err io.Writer) *ui {
 	return &ui{out: out, err: err, colour: ok && !plain && term.IsTerminal(int(f.Fd()))}
 }
 
-// A hinter is an error that knows what the user can do about it.
-type hinter interface{ Hint() string }
-
-type hintedError struct {
-	error
-	hint string
-}
-
-func (e hintedError) Hint() string  { return e.hint }
-func (e hintedError) Unwrap() error { return e.error }
-
-// hinted gives err a hint.
-func hinted(err error, hint string) error { return hintedError{err, hint} }
-
 // error prints err and what can be done about it.
 func (u *ui) error(err error) {
 	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
 		_, _ = fmt.Fprintf(u.err, "%s %s\n", u.paint(red, "error:"), line)
 	}
-	var h hinter
-	if errors.As(err, &h) && h.Hint() != "" {
-		for line := range strings.SplitSeq(strings.TrimRight(h.Hint(), "\n"), "\n") {
+	if todo := hint.Of(err); todo != "" {
+		for line := range strings.SplitSeq(strings.TrimRight(todo, "\n"), "\n") {
 			_, _ = fmt.Fprintf(u.err, "%s %s\n", u.paint(yellow, "hint:"), line)
 		}
 	}
@@ -86,7 +71,7 @@ func (u *ui) object(output string, v any) error {
 	case "yaml":
 		data, err = yaml.Marshal(v)
 	default:
-		return withCode(exitValidation, hinted(fmt.Errorf("unknown output format %q", output), "use json or yaml"))
+		return withCode(exitValidation, hint.With(fmt.Errorf("unknown output format %q", output), "use json or yaml"))
 	}
 	if err != nil {
 		return fmt.Errorf("print as %s: %w", output, err)
