@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"boot.internal/hint"
 )
 
 // DefragmentOrder says in what order members are defragmented, which serve
@@ -16,7 +18,7 @@ func DefragmentOrder(all []Status) ([]Member, error) {
 	have := voters(all)
 	quorum := len(have)/2 + 1
 	if spare := well(have) - 1; spare < quorum && well(have) < len(have) {
-		return nil, hint(fmt.Errorf("defragment: %w: %d of %d members are well, and it takes %d beside the one that is busy%s",
+		return nil, hint.With(fmt.Errorf("defragment: %w: %d of %d members are well, and it takes %d beside the one that is busy%s",
 			ErrQuorum, well(have), len(have), quorum, complaints(have)),
 			"see to the others first: start those that have stopped, remove those that will not come back")
 	}

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"boot.internal/atomicfile"
+	"boot.internal/hint"
 )
 
 // stallTimeout is how long a member may send nothing of its snapshot. It reads
@@ -34,7 +35,7 @@ func (c *Cluster) SaveSnapshot(ctx context.Context, path string) (Snapshot, erro
 		return err
 	})
 	if errors.Is(err, syscall.ENOSPC) {
-		err = hint(err, "nothing was kept of it, and no other snapshot was touched: make room, or name another place")
+		err = hint.With(err, "nothing was kept of it, and no other snapshot was touched: make room, or name another place")
 	}
 	s.Path = path
 	return s, err
@@ -99,7 +100,7 @@ func (c *Cluster) serving(ctx context.Context) (*clientv3.Client, error) {
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", endpoint, err))
 	}
-	return nil, hint(fmt.Errorf("find a member of etcd that is well: %w", errors.Join(errs...)), "'boot etcd status' shows how they are")
+	return nil, hint.With(fmt.Errorf("find a member of etcd that is well: %w", errors.Join(errs...)), "'boot etcd status' shows how they are")
 }
 
 // readerFunc lets a function be an [io.Reader].
