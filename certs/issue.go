@@ -51,8 +51,10 @@ func (a Algorithm) newKey() (crypto.Signer, error) {
 // request is what the row asks its authority for.
 func (r row) request() *csr.CertificateRequest {
 	req := &csr.CertificateRequest{CN: r.cn, Hosts: r.hosts}
-	if r.org != "" {
-		req.Names = []csr.Name{{O: r.org}}
+	for _, org := range append([]string{r.org}, r.orgs...) {
+		if org != "" {
+			req.Names = append(req.Names, csr.Name{O: org})
+		}
 	}
 	return req
 }

@@ -14,6 +14,7 @@ type row struct {
 	ca     *row // who signs; nil: an authority, it signs itself
 	cn     string
 	org    string
+	orgs   []string // further ones
 	usages []string
 	hosts  []string // names and addresses it must be good for
 	// optional says that its user makes do without: where the CA is external,

@@ -48,7 +48,7 @@ func targets() []target {
 		{KubeadmAPIVersion, kindCluster, func(d *documents) any { return &d.Cluster }},
 		{KubeadmAPIVersion, kindJoin, func(d *documents) any { return &d.Join }},
 		{KubeadmAPIVersion, kindReset, func(d *documents) any { return &d.Reset }},
-		{KubeadmAPIVersion, "UpgradeConfiguration", func(d *documents) any { return &d.Upgrade }},
+		{KubeadmAPIVersion, kindUpgrade, func(d *documents) any { return &d.Upgrade }},
 		{BootAPIVersion, kindBoot, func(d *documents) any { return &d.Boot }},
 		{KubeletAPIVersion, kindKubelet, func(d *documents) any { return &d.Kubelet }},
 		{KubeProxyAPIVersion, kindKubeProxy, func(d *documents) any { return &d.KubeProxy }},
@@ -152,9 +152,12 @@ func unknownKind(apiVersion, kind string) (message, hint string) {
 	switch {
 	case apiVersion == "" || kind == "":
 		return "the document has no apiVersion or no kind", "boot reads " + supported()
+	case apiVersion == oldAPIVersion:
+		return "version " + strconv.Quote(apiVersion) + " is not supported",
+			`rewrite the file with "boot config migrate --old-config FILE --new-config FILE"`
 	case strings.HasPrefix(apiVersion, group+"/") && apiVersion != KubeadmAPIVersion:
 		return "version " + strconv.Quote(apiVersion) + " is not supported",
-			"boot reads " + KubeadmAPIVersion + `: "kubeadm config migrate" rewrites older files`
+			"boot reads " + KubeadmAPIVersion + `, and "boot config migrate" rewrites ` + oldAPIVersion
 	}
 	return strconv.Quote(kind) + " of " + strconv.Quote(apiVersion) + " is not a kind boot knows", "boot reads " + supported()
 }

@@ -45,3 +45,25 @@ func (c *ClusterConfiguration) Image(component string) string {
 func imageTag(version string) string {
 	return regexp.MustCompile(`[^-\w.]`).ReplaceAllString(version, "_")
 }
+
+// Images returns the images that a control plane of the cluster needs, in
+// kubeadm's order.
+func (i *Init) Images() []string {
+	c := &i.Cluster
+	components := []string{ComponentAPIServer, ComponentControllerManager, ComponentScheduler}
+	if !c.Proxy.Disabled {
+		components = append(components, ComponentProxy)
+	}
+	if !c.DNS.Disabled {
+		components = append(components, ComponentCoreDNS)
+	}
+	components = append(components, ComponentPause)
+	if c.Etcd.Local != nil {
+		components = append(components, ComponentEtcd)
+	}
+	var images []string
+	for _, component := range components {
+		images = append(images, c.Image(component))
+	}
+	return images
+}

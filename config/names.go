@@ -44,6 +44,7 @@ const (
 	kindCluster   = "ClusterConfiguration"
 	kindJoin      = "JoinConfiguration"
 	kindReset     = "ResetConfiguration"
+	kindUpgrade   = "UpgradeConfiguration"
 	kindBoot      = "BootConfiguration"
 	kindKubelet   = "KubeletConfiguration"
 	kindKubeProxy = "KubeProxyConfiguration"

@@ -52,4 +52,7 @@ type Host struct {
 	// Prefixes are all addresses of the host's interfaces, each with the size
 	// of its network, loopback included.
 	Prefixes []netip.Prefix
+	// Elsewhere says that the configuration is for another host, see [AnyHost]:
+	// it may have any address.
+	Elsewhere bool
 }

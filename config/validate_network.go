@@ -40,6 +40,9 @@ func (v *validator) endpoint(kind, path string, e APIEndpoint, h Host) {
 
 // has tells whether a is configured on one of the host's interfaces.
 func (h Host) has(a netip.Addr) bool {
+	if h.Elsewhere {
+		return true
+	}
 	for _, p := range h.Prefixes {
 		if p.Addr() == a.Unmap() {
 			return true

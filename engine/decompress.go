@@ -21,13 +21,13 @@ func decompress(ctx context.Context, f *os.File, tmp string) (*os.File, error) {
 	}
 	var plain io.Reader
 	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+	case bytes.HasPrefix(magic, gzipMagic):
 		z, err := gzip.NewReader(f)
 		if err != nil {
 			return nil, fmt.Errorf("read gzip: %w", err)
 		}
 		plain = z
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case bytes.Equal(magic, zstdMagic):
 		z, err := zstd.NewReader(f)
 		if err != nil {
 			return nil, fmt.Errorf("read zstd: %w", err)

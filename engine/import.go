@@ -39,6 +39,7 @@ type Imported struct {
 type Importer struct {
 	e      *Engine
 	dir    string
+	only   string // path of the one archive to import; "" for all
 	report func(Imported)
 	turns  *turns
 
@@ -135,6 +136,9 @@ func (i *Importer) Run(ctx context.Context) error {
 
 // archives lists the directory, the most urgent first.
 func (i *Importer) archives() ([]string, error) {
+	if i.only != "" {
+		return []string{i.only}, nil
+	}
 	entries, err := os.ReadDir(i.dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

@@ -183,5 +183,5 @@ func JoinCommand(ctx context.Context, o InitOptions) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return joinCommand(sharedURL(o.Config), ca, token)
+	return joinCommand(SharedURL(o.Config), ca, token)
 }

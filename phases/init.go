@@ -119,7 +119,7 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 		}),
 		[]Step{
 			{"bootstrap-token", "Create the tokens and rules that let nodes join", bootstrapToken{
-				api, cfg.Init.BootstrapTokens, cfg.TokenGenerated, tree.CA.Cert, sharedURL(cfg),
+				api, cfg.Init.BootstrapTokens, cfg.TokenGenerated, tree.CA.Cert, SharedURL(cfg),
 			}},
 			{"kubelet-finalize/enable-client-cert-rotation", "Let kubelet.conf name the client certificate that is renewed", clientRotation{
 				certs.KubeconfigTree(o.Dirs.Kubernetes).Kubelet, certs.KubeletTree(filepath.Join(o.Dirs.Kubelet, "pki")).Client,

@@ -35,7 +35,7 @@ func pkiOptions(cfg *config.Init, dirs Dirs) (certs.Options, error) {
 		NodeEndpoint:     access.server,
 		NodeServerName:   access.serverName,
 
-		ControlPlaneEndpoint: sharedURL(cfg),
+		ControlPlaneEndpoint: SharedURL(cfg),
 
 		Algorithm: certs.Algorithm(cluster.EncryptionAlgorithm),
 		CAPeriod:  cluster.CACertificateValidityPeriod.Duration,
@@ -58,8 +58,8 @@ func localURL(cfg *config.Init) string {
 	return "https://" + net.JoinHostPort(local.AdvertiseAddress, strconv.Itoa(int(local.BindPort)))
 }
 
-// sharedURL is where people and other nodes reach the API.
-func sharedURL(cfg *config.Init) string {
+// SharedURL returns the URL at which people and other nodes reach the API.
+func SharedURL(cfg *config.Init) string {
 	if cfg.Cluster.ControlPlaneEndpoint != "" {
 		return "https://" + cfg.Cluster.ControlPlaneEndpoint
 	}

@@ -20,7 +20,7 @@ import (
 
 // tokens is the phase, without the rules every run makes.
 func (w *world) tokens() Phase {
-	p := bootstrapToken{w.api(), w.cfg.Init.BootstrapTokens, w.cfg.TokenGenerated, w.tree().CA.Cert, sharedURL(w.cfg)}
+	p := bootstrapToken{w.api(), w.cfg.Init.BootstrapTokens, w.cfg.TokenGenerated, w.tree().CA.Cert, SharedURL(w.cfg)}
 	return PlanFunc(p.planTokens)
 }
 

@@ -30,7 +30,7 @@ control plane, or name an administrator's kubeconfig.`,
 	}
 	c.PersistentFlags().StringVar(&kubeconfig, "kubeconfig", filepath.Join(phases.DefaultDirs().Kubernetes, "admin.conf"), "kubeconfig `file` of an administrator")
 	_ = c.MarkPersistentFlagFilename("kubeconfig")
-	c.AddCommand(newTokenCreate(ui, &kubeconfig), newTokenList(ui, &kubeconfig), newTokenDelete(ui, &kubeconfig))
+	c.AddCommand(newTokenCreate(ui, &kubeconfig), newTokenList(ui, &kubeconfig), newTokenDelete(ui, &kubeconfig), newTokenGenerate(ui))
 	return c
 }
 
@@ -99,6 +99,25 @@ func createToken(ctx context.Context, ui *ui, kubeconfig string, f tokenFlags) e
 	}
 	ui.printf("boot %s\n", strings.Join(args, " "))
 	return nil
+}
+
+func newTokenGenerate(ui *ui) *cobra.Command {
+	return &cobra.Command{
+		Use:   "generate",
+		Short: "Print a new token, without making it known to any cluster",
+		Long: `Print a new token, without making it known to any cluster: for scripts that need it
+before there is one. "boot init --token" and "boot token create" take it.`,
+		Example: "  boot token generate",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			token, err := config.NewBootstrapToken(config.TokenOptions{})
+			if err != nil {
+				return err
+			}
+			ui.printf("%s\n", token.Token.Reveal())
+			return nil
+		},
+	}
 }
 
 func newTokenDelete(ui *ui, kubeconfig *string) *cobra.Command {
