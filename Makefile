@@ -95,6 +95,7 @@ lint: ## Run the linters, which also hold the import arrows
 generate: ## Rewrite golden files and docs/reference with what the code says now; read the diff
 	go test ./templates ./kubelet/plan ./kubelet/status ./kubelet/spec -update
 	go test ./cmd/boot -run TestReferenceIsCurrent -update
+	go test ./config -run "TestPrint|TestMigrate|TestCheck" -update
 
 bench: build images-upstream ## Measure boot beside the bare CRI calls, kubeadm and the kubelet
 	BOOT_BIN=$(CURDIR)/bin/boot go test -run '^$$' -bench . -benchtime 1x -count=1 -timeout 40m ./e2e/...
