@@ -28,7 +28,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.events.connect(ctx, apart.events)
+	k.events.connect(ctx, apart.events, k.runtime.Quiet)
 	var g errgroup.Group
 	g.Go(func() error { k.node.Run(ctx, apart); return nil })
 	g.Go(func() error { k.followObjects(ctx, client); return nil })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,6 +18,11 @@ import (
 
 // maxPending bounds the events kept for an API that is not there yet.
 const maxPending = 256
+
+// eventPatience is how old an event may become while many pods start at once.
+// Each costs the API server as much as a status does, and three are told of every
+// pod that starts: the pods are Ready sooner if that comes afterwards.
+const eventPatience = 10 * time.Second
 
 // Events are told to the log at once and to the API once there is one. Telling
 // never blocks.
@@ -115,10 +121,15 @@ func (e *events) record(ev event) {
 }
 
 // connect sends what is pending, and from now on everything, to the API, until
-// ctx ends.
-func (e *events) connect(ctx context.Context, client typedv1.EventsGetter) {
+// ctx ends. Events of a rush give way to it: quiet returns when that is over.
+func (e *events) connect(ctx context.Context, client typedv1.EventsGetter, quiet func(context.Context)) {
 	b := record.NewBroadcaster(record.WithContext(ctx))
-	sink := newSink(&typedv1.EventSinkImpl{Interface: client.Events("")}, e.logger)
+	giveWay := func(ev *v1.Event) {
+		ctx, cancel := context.WithDeadline(ctx, ev.LastTimestamp.Add(eventPatience))
+		defer cancel()
+		quiet(ctx)
+	}
+	sink := newSink(&typedv1.EventSinkImpl{Interface: client.Events("")}, giveWay, e.logger)
 	go sink.retry(ctx)
 	b.StartRecordingToSink(sink)
 	context.AfterFunc(ctx, b.Shutdown)

@@ -18,19 +18,21 @@ import (
 // written later. client-go would drop them.
 type sink struct {
 	record.EventSink
-	logger *slog.Logger
-	kept   chan struct{} // capacity 1: something is kept
+	logger  *slog.Logger
+	giveWay func(*v1.Event) // returns when there is time for the event
+	kept    chan struct{}   // capacity 1: something is kept
 
 	mu   sync.Mutex  // guards held
 	held []*v1.Event // oldest first, at most maxPending
 }
 
-func newSink(to record.EventSink, logger *slog.Logger) *sink {
-	return &sink{EventSink: to, logger: logger, kept: make(chan struct{}, 1)}
+func newSink(to record.EventSink, giveWay func(*v1.Event), logger *slog.Logger) *sink {
+	return &sink{EventSink: to, logger: logger, giveWay: giveWay, kept: make(chan struct{}, 1)}
 }
 
 // Create writes an event, or keeps it for later, which is as good.
 func (s *sink) Create(ev *v1.Event) (*v1.Event, error) {
+	s.giveWay(ev)
 	got, err := s.EventSink.Create(ev)
 	if !early(err) {
 		return got, err

@@ -45,7 +45,7 @@ func TestEarlyEvents(t *testing.T) {
 	notFound := apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "kube-system")
 	synctest.Test(t, func(t *testing.T) {
 		api := &namespaces{there: map[string]bool{"default": true}, err: notFound}
-		s := newSink(api, slog.New(slog.DiscardHandler))
+		s := newSink(api, func(*v1.Event) {}, slog.New(slog.DiscardHandler))
 		go s.retry(t.Context())
 		for _, ev := range []*v1.Event{eventIn("kube-system", "a"), eventIn("default", "b"), eventIn("kube-system", "c")} {
 			if _, err := s.Create(ev); err != nil {
@@ -90,7 +90,7 @@ func kept(s *sink) int {
 // What the API has other reasons to refuse is client-go's to judge.
 func TestRefusedEvents(t *testing.T) {
 	api := &namespaces{err: errors.New("connection refused")}
-	s := newSink(api, slog.New(slog.DiscardHandler))
+	s := newSink(api, func(*v1.Event) {}, slog.New(slog.DiscardHandler))
 	if _, err := s.Create(eventIn("a", "a")); !errors.Is(err, api.err) || len(s.held) > 0 {
 		t.Errorf("error %v, %d kept", err, len(s.held))
 	}

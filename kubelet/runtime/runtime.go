@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	v1 "k8s.io/api/core/v1"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -96,13 +95,8 @@ type Options struct {
 type Runtime struct {
 	o     Options
 	exits exits
-	turns *semaphore.Weighted // of calls that start something
+	turns *turns // of calls that start something
 }
-
-// startsAtOnce is how many sandboxes and containers are being started at a
-// time. Each keeps several processes busy: with all of them at once, as when a
-// node with many pods comes up, every single one takes longer and so do all.
-const startsAtOnce = 8
 
 // DefaultTimeout is upstream's for calls of the runtime.
 const DefaultTimeout = 2 * time.Minute
@@ -112,24 +106,7 @@ func New(o Options) *Runtime {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
-	return &Runtime{o: o, turns: semaphore.NewWeighted(startsAtOnce)}
-}
-
-// patience is how long anything waits for its turn: others that hang, as a
-// network plugin may, hold up no pod for long.
-const patience = 10 * time.Second
-
-// turn waits until something may be started. The caller must call done.
-func (r *Runtime) turn(ctx context.Context) (done func(), err error) {
-	soon, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if r.turns.Acquire(soon, 1) == nil {
-		return func() { r.turns.Release(1) }, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("wait for others to start: %w", err)
-	}
-	return func() {}, nil
+	return &Runtime{o: o, turns: newTurns()}
 }
 
 // bounded returns ctx with the deadline of a call that may wait for extra

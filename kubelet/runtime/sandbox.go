@@ -31,7 +31,7 @@ func (r *Runtime) createSandbox(ctx context.Context, p *v1.Pod, a pod.CreateSand
 	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
 		return r.failed(ctx, p, "", reasonCreateSandbox, fmt.Errorf("make log directory: %w", err))
 	}
-	done, err := r.turn(ctx)
+	done, err := r.turn(ctx, begins)
 	if err != nil {
 		return r.failed(ctx, p, "", reasonCreateSandbox, err)
 	}

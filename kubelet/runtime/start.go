@@ -136,7 +136,7 @@ func (r *Runtime) target(ctx context.Context, p *v1.Pod, d pod.Declared) (string
 }
 
 func (r *Runtime) createContainer(ctx context.Context, req *cri.CreateContainerRequest) (id string, err error) {
-	done, err := r.turn(ctx)
+	done, err := r.turn(ctx, goesOn)
 	if err != nil {
 		return "", err
 	}
@@ -151,7 +151,7 @@ func (r *Runtime) createContainer(ctx context.Context, req *cri.CreateContainerR
 }
 
 func (r *Runtime) runContainer(ctx context.Context, id string) error {
-	done, err := r.turn(ctx)
+	done, err := r.turn(ctx, goesOn)
 	if err != nil {
 		return err
 	}

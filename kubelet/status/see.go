@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -34,6 +35,9 @@ func (w *Writer) See(p *v1.Pod) (first bool) {
 	if changed || ends {
 		e.due = true
 		w.look()
+	}
+	if ends {
+		e.settled = time.Time{}
 	}
 	return false
 }

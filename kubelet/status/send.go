@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -76,6 +77,7 @@ func (w *Writer) meet(e *entry, object *v1.Pod) (s *v1.PodStatus, held v1.PodSta
 	if e.status == e.written {
 		return nil, held
 	}
+	e.settled = time.Time{}
 	return e.status, e.held
 }
 

@@ -72,6 +72,7 @@ type entry struct {
 	busy     bool      // is being looked at
 	next     time.Time // not before, after a failure
 	failures int       // in a row
+	settled  time.Time // not before either, while the pod only starts
 
 	object  types.UID     // whose status held is: the pod's, or its mirror's
 	held    v1.PodStatus  // what the API holds, as far as is known
@@ -113,6 +114,7 @@ func (w *Writer) Set(p *v1.Pod, s v1.PodStatus) {
 		return
 	}
 	e.status, e.due = &s, true
+	e.rest()
 	w.look()
 }
 
@@ -204,7 +206,7 @@ func (w *Writer) take(now time.Time) (due []*entry, wait time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range w.entries {
-		left := e.next.Sub(now)
+		left := max(e.next.Sub(now), e.settled.Sub(now))
 		switch {
 		case !e.due || e.busy:
 		case left > 0:

@@ -1,0 +1,135 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// startsAtOnce is how many sandboxes and containers are being started at a
+// time. Each keeps several processes busy: with all of them at once, as when a
+// node with many pods comes up, every single one takes longer and so do all.
+const startsAtOnce = 8
+
+// patience is how long anything waits for its turn: others that hang, as a
+// network plugin may, hold up no pod for long.
+const patience = 10 * time.Second
+
+// A rank says who goes first of those that wait for a turn.
+type rank int
+
+const (
+	_       rank = iota
+	goesOn       // a container of a pod that has begun: what is begun is ended first
+	begins       // the sandbox of another pod
+	noRanks      // how many there are, and one
+)
+
+// Turns are had by those that start something, so many at a time.
+type turns struct {
+	mu    sync.Mutex // guards the fields below
+	free  int
+	queue [noRanks][]chan struct{} // those that wait, the longest first; closed when it is their turn
+	quiet chan struct{}            // closed when nobody waits any more; nil while nobody does
+}
+
+func newTurns() *turns { return &turns{free: startsAtOnce} }
+
+// take waits for a turn until ctx ends, and reports whether it got one.
+func (t *turns) take(ctx context.Context, r rank) bool {
+	mine, now := t.join(r)
+	if now {
+		return true
+	}
+	select {
+	case <-mine:
+		return true
+	case <-ctx.Done():
+		return !t.leave(r, mine) // it may have come this very moment
+	}
+}
+
+// join has a turn at once if there is one, or else a place among those that wait.
+func (t *turns) join(r rank) (mine chan struct{}, now bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.free > 0 {
+		t.free--
+		return nil, true
+	}
+	if t.quiet == nil {
+		t.quiet = make(chan struct{})
+	}
+	mine = make(chan struct{})
+	t.queue[r] = append(t.queue[r], mine)
+	return mine, false
+}
+
+// leave gives up a place, and reports whether it still was one.
+func (t *turns) leave(r rank, mine chan struct{}) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.Index(t.queue[r], mine)
+	if i < 0 {
+		return false
+	}
+	t.queue[r] = slices.Delete(t.queue[r], i, i+1)
+	t.tellQuiet()
+	return true
+}
+
+// give hands a turn to whoever is next.
+func (t *turns) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for r := range t.queue {
+		if len(t.queue[r]) > 0 {
+			close(t.queue[r][0])
+			t.queue[r] = t.queue[r][1:]
+			t.tellQuiet()
+			return
+		}
+	}
+	t.free++
+}
+
+// tellQuiet tells those who care if nobody waits any more. t.mu is held.
+func (t *turns) tellQuiet() {
+	for _, q := range t.queue {
+		if len(q) > 0 {
+			return
+		}
+	}
+	close(t.quiet)
+	t.quiet = nil
+}
+
+// turn waits until something may be started. The caller must call done.
+func (r *Runtime) turn(ctx context.Context, as rank) (done func(), err error) {
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if r.turns.take(soon, as) {
+		return r.turns.give, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("wait for others to start: %w", err)
+	}
+	return func() {}, nil
+}
+
+// Quiet returns once no pod waits for others to start, or ctx ends: what can wait
+// as well takes no time from them until then.
+func (r *Runtime) Quiet(ctx context.Context) {
+	r.turns.mu.Lock()
+	quiet := r.turns.quiet
+	r.turns.mu.Unlock()
+	if quiet == nil {
+		return
+	}
+	select {
+	case <-quiet:
+	case <-ctx.Done():
+	}
+}
