@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"boot.internal/e2e/internal/lab"
 )
@@ -23,7 +24,44 @@ func TestAway(t *testing.T) {
 	t.Run("while the loop is away", c.loopAway)
 	t.Run("volumes while the loop is away", c.volumesAway)
 	t.Run("while the API server is away", c.apiAway)
+	t.Run("the Node is tainted", c.nodeTainted)
 	t.Run("the Node is deleted", c.nodeDeleted)
+}
+
+// nodeTainted has somebody taint the Node: pods that do not bear it go, now or once
+// they have borne it for long enough, with the condition that says why; static pods
+// and those that bear it stay.
+func (c *podCluster) nodeTainted(t *testing.T) {
+	bearing := func(name string, seconds *int64) *corev1.Pod {
+		p := boxPod(name, "http", "8080")
+		p.Spec.Tolerations = []corev1.Toleration{{Key: "sick", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: seconds}}
+		return p
+	}
+	c.Create(t, boxPod("leaves", "http", "8080"))
+	c.Create(t, bearing("hesitates", new(int64(2))))
+	c.Create(t, bearing("bears", nil))
+	c.AwaitReady(t, "leaves")
+	c.AwaitReady(t, "hesitates")
+	before := ids(c.AwaitReady(t, "bears"))
+	patch := func(taints string) {
+		t.Helper()
+		if _, err := c.Client.CoreV1().Nodes().Patch(t.Context(), c.Name, types.MergePatchType,
+			[]byte(`{"spec":{"taints":`+taints+`}}`), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	patch(`[{"key":"sick","effect":"NoExecute"}]`)
+	c.AwaitEvent(t, "leaves", "TaintManagerEviction")
+	for _, name := range []string{"leaves", "hesitates"} {
+		c.AwaitGone(t, name)
+	}
+	waitReady(t, c.Node)
+	patch("null")
+	if after := ids(c.AwaitReady(t, "bears")); after["bears"] != before["bears"] {
+		t.Errorf("the container was %s and is %s", before["bears"], after["bears"])
+	}
+	c.Delete(t, "bears", nil)
+	c.AwaitGone(t, "bears")
 }
 
 func (c *podCluster) loopAway(t *testing.T) {

@@ -89,13 +89,15 @@ func testNodeImages(t *testing.T, c *podCluster) {
 	})
 }
 
-// TestEviction runs out of memory, then, as it were, of disk, and then the machine
-// goes down.
+// TestEviction has a node run short: of huge pages, of memory, softly and for good,
+// then, as it were, of disk, and then the machine goes down.
 func TestEviction(t *testing.T) {
 	n := cluster(t)
 	client := n.Client(t, adminConf)
 	openNode(t, client, n)
 	c := newPodCluster(t, n, client)
+	t.Run("huge pages", c.usesHugePages)
+	t.Run("memory, softly", c.memoryRunsLow)
 	t.Run("memory", c.memoryRunsOut)
 	t.Run("disk", c.diskRunsOut)
 	t.Run("machine", c.machineGoesDown)
@@ -120,6 +122,30 @@ func (c *podCluster) reconfigure(t *testing.T, set map[string]any) {
 	}
 	c.WriteFile(t, kubeletConfig, string(data)+"---\n"+others)
 	comeBack()
+}
+
+// memoryRunsLow stays below a soft threshold for longer than is borne.
+func (c *podCluster) memoryRunsLow(t *testing.T) {
+	keep := (c.memoryLeft(t) - 500<<20) >> 10
+	c.reconfigure(t, map[string]any{
+		"evictionSoft":                     map[string]string{"memory.available": fmt.Sprintf("%dKi", keep)},
+		"evictionSoftGracePeriod":          map[string]string{"memory.available": "3s"},
+		"evictionMaxPodGracePeriod":        2,
+		"evictionPressureTransitionPeriod": "15s",
+	})
+	c.awaitPressure(t, corev1.NodeMemoryPressure, corev1.ConditionFalse)
+	greedy := boxPod("slow", "fill-memory", "900")
+	greedy.Spec.RestartPolicy = corev1.RestartPolicyNever
+	c.Create(t, greedy)
+	p := c.awaitEvicted(t, "slow", `^The node was low on resource: memory\. Threshold quantity: \d+Ki, available: \d+Ki\. `)
+	if s := statusOf(p, "slow"); s.State.Terminated == nil {
+		t.Errorf("its container: %+v", s.State)
+	}
+	c.awaitPressure(t, corev1.NodeMemoryPressure, corev1.ConditionFalse)
+	c.awaitTaint(t, corev1.TaintNodeMemoryPressure, false)
+	c.Delete(t, "slow", nil)
+	c.AwaitGone(t, "slow")
+	c.reconfigure(t, map[string]any{"evictionSoft": map[string]string{}, "evictionSoftGracePeriod": map[string]string{}, "evictionMaxPodGracePeriod": 0})
 }
 
 func (c *podCluster) memoryRunsOut(t *testing.T) {

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -24,8 +26,10 @@ func storageTests() []podTest {
 		{"parts of volumes", testSubPaths},
 		{"parts of volumes stay in the volume", testSubPathEscape},
 		{"claims on directories of the node", testClaims},
+		{"volumes that come and go with a pod", testEphemeralVolume},
 		{"volumes made of images", testImageVolumes},
 		{"mounts spread into containers", testPropagation},
+		{"mounts spread out of containers", testPropagationOutwards},
 		{"CSI volumes", testCSI},
 		{"CSI volumes that are attached first", testCSIAttach},
 		{"CSI volumes of a pod's own, and block devices", testCSIInlineAndBlock},
@@ -278,6 +282,109 @@ func testImageVolumes(t *testing.T, c *podCluster) {
 		}
 		return nil
 	})
+}
+
+// A claim made for a pod is the pod's: its volume is used, and it goes with the pod.
+func testEphemeralVolume(t *testing.T, c *podCluster) {
+	dir := "/var/lib/" + c.Namespace
+	size := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+	if _, err := c.Client.CoreV1().PersistentVolumes().Create(t.Context(), &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: c.Namespace},
+		Spec: corev1.PersistentVolumeSpec{
+			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: dir, Type: new(corev1.HostPathDirectoryOrCreate)}},
+			Capacity:               size, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, StorageClassName: c.Namespace,
+			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
+		},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p := sleeper("owner")
+	c.mount(p, "scratch", corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{
+		Spec: corev1.PersistentVolumeClaimSpec{
+			StorageClassName: new(c.Namespace), AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources: corev1.VolumeResourceRequirements{Requests: size},
+		},
+	}}})
+	c.Create(t, p)
+	c.AwaitReady(t, "owner")
+	c.mustRunIn(t, "owner", "write", "/scratch/file", "mine")
+	if got := c.ReadFile(t, dir+"/file"); got != "mine\n" {
+		t.Errorf("the volume holds %q", got)
+	}
+	claims := c.Client.CoreV1().PersistentVolumeClaims(c.Namespace)
+	if _, err := claims.Get(t.Context(), "owner-scratch", metav1.GetOptions{}); err != nil {
+		t.Error(err)
+	}
+	c.Delete(t, "owner", nil)
+	c.AwaitGone(t, "owner")
+	lab.Until(t, patience, "see the claim gone", func(ctx context.Context) error {
+		claim, err := claims.Get(ctx, "owner-scratch", metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return err
+		}
+		return fmt.Errorf("it is %s", claim.Status.Phase)
+	})
+}
+
+// What a privileged container mounts below a volume that spreads both ways is
+// mounted on the host, and in other pods that share it, and goes with the pod.
+func testPropagationOutwards(t *testing.T, c *podCluster) {
+	dir := "/tmp/" + c.Namespace
+	if err := c.Do(func() error { return os.MkdirAll(dir+"/in", 0o755) }); err != nil {
+		t.Fatal(err)
+	}
+	shared := func(name string, mode corev1.MountPropagationMode) *corev1.Pod {
+		p := sleeper(name)
+		c.mount(p, "v", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: dir}})
+		p.Spec.Containers[0].VolumeMounts[0].MountPropagation = &mode
+		return p
+	}
+	giver := shared("giver", corev1.MountPropagationBidirectional)
+	giver.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true)}
+	c.Create(t, giver)
+	c.Create(t, shared("taker", corev1.MountPropagationHostToContainer))
+	c.AwaitReady(t, "giver")
+	c.AwaitReady(t, "taker")
+	t.Cleanup(func() { // a volume of the host is not the node's to clean up
+		if _, err := c.Try(context.WithoutCancel(t.Context()), "umount", "-l", dir+"/in"); err != nil {
+			t.Error(err)
+		}
+	})
+	c.mountIn(t, "giver", "/v/in")
+	c.mustRunIn(t, "giver", "write", "/v/in/file", "given")
+	if got := c.ReadFile(t, dir+"/in/file"); got != "given\n" {
+		t.Errorf("the host reads %q", got)
+	}
+	if got := c.mustRunIn(t, "taker", "cat", "/v/in/file"); got != "given\n" {
+		t.Errorf("the other pod reads %q", got)
+	}
+}
+
+// mountIn mounts a tmpfs in a pod's only container, which is named like it.
+func (c *podCluster) mountIn(t *testing.T, pod, path string) {
+	t.Helper()
+	all, err := lab.Containers(t.Context(), engineClient(t, c.Node))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := all[c.Namespace+"/"+pod+"/"+pod].PID
+	err = c.Do(func() error {
+		view, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+		if err != nil {
+			return err
+		}
+		defer view.Close()
+		if err := unix.Setns(int(view.Fd()), unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("enter the container: %w", err)
+		}
+		return unix.Mount("tmpfs", path, "tmpfs", 0, "")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func testPropagation(t *testing.T, c *podCluster) {
