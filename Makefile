@@ -93,7 +93,7 @@ lint: ## Run the linters, which also hold the import arrows
 	$(MAKE) -s images-lint
 
 generate: ## Rewrite golden files and docs/reference with what the code says now; read the diff
-	go test ./templates ./kubelet/plan ./kubelet/status ./kubelet/spec -update
+	go test ./templates ./kubelet/plan ./kubelet/status ./kubelet/spec ./status -update
 	go test ./cmd/boot -run TestReferenceIsCurrent -update
 	go test ./config -run "TestPrint|TestMigrate|TestCheck" -update
 

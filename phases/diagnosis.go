@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"boot.internal/hint"
 	"boot.internal/logfile"
@@ -98,18 +97,7 @@ func (w *watcher) containersOf(pod string) []Component {
 func logTail(path string) []string {
 	tail := logfile.Tail(path, 0, tailLines)
 	for i, line := range tail {
-		tail[i] = stripCRI(line)
+		tail[i] = logfile.WithoutPrefix(line)
 	}
 	return tail
-}
-
-func stripCRI(line string) string {
-	fields := strings.SplitN(line, " ", 4)
-	if len(fields) < 4 {
-		return line
-	}
-	if _, err := time.Parse(time.RFC3339Nano, fields[0]); err != nil {
-		return line
-	}
-	return fields[3]
 }

@@ -53,7 +53,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	ui.error(err)
+	if !errors.Is(err, errTold) {
+		ui.error(err)
+	}
 	var coded exitCoder
 	if errors.As(err, &coded) {
 		return coded.code
@@ -93,6 +95,7 @@ Every command can be run again: it does only what is left to do.`,
 	root.PersistentFlags().IntVarP(&ui.verbosity, "verbosity", "v", 0, "log `level`: 0 warnings, 1 what is done, 2 and more details of every step")
 	root.AddCommand(newConfig(ui), newImages(ui), newKubeconfig(ui))
 	root.AddCommand(newInit(ui), newJoin(ui), newEtcd(ui), newKubelet(ui), newReset(ui), newToken(ui), newVersion(ui))
+	root.AddCommand(newStatus(ui))
 	return root
 }
 

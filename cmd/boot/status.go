@@ -1,0 +1,212 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"boot.internal/backoff"
+	"boot.internal/kubelet/local"
+	"boot.internal/status"
+)
+
+// Exit codes of "boot status" and "boot doctor", for monitoring.
+const (
+	exitDegraded = 4 // something is wrong with the node
+	exitLoopDown = 5 // the kubelet loop does not run
+	exitNoNode   = 6 // this host is no node
+)
+
+// errTold ends a command with an exit code and without a word: all has been said.
+var errTold = errors.New("told")
+
+func newStatus(ui *ui) *cobra.Command {
+	var output string
+	var watch bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show on one screen how this node is",
+		Long: `Show on one screen how this node is: the loop and the container engine, how the
+API server is reached, the members of etcd, every static pod with its last
+failure, certificates that end next, and manifests that were refused.
+
+It asks the loop over a socket of this host, and everybody else themselves: it
+answers within two seconds, also while the API server, the engine, the loop or
+etcd is down, and says so.
+
+Exit codes: 0 if all is well, 4 if something is wrong, 5 if the loop does not
+run, 6 if this host is no node; 1 if it could not be found out.`,
+		Example: `  boot status
+
+  # Until interrupted, drawn anew whenever something changes
+  boot status --watch
+
+  # For scripts and monitoring
+  boot status -o json
+
+  # A line of JSON for each change
+  boot status --watch -o json`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runStatus(c.Context(), ui, output, watch) },
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "`format`: json or yaml; a screen if not set")
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on until interrupted, and show what changes")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func runStatus(ctx context.Context, ui *ui, output string, watch bool) error {
+	h, err := newHostLook(ui)
+	if err != nil {
+		return err
+	}
+	if watch {
+		return watchStatus(ctx, ui, h, output)
+	}
+	r := status.Look(ctx, h.sources())
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if output != "" {
+		err = ui.object(output, r)
+	} else {
+		ui.printf("%s", status.Screen(r, ui.columns(), ui.tone))
+	}
+	return errors.Join(err, exitOfVerdict(r.Verdict))
+}
+
+// exitOfVerdict says by the exit code how the node is.
+func exitOfVerdict(v status.Verdict) error {
+	switch v {
+	case status.OK:
+		return nil
+	case status.LoopDown:
+		return withCode(exitLoopDown, errTold)
+	case status.NoNode:
+		return withCode(exitNoNode, errTold)
+	default:
+		return withCode(exitDegraded, errTold)
+	}
+}
+
+// watchStatus shows how the node is whenever that is another way, until ctx ends.
+// The loop tells when to look; what it does not know is looked at now and then.
+func watchStatus(ctx context.Context, ui *ui, h *hostLook, output string) error {
+	const interval = 5 * time.Second
+	news := make(chan struct{}, 1)
+	go h.hear(ctx, news)
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	var last []byte
+	for {
+		r := status.Look(ctx, h.sources())
+		if ctx.Err() != nil {
+			return nil
+		}
+		var err error
+		if last, err = ui.another(r, output, last); err != nil {
+			return err
+		}
+		select {
+		case <-news:
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// hear pokes whenever the loop has news, until ctx ends. A loop that has ended may
+// come back.
+func (h *hostLook) hear(ctx context.Context, news chan<- struct{}) {
+	poke := func(*local.State) error {
+		select {
+		case news <- struct{}{}:
+		default:
+		}
+		return nil
+	}
+	for backoff.Sleep(ctx, 0) {
+		_ = h.client.Watch(ctx, poke) // that it has ended is news as well
+		_ = poke(nil)
+		backoff.Sleep(ctx, time.Second)
+	}
+}
+
+// another shows a report if it is not the one before: as a line of JSON, a
+// document of YAML, or a screen.
+func (u *ui) another(r status.Report, output string, last []byte) ([]byte, error) {
+	if output == "" && u.terminal() {
+		const home, rest = "\x1b[H", "\x1b[J" // what is drawn over does not flicker
+		screen := bytes.ReplaceAll([]byte(status.Screen(r, u.columns(), u.tone)), []byte("\n"), []byte("\x1b[K\n"))
+		u.printf("%s%s%s", home, screen, rest)
+		return nil, nil
+	}
+	timeless := r
+	timeless.Now = time.Time{}
+	now, err := json.Marshal(timeless)
+	if err != nil || bytes.Equal(now, last) {
+		return last, err
+	}
+	switch output {
+	case "":
+		u.printf("%s\n%s", r.Now.Format(time.RFC3339), status.Screen(r, u.columns(), u.tone))
+	case "json":
+		line, err := json.Marshal(r)
+		if err != nil {
+			return now, err
+		}
+		u.printf("%s\n", line)
+	default:
+		u.printf("---\n")
+		return now, u.object(output, r)
+	}
+	return now, nil
+}
+
+// tone paints a part of a screen.
+func (u *ui) tone(t status.Tone, text string) string {
+	if !u.terminal() {
+		return text
+	}
+	switch t {
+	case status.Good:
+		return u.paint(green, text)
+	case status.Bad:
+		return u.paint(red, text)
+	case status.Doubtful:
+		return u.paint(yellow, text)
+	case status.Heading:
+		return u.paint(bold, text)
+	default:
+		return text
+	}
+}
+
+// terminal says whether results are read by a person as they come.
+func (u *ui) terminal() bool {
+	f, ok := u.out.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// columns is how wide a screen may be: 80, or less where the terminal is narrower.
+func (u *ui) columns() int {
+	const usual, least = 80, 40
+	f, ok := u.out.(*os.File)
+	if !ok {
+		return usual
+	}
+	if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+		return max(min(width, usual), least)
+	}
+	return usual
+}
+
+func itoa(n int32) string { return strconv.Itoa(int(n)) }

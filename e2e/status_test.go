@@ -1,0 +1,170 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"boot.internal/e2e/internal/lab"
+	"boot.internal/kubelet/local"
+	"boot.internal/status"
+)
+
+// Whatever is down, one screen says how the node is, at once, and what is wrong.
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	n := furnished(t, lab.NewLAN(t), "node1")
+	s := statusOfNode{n}
+	s.expectScreen(t, 6, "boot init")
+	n.Boot(t, append([]string{"init"}, anyDisk(t, n)...)...)
+
+	t.Run("all is well", s.healthy)
+	t.Run("a manifest is refused", s.refused)
+	t.Run("the API server crashes", s.apiServerDown)
+	t.Run("the engine hangs", s.engineHangs)
+	t.Run("the loop is stopped", s.loopStopped)
+}
+
+// A statusOfNode is a node whose status is asked for.
+type statusOfNode struct{ *lab.Node }
+
+// look runs boot status, which may not take long.
+func (s statusOfNode) look(ctx context.Context, t testing.TB) (status.Report, int, error) {
+	begin := time.Now()
+	out, err := s.Try(ctx, lab.BootBinary(t), "status", "-o", "json")
+	if err != nil {
+		return status.Report{}, 0, err
+	}
+	const busy = 20 * time.Second // the machine of the tests is; it is two seconds by itself
+	if took := time.Since(begin); took > busy {
+		t.Errorf("boot status took %s", took)
+	}
+	var r status.Report
+	if err := json.Unmarshal([]byte(out.Stdout), &r); err != nil {
+		return r, 0, fmt.Errorf("%w: %s%s", err, out.Stdout, out.Stderr)
+	}
+	return r, out.Code, nil
+}
+
+// until waits for a status with an exit code, in which something is wrong.
+func (s statusOfNode) until(t *testing.T, code int, wrong ...string) (r status.Report) {
+	t.Helper()
+	lab.Until(t, patience, "see it in the status", func(ctx context.Context) error {
+		var got int
+		var err error
+		if r, got, err = s.look(ctx, t); err != nil {
+			return err
+		}
+		all := strings.Join(r.Wrong, "\n")
+		for _, want := range wrong {
+			if !strings.Contains(all, want) {
+				return fmt.Errorf("nobody says %q: %s", want, all)
+			}
+		}
+		if got != code {
+			return fmt.Errorf("exit code %d, want %d: %s", got, code, all)
+		}
+		return nil
+	})
+	return r
+}
+
+// expectScreen looks as a person does.
+func (s statusOfNode) expectScreen(t *testing.T, code int, want ...string) {
+	t.Helper()
+	out, err := s.Try(t.Context(), lab.BootBinary(t), "status")
+	if err != nil || out.Code != code {
+		t.Errorf("boot status: %v, exit code %d, want %d\n%s%s", err, out.Code, code, out.Stdout, out.Stderr)
+	}
+	for _, text := range want {
+		if !strings.Contains(out.Stdout, text) {
+			t.Errorf("it does not say %q", text)
+		}
+	}
+	for line := range strings.Lines(out.Stdout) {
+		if len([]rune(strings.TrimSuffix(line, "\n"))) > 80 {
+			t.Errorf("too long: %s", line)
+		}
+	}
+	t.Logf("\n%s%s", out.Stdout, out.Stderr)
+}
+
+func (s statusOfNode) healthy(t *testing.T) {
+	r := s.until(t, 0)
+	if len(r.StaticPods) != len(components()) || r.Etcd == nil || !r.Etcd.Quorum || len(r.Certificates) == 0 || !r.Loop.Running {
+		t.Errorf("report: %+v", r)
+	}
+	for _, p := range r.StaticPods {
+		if p.State != local.Running {
+			t.Errorf("%s is %s", p.Name, p.State)
+		}
+	}
+	s.expectScreen(t, 0, "node1  Ready", "control-plane", "kube-apiserver", "1 of 1 members healthy", "all is well")
+}
+
+func (s statusOfNode) refused(t *testing.T) {
+	path := filepath.Join(staticPods, "kept.yaml")
+	s.WriteFile(t, path, text(t, hostPod("kept", box("c", "sleep", "infinity"))))
+	defer s.Remove(t, path)
+	lab.Until(t, patience, "see the pod run", func(ctx context.Context) error {
+		r, _, err := s.look(ctx, t)
+		for _, p := range r.StaticPods {
+			if p.Name == "kept-node1" && p.State == local.Running {
+				return nil
+			}
+		}
+		return fmt.Errorf("it does not: %+v, %w", r.StaticPods, err)
+	})
+	s.WriteFile(t, path, "apiVersion: v1\nkind: Pod\nmetadata: {name: kept}\nspec: {containers: [{name: c, imagee: x}]}\n")
+	r := s.until(t, 4, path+":4 is refused")
+	if len(r.Manifests) == 0 || r.Manifests[0].Kept.IsZero() {
+		t.Errorf("manifests: %+v", r.Manifests)
+	}
+	s.expectScreen(t, 4, "imagee", "its last good version goes on")
+}
+
+// apiServerDown has the API server end at once, again and again.
+func (s statusOfNode) apiServerDown(t *testing.T) {
+	path := filepath.Join(staticPods, "kube-apiserver.yaml")
+	good := s.ReadFile(t, path)
+	s.WriteFile(t, path, strings.Replace(good, "- kube-apiserver\n", "- kube-apiserver\n    - --no-such-flag=1\n", 1))
+	s.until(t, 4, "no API server answers", "kube-system/kube-apiserver-node1 is crashing: exit code", "unknown flag: --no-such-flag")
+	s.expectScreen(t, 4, "no-such-flag", "crashing")
+	s.WriteFile(t, path, good)
+	s.until(t, 0)
+}
+
+func (s statusOfNode) engineHangs(t *testing.T) {
+	engine := s.Find(t, "containerd", "--config")
+	if len(engine) != 1 {
+		t.Fatalf("engines: %v", engine)
+	}
+	s.Kill(t, engine[0], syscall.SIGSTOP)
+	s.until(t, 4, "the container engine does not answer")
+	s.expectScreen(t, 4, "does not answer at "+engineSocket)
+	s.Kill(t, engine[0], syscall.SIGCONT)
+	s.until(t, 0)
+}
+
+func (s statusOfNode) loopStopped(t *testing.T) {
+	loop, err := loopOf(t, s.Node)
+	lab.Must(t, err)
+	supervisor := s.Find(t, filepath.Base(lab.BootBinary(t)), "--supervise")
+	if len(supervisor) != 1 {
+		t.Fatalf("supervisors: %v", supervisor)
+	}
+	s.Kill(t, supervisor[0], syscall.SIGSTOP)
+	s.Kill(t, loop, syscall.SIGKILL)
+	r := s.until(t, 5, "the kubelet loop does not run")
+	if len(r.StaticPods) != len(components()) {
+		t.Errorf("static pods: %+v", r.StaticPods)
+	}
+	s.expectScreen(t, 5, "the kubelet loop does not run", "etcd")
+	s.Kill(t, supervisor[0], syscall.SIGCONT)
+	s.until(t, 0)
+}
