@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cloudflare/cfssl/config"
 )
 
 // A pair is a certificate and its key as far as they could be read.
@@ -118,7 +120,7 @@ func (r row) subject() string {
 
 func (r row) missingUsages(c *x509.Certificate) []string {
 	return slices.DeleteFunc(slices.Clone(r.usages), func(usage string) bool {
-		return slices.Contains(c.ExtKeyUsage, extKeyUsages[usage])
+		return slices.Contains(c.ExtKeyUsage, config.ExtKeyUsage[usage])
 	})
 }
 

@@ -2,15 +2,15 @@ package certs
 
 import (
 	"crypto"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"net"
 	"time"
 
+	"github.com/cloudflare/cfssl/config"
 	"github.com/cloudflare/cfssl/csr"
+	"github.com/cloudflare/cfssl/initca"
+	"github.com/cloudflare/cfssl/signer"
+	"github.com/cloudflare/cfssl/signer/local"
 
 	"boot.internal/hint"
 )
@@ -48,44 +48,27 @@ func (a Algorithm) newKey() (crypto.Signer, error) {
 	return key.(crypto.Signer), nil
 }
 
-// template is the certificate that the row is to be, valid from now for life. The
-// serial number is left to crypto/x509, which draws one.
-func (r row) template(life time.Duration) *x509.Certificate {
-	now := time.Now()
-	t := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: r.cn},
-		NotBefore:             now.Add(-backdate).UTC(),
-		NotAfter:              now.Add(life).UTC(),
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
-		BasicConstraintsValid: true,
-	}
+// request is what the row asks its authority for.
+func (r row) request() *csr.CertificateRequest {
+	req := &csr.CertificateRequest{CN: r.cn, Hosts: r.hosts}
 	for _, org := range append([]string{r.org}, r.orgs...) {
 		if org != "" {
-			t.Subject.Organization = append(t.Subject.Organization, org)
+			req.Names = append(req.Names, csr.Name{O: org})
 		}
 	}
-	for _, usage := range r.usages {
-		t.ExtKeyUsage = append(t.ExtKeyUsage, extKeyUsages[usage])
-	}
-	for _, host := range r.hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			t.IPAddresses = append(t.IPAddresses, ip)
-		} else {
-			t.DNSNames = append(t.DNSNames, host)
-		}
-	}
-	return t
+	return req
 }
 
 // selfSign makes an authority of key.
 func selfSign(r row, key crypto.Signer, life time.Duration) ([]byte, error) {
-	t := r.template(life)
-	t.IsCA, t.KeyUsage = true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
-	signed, err := create(t, t, key.Public(), key)
+	req := r.request()
+	// The backdate is cfssl's default here: the same five minutes.
+	req.CA = &csr.CAConfig{Expiry: (life + backdate).String()}
+	pem, _, err := initca.NewFromSigner(req, key)
 	if err != nil {
 		return nil, fmt.Errorf("sign the CA %s: %w", r.cn, err)
 	}
-	return signed, nil
+	return pem, nil
 }
 
 // A signing is an authority with its key at hand.
@@ -96,22 +79,28 @@ type signing struct {
 
 // sign certifies key as the row, for life but no longer than the CA lives.
 func (s signing) sign(r row, key crypto.Signer, life time.Duration) ([]byte, error) {
-	t := r.template(life)
-	if s.cert.NotAfter.Before(t.NotAfter) {
-		t.NotAfter = s.cert.NotAfter
-	}
-	signed, err := create(t, s.cert, key.Public(), s.key)
+	usages := append([]string{"digital signature", "key encipherment"}, r.usages...)
+	policy := &config.Signing{Default: &config.SigningProfile{
+		Usage:        usages,
+		Expiry:       life + backdate,
+		ExpiryString: (life + backdate).String(),
+		Backdate:     backdate,
+	}}
+	authority, err := local.NewSigner(s.key, s.cert, signer.DefaultSigAlgo(s.key), policy)
 	if err != nil {
 		return nil, fmt.Errorf("sign %s with the CA %s: %w", r.cn, s.cert.Subject.CommonName, err)
 	}
-	return signed, nil
-}
-
-// create signs a certificate, and returns it as PEM.
-func create(t, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) ([]byte, error) {
-	der, err := x509.CreateCertificate(rand.Reader, t, parent, public, key)
+	request, err := csr.Generate(key, r.request())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("request a certificate for %s: %w", r.cn, err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+	order := signer.SignRequest{Request: string(request)}
+	if s.cert.NotAfter.Before(time.Now().Add(life)) {
+		order.NotAfter = s.cert.NotAfter
+	}
+	pem, err := authority.Sign(order)
+	if err != nil {
+		return nil, fmt.Errorf("sign %s with the CA %s: %w", r.cn, s.cert.Subject.CommonName, err)
+	}
+	return pem, nil
 }

@@ -1,17 +1,10 @@
 package certs
 
-import "crypto/x509"
-
-// Extended key usages, in words.
+// Extended key usages, in cfssl's words.
 const (
 	server = "server auth"
 	client = "client auth"
 )
-
-var extKeyUsages = map[string]x509.ExtKeyUsage{
-	server: x509.ExtKeyUsageServerAuth,
-	client: x509.ExtKeyUsageClientAuth,
-}
 
 // A row is what one certificate has to be.
 type row struct {
