@@ -155,8 +155,11 @@ func (m *Machine) Run(ctx context.Context, limit time.Duration, stdin []byte, ar
 // Ask is Run of the machine in a directory, whoever has started it. Without a
 // deadline it waits for ten minutes.
 func Ask(ctx context.Context, dir string, stdin []byte, args ...string) (Output, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 10*time.Minute)
+		defer cancel()
+	}
 	conn, err := dial(ctx, Socket(dir))
 	if err != nil {
 		return Output{}, err
