@@ -124,12 +124,7 @@ func (e *events) record(ev event) {
 // ctx ends. Events of a rush give way to it: quiet returns when that is over.
 func (e *events) connect(ctx context.Context, client typedv1.EventsGetter, quiet func(context.Context)) {
 	b := record.NewBroadcaster(record.WithContext(ctx))
-	giveWay := func(ev *v1.Event) {
-		ctx, cancel := context.WithDeadline(ctx, ev.LastTimestamp.Add(eventPatience))
-		defer cancel()
-		quiet(ctx)
-	}
-	sink := newSink(&typedv1.EventSinkImpl{Interface: client.Events("")}, giveWay, e.logger)
+	sink := newSink(&typedv1.EventSinkImpl{Interface: client.Events("")}, giveWay(ctx, quiet), e.logger)
 	go sink.retry(ctx)
 	b.StartRecordingToSink(sink)
 	context.AfterFunc(ctx, b.Shutdown)
@@ -141,4 +136,13 @@ func (e *events) connect(ctx context.Context, client typedv1.EventsGetter, quiet
 		ev.send(r)
 	}
 	e.pending = nil
+}
+
+// giveWay returns what waits for a quiet moment with an event, until that is too old.
+func giveWay(ctx context.Context, quiet func(context.Context)) func(*v1.Event) {
+	return func(ev *v1.Event) {
+		ctx, cancel := context.WithDeadline(ctx, ev.LastTimestamp.Add(eventPatience))
+		defer cancel()
+		quiet(ctx)
+	}
 }

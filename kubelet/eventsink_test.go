@@ -1,6 +1,7 @@
 package kubelet
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -94,4 +95,31 @@ func TestRefusedEvents(t *testing.T) {
 	if _, err := s.Create(eventIn("a", "a")); !errors.Is(err, api.err) || len(s.held) > 0 {
 		t.Errorf("error %v, %d kept", err, len(s.held))
 	}
+}
+
+// An event waits while many pods start, but not for long.
+func TestEventsGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin, rush := time.Now(), make(chan struct{})
+		way := giveWay(t.Context(), func(ctx context.Context) {
+			select {
+			case <-rush:
+			case <-ctx.Done():
+			}
+		})
+		at := func(age time.Duration) time.Duration {
+			way(&v1.Event{LastTimestamp: metav1.NewTime(time.Now().Add(-age))})
+			return time.Since(begin)
+		}
+		if took := at(eventPatience); took > 0 {
+			t.Errorf("an event that was old waited for %s", took)
+		}
+		if took := at(0); took != eventPatience {
+			t.Errorf("an event waited for %s", took)
+		}
+		time.AfterFunc(time.Second, func() { close(rush) })
+		if took := at(0); took != eventPatience+time.Second {
+			t.Errorf("an event waited until %s, not for the end of the rush", took)
+		}
+	})
 }

@@ -55,3 +55,51 @@ func TestTurns(t *testing.T) {
 		})
 	}
 }
+
+// A pod that has begun is ended before others begin, and who waits for a quiet
+// moment is told of it.
+func TestTurnsOfContainers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, _, w := newFake(t)
+		w.Runtime.Quiet(t.Context()) // nobody waits
+		first := onePod()
+		if err := w.Runtime.Do(t.Context(), first, pod.CreateSandbox{}); err != nil {
+			t.Fatal(err)
+		}
+		have, err := w.Runtime.Observe(t.Context(), pod.KeyOf(first))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Delay("RunPodSandbox", 24, time.Second)
+		begin := time.Now()
+		for i := range 24 {
+			p := onePod()
+			p.Name = fmt.Sprint("web-", i)
+			p.UID = types.UID(p.Name)
+			go func() {
+				if err := w.Runtime.Do(t.Context(), p, pod.CreateSandbox{}); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		quiet := make(chan time.Duration, 1)
+		go func() {
+			w.Runtime.Quiet(t.Context())
+			quiet <- time.Since(begin)
+		}()
+		name := first.Spec.Containers[0].Name
+		start := pod.StartContainer{Name: name, SandboxID: have.Sandboxes[0].ID}
+		if err := w.Runtime.Do(t.Context(), first, start); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took >= 3*time.Second {
+			t.Errorf("a container waited %s, until all sandboxes were there", took)
+		}
+		if took := <-quiet; took != 2*time.Second {
+			t.Errorf("quiet after %s, want it when the last eight have their turn", took)
+		}
+		time.Sleep(10 * time.Second)
+		w.Runtime.Quiet(t.Context())
+	})
+}
