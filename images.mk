@@ -1,6 +1,6 @@
 # The real components, built from pinned Go modules: see images/README.md.
 
-.PHONY: images images-upstream images-conformance images-dir images-deps images-lint images-pin images-prune
+.PHONY: images images-upstream images-previous images-previous-pin images-conformance images-dir images-deps images-lint images-pin images-prune
 
 # What building needs beside Go: a file or command, and the package it is in.
 IMAGES_DEPS := gcc:gcc pkg-config:pkg-config /usr/lib/*/libc.a:libc6-dev /usr/lib/*/libseccomp.a:libseccomp-dev
@@ -12,6 +12,9 @@ images: ## Build the component images, the engine and kubectl, unless the cache 
 images-upstream: ## Also build the upstream kubeadm and kubelet, to compare with
 	@dir=$$(images/dir.sh); test -f "$$dir/bin/kubelet" || { \
 		$(MAKE) --no-print-directory images-deps && cd images && go run . build -dir "$$dir" -upstream; }
+
+images-previous: images ## Also build the components of the minor before, to upgrade from
+	@dir=$$(images/previous/dir.sh); test -f "$$dir/SHA256SUMS" || images/previous/images.sh build -dir "$$dir"
 
 images-conformance: images ## Also build upstream's end-to-end tests and the images of their pods
 	@dir=$$(images/conformance/dir.sh); test -f "$$dir/READY" || { \
@@ -38,6 +41,9 @@ images-lint: ## Run the linters on images/, which is a module of its own
 images-pin: ## Write the versions of images/versions.env into the modules that build the components
 	cd images && go run . pin -src .
 
+images-previous-pin: ## Write the versions of images/previous/versions.env into the modules there
+	images/previous/images.sh pin
+
 images-prune: ## Remove from the cache what other versions of images/ built
 	@dir=$$(images/dir.sh); find "$$(dirname "$$dir")" -mindepth 1 -maxdepth 1 -type d ! -path "$$dir" \
-		! -path "$$(images/conformance/dir.sh)" ! -name 'vm-*' -exec rm -rf {} +
+		! -path "$$(images/conformance/dir.sh)" ! -path "$$(images/previous/dir.sh)" ! -name 'vm-*' -exec rm -rf {} +

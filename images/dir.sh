@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 digest=$({
 	go env GOVERSION GOARCH
-	find . -type f ! -path './conformance/*' ! -path './debian/*' \( -name '*.go' ! -name '*_test.go' -o -name '*.mod' -o -name '*.sum' -o -name '*.env' -o -name '*.c' \) |
+	find . -type f ! -path './conformance/*' ! -path './debian/*' ! -path './previous/*' \( -name '*.go' ! -name '*_test.go' -o -name '*.mod' -o -name '*.sum' -o -name '*.env' -o -name '*.c' \) |
 		LC_ALL=C sort | xargs sha256sum
 } | sha256sum)
 echo "${BOOT_CACHE:-$HOME/.cache/boot}/$(echo "$digest" | cut -c1-16)"
