@@ -5,11 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"boot.internal/doctor"
 	"boot.internal/e2e/internal/lab"
 	"boot.internal/kubelet/local"
 	"boot.internal/status"
@@ -26,6 +30,7 @@ func TestStatus(t *testing.T) {
 	t.Run("all is well", s.healthy)
 	t.Run("a manifest is refused", s.refused)
 	t.Run("the API server crashes", s.apiServerDown)
+	t.Run("the host is not as it was", s.hostBroken)
 	t.Run("the engine hangs", s.engineHangs)
 	t.Run("the loop is stopped", s.loopStopped)
 }
@@ -94,6 +99,32 @@ func (s statusOfNode) expectScreen(t *testing.T, code int, want ...string) {
 	t.Logf("\n%s%s", out.Stdout, out.Stderr)
 }
 
+// doctor waits for findings, and for no other that is more than good to know.
+func (s statusOfNode) doctor(t *testing.T, code int, ids ...string) {
+	t.Helper()
+	lab.Until(t, patience, "hear it from the doctor", func(ctx context.Context) error {
+		out, err := s.Try(ctx, lab.BootBinary(t), "doctor", "-o", "json")
+		if err != nil {
+			return err
+		}
+		var d struct{ Findings []doctor.Finding }
+		if err := json.Unmarshal([]byte(out.Stdout), &d); err != nil {
+			return fmt.Errorf("%w: %s%s", err, out.Stdout, out.Stderr)
+		}
+		var got []string
+		for _, f := range d.Findings {
+			if f.Severity != doctor.Note {
+				got = append(got, f.ID)
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(ids, slices.Compact(got)); diff != "" || out.Code != code {
+			return fmt.Errorf("exit code %d, findings (-want +got):\n%s\n%s", out.Code, diff, out.Stdout)
+		}
+		return nil
+	})
+}
+
 func (s statusOfNode) healthy(t *testing.T) {
 	r := s.until(t, 0)
 	if len(r.StaticPods) != len(components()) || r.Etcd == nil || !r.Etcd.Quorum || len(r.Certificates) == 0 || !r.Loop.Running {
@@ -105,6 +136,8 @@ func (s statusOfNode) healthy(t *testing.T) {
 		}
 	}
 	s.expectScreen(t, 0, "node1  Ready", "control-plane", "kube-apiserver", "1 of 1 members healthy", "all is well")
+	s.doctor(t, 0)
+	t.Log(s.Boot(t, "doctor"))
 }
 
 func (s statusOfNode) refused(t *testing.T) {
@@ -126,6 +159,7 @@ func (s statusOfNode) refused(t *testing.T) {
 		t.Errorf("manifests: %+v", r.Manifests)
 	}
 	s.expectScreen(t, 4, "imagee", "its last good version goes on")
+	s.doctor(t, 4, "ManifestRefused")
 }
 
 // apiServerDown has the API server end at once, again and again.
@@ -135,8 +169,43 @@ func (s statusOfNode) apiServerDown(t *testing.T) {
 	s.WriteFile(t, path, strings.Replace(good, "- kube-apiserver\n", "- kube-apiserver\n    - --no-such-flag=1\n", 1))
 	s.until(t, 4, "no API server answers", "kube-system/kube-apiserver-node1 is crashing: exit code", "unknown flag: --no-such-flag")
 	s.expectScreen(t, 4, "no-such-flag", "crashing")
+	s.expectDoctor(t, 4, "APIUnreachable", "PodCrashing")
 	s.WriteFile(t, path, good)
 	s.until(t, 0)
+}
+
+// hostBroken takes from the host what a node needs.
+func (s statusOfNode) hostBroken(t *testing.T) {
+	const hosts, resolv, forward = "/etc/hosts", "/etc/resolv.conf", "/proc/sys/net/ipv4/ip_forward"
+	were := map[string]string{hosts: s.ReadFile(t, hosts), resolv: s.ReadFile(t, resolv)}
+	s.doctor(t, 0)
+	s.WriteFile(t, hosts, s.IP.String()+"\t"+s.Name+"\n")
+	s.WriteFile(t, resolv, "nameserver 127.0.0.1\n")
+	s.Run(t, "sh", "-c", "echo 0 > "+forward)
+	ca := s.ReadFile(t, "/etc/kubernetes/pki/front-proxy-client.crt")
+	s.WriteFile(t, "/etc/kubernetes/pki/front-proxy-client.crt", "gone\n")
+	s.doctor(t, 4, "CertificateUnreadable", "FileContent--proc-sys-net-ipv4-ip_forward", "HostsLocalhost", "ResolverLoop")
+	for path, text := range were {
+		s.WriteFile(t, path, text)
+	}
+	s.WriteFile(t, "/etc/kubernetes/pki/front-proxy-client.crt", ca)
+	s.Run(t, "sh", "-c", "echo 1 > "+forward)
+	s.doctor(t, 0)
+}
+
+// expectDoctor looks as a person does. With so much wrong there may be more.
+func (s statusOfNode) expectDoctor(t *testing.T, code int, ids ...string) {
+	t.Helper()
+	out, err := s.Try(t.Context(), lab.BootBinary(t), "doctor")
+	if err != nil || out.Code != code {
+		t.Errorf("boot doctor: %v, exit code %d, want %d", err, out.Code, code)
+	}
+	for _, id := range ids {
+		if !strings.Contains(out.Stdout, "["+id+"]") {
+			t.Errorf("it does not find %s", id)
+		}
+	}
+	t.Logf("\n%s%s", out.Stdout, out.Stderr)
 }
 
 func (s statusOfNode) engineHangs(t *testing.T) {
@@ -147,6 +216,7 @@ func (s statusOfNode) engineHangs(t *testing.T) {
 	s.Kill(t, engine[0], syscall.SIGSTOP)
 	s.until(t, 4, "the container engine does not answer")
 	s.expectScreen(t, 4, "does not answer at "+engineSocket)
+	s.doctor(t, 4, "EngineDown")
 	s.Kill(t, engine[0], syscall.SIGCONT)
 	s.until(t, 0)
 }
@@ -165,6 +235,7 @@ func (s statusOfNode) loopStopped(t *testing.T) {
 		t.Errorf("static pods: %+v", r.StaticPods)
 	}
 	s.expectScreen(t, 5, "the kubelet loop does not run", "etcd")
+	s.expectDoctor(t, 5, "LoopNotRunning")
 	s.Kill(t, supervisor[0], syscall.SIGCONT)
 	s.until(t, 0)
 }

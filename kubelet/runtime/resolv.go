@@ -25,6 +25,10 @@ func (r *Runtime) resolvConf() ([]byte, error) {
 	return resolvConfIn("/", r.o.ResolvConf)
 }
 
+// ResolvConf returns what pods of this host inherit where the kubelet is told to
+// give them the file at a path.
+func ResolvConf(path string) ([]byte, error) { return resolvConfIn("/", path) }
+
 func resolvConfIn(root, path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
