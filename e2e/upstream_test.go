@@ -1,16 +1,15 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"text/template"
 	"time"
 
 	"boot.internal/e2e/internal/lab"
+	"boot.internal/nstest"
 )
 
 const (
@@ -58,11 +57,7 @@ func startKubelet(t testing.TB, n *lab.Node) {
 func startEngine(t testing.TB, n *lab.Node) {
 	t.Helper()
 	bin := filepath.Dir(lab.Component(t, "engine/bin/containerd"))
-	config := new(bytes.Buffer)
-	if err := template.Must(template.New("").Parse(upstreamEngine)).Execute(config, map[string]string{"Bin": bin, "Socket": upstreamSocket}); err != nil {
-		t.Fatal(err)
-	}
-	n.WriteFile(t, "/etc/containerd/config.toml", config.String())
+	n.WriteFile(t, "/etc/containerd/config.toml", nstest.Containerd{Bin: bin, Socket: upstreamSocket, CNI: "/etc/cni/net.d"}.Config(t))
 	engine := n.Command(context.WithoutCancel(t.Context()), "sh", "-c",
 		"PATH="+bin+":$PATH exec "+bin+"/containerd --config /etc/containerd/config.toml >/var/log/containerd.log 2>&1")
 	background(t, n, engine)
@@ -115,31 +110,6 @@ const upstreamCNI = `{
     {"type": "portmap", "capabilities": {"portMappings": true}, "backend": "nftables"}
   ]
 }
-`
-
-const upstreamEngine = `version = 3
-
-[grpc]
-  address = "{{.Socket}}"
-
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = "registry.k8s.io/pause:3.10.2"
-
-[plugins."io.containerd.cri.v1.runtime"]
-  restrict_oom_score_adj = true
-  enable_unprivileged_ports = true
-  enable_unprivileged_icmp = true
-
-  [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dirs = ["{{.Bin}}"]
-    conf_dir = "/etc/cni/net.d"
-
-  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-
-    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
-      BinaryName = "{{.Bin}}/runc"
-      SystemdCgroup = false
 `
 
 // background starts a program that runs for as long as the test.

@@ -1,7 +1,6 @@
 package runtime_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"text/template"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -110,8 +108,10 @@ func startContainerd(t *testing.T) *daemon {
 	d := &daemon{
 		bin: filepath.Join(components, "engine/bin"), dir: "/var/lib/containerd-test", socket: "/run/containerd-test.sock",
 	}
-	write(t, filepath.Join(d.dir, "config.toml"), render(t, containerdConfig, d))
-	write(t, filepath.Join(d.dir, "net.d/10-test.conflist"), cniConfig)
+	write(t, filepath.Join(d.dir, "config.toml"), nstest.Containerd{
+		Bin: d.bin, Socket: d.socket, Root: filepath.Join(d.dir, "root"), State: "/run/containerd-test", CNI: filepath.Join(d.dir, "net.d"),
+	}.Config(t))
+	write(t, filepath.Join(d.dir, "net.d/10-test.conflist"), nstest.CNINetwork)
 	var err error
 	if d.log, err = os.Create(filepath.Join(d.dir, "log")); err != nil {
 		t.Fatal(err)
@@ -184,49 +184,3 @@ func write(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
-
-func render(t *testing.T, text string, d *daemon) string {
-	t.Helper()
-	var out bytes.Buffer
-	data := map[string]any{"Bin": d.bin, "Dir": d.dir, "Socket": d.socket}
-	if err := template.Must(template.New("").Parse(text)).Execute(&out, data); err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
-}
-
-const containerdConfig = `version = 3
-root = "{{.Dir}}/root"
-state = "/run/containerd-test"
-
-[grpc]
-  address = "{{.Socket}}"
-
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = "registry.k8s.io/pause:3.10.2"
-
-[plugins."io.containerd.cri.v1.runtime"]
-  restrict_oom_score_adj = true
-
-  [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dirs = ["{{.Bin}}"]
-    conf_dir = "{{.Dir}}/net.d"
-
-  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-
-    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
-      BinaryName = "{{.Bin}}/runc"
-      SystemdCgroup = false
-`
-
-const cniConfig = `{
-  "cniVersion": "1.0.0",
-  "name": "test",
-  "plugins": [
-    {"type": "bridge", "bridge": "test0", "isGateway": true, "ipam": {
-      "type": "host-local", "dataDir": "/run/cni-test",
-      "ranges": [[{"subnet": "10.99.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}
-  ]
-}
-`

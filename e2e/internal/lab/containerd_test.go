@@ -9,10 +9,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"text/template"
 	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/nstest"
 )
 
 const (
@@ -66,12 +67,8 @@ func TestContainerd(t *testing.T) {
 func startContainerd(t *testing.T, n *Node) cri.RuntimeServiceClient {
 	t.Helper()
 	bin := filepath.Dir(Component(t, "engine/bin/containerd"))
-	config := new(bytes.Buffer)
-	if err := template.Must(template.New("").Parse(containerdConfig)).Execute(config, map[string]string{"Bin": bin, "Socket": socket}); err != nil {
-		t.Fatal(err)
-	}
-	n.WriteFile(t, "/etc/containerd/config.toml", config.String())
-	n.WriteFile(t, "/etc/cni/net.d/10-test.conflist", cniConfig)
+	n.WriteFile(t, "/etc/containerd/config.toml", nstest.Containerd{Bin: bin, Socket: socket, CNI: "/etc/cni/net.d"}.Config(t))
+	n.WriteFile(t, "/etc/cni/net.d/10-test.conflist", nstest.CNINetwork)
 	cmd := n.Command(context.WithoutCancel(t.Context()), filepath.Join(bin, "containerd"), "--config", "/etc/containerd/config.toml")
 	cmd.Env = append(cmd.Env, "PATH="+bin+":/usr/sbin:/usr/bin:/sbin:/bin")
 	log := new(bytes.Buffer)
@@ -125,39 +122,3 @@ func runPod(t *testing.T, client cri.RuntimeServiceClient) (sandbox, container s
 	}
 	return s.PodSandboxId, c.ContainerId
 }
-
-const containerdConfig = `version = 3
-root = "/var/lib/containerd"
-state = "/run/containerd"
-
-[grpc]
-  address = "{{.Socket}}"
-
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = "registry.k8s.io/pause:3.10.2"
-
-[plugins."io.containerd.cri.v1.runtime"]
-  restrict_oom_score_adj = true
-
-  [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dirs = ["{{.Bin}}"]
-    conf_dir = "/etc/cni/net.d"
-
-  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-
-    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
-      BinaryName = "{{.Bin}}/runc"
-      SystemdCgroup = false
-`
-
-const cniConfig = `{
-  "cniVersion": "1.0.0",
-  "name": "test",
-  "plugins": [
-    {"type": "bridge", "bridge": "test0", "isGateway": true, "ipam": {
-      "type": "host-local", "dataDir": "/run/cni-test",
-      "ranges": [[{"subnet": "10.99.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}
-  ]
-}
-`
