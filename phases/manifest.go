@@ -59,7 +59,7 @@ func (m manifests) known() (templates.Inputs, error) {
 		config.ComponentEtcd, config.ComponentAPIServer, config.ComponentControllerManager,
 		config.ComponentScheduler, config.ComponentProxy,
 	} {
-		if inputs.CertsHash[component], err = hashFiles(templates.Files(m.cfg, component)); err != nil {
+		if inputs.CertsHash[component], err = hashFiles(templates.ReadOnce(m.cfg, component)); err != nil {
 			return inputs, err
 		}
 	}

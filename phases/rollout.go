@@ -32,6 +32,8 @@ type RolloutOptions struct {
 	Node       string        // name of this node
 	Timeout    time.Duration // how long one pod may take to become healthy; 0: four minutes
 	Stable     time.Duration // how long it has to stay so; 0: three seconds
+
+	beside *asides // files that come back with the manifest; nil: none
 }
 
 // The defaults of RolloutOptions: kubeadm's patience with a component, and what it
@@ -156,7 +158,7 @@ func (r rollout) back(ctx context.Context, why error) error {
 		return errors.Join(why, fmt.Errorf("put the old manifest of %s back: %w", r.component, err))
 	}
 	waiting(ctx, "the old "+r.component+", which is put back")
-	if err := atomicfile.Write(r.path(), old, 0o600); err != nil {
+	if err := errors.Join(r.beside.putBack(), atomicfile.Write(r.path(), old, 0o600)); err != nil {
 		return errors.Join(why, err)
 	}
 	if err := r.await(ctx, old); err != nil {
@@ -188,5 +190,5 @@ func (r rollout) forget() error {
 	if err := os.Remove(r.aside()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return nil
+	return r.beside.forget()
 }

@@ -23,7 +23,7 @@ type Inputs struct {
 	// becomes one of, itself among them, as "name=peer URL" separated by commas.
 	// Empty stands for the first member of a new cluster.
 	EtcdCluster string
-	// CertsHash is the [Hash] of the files that [Files] names, by component.
+	// CertsHash is the [Hash] of the files that [ReadOnce] names, by component.
 	CertsHash map[string]string
 	// Patches are those of the user.
 	Patches Patches

@@ -20,7 +20,8 @@ const (
 	// ConfigHash is of the manifest, patches included, and of files rendered
 	// for the pod beside it.
 	ConfigHash = "boot.internal/config-hash"
-	// CertsHash is of the certificates, keys and kubeconfigs the pod reads.
+	// CertsHash is of the certificates, keys and kubeconfigs the pod reads at its
+	// start and then never again, see [ReadOnce].
 	CertsHash = "boot.internal/certs-hash"
 )
 

@@ -1,0 +1,122 @@
+package certs
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"time"
+
+	"k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
+)
+
+// ErrExternal says that a certificate has to be signed by whoever has the key of
+// its authority.
+var ErrExternal = errors.New("the key of its authority is not on this machine")
+
+// Renewable says whether the certificate can be renewed on this machine: its
+// authority's key has to be here and the authority good. There must be something
+// to go by, too: a certificate that cannot be read says nothing of names.
+func (h Held) Renewable(now time.Time) error {
+	if h.Certificate == nil {
+		return hint(fmt.Errorf("read %s: %w", h.Path, h.Err), "remove it and run 'boot init' again, which makes what is missing")
+	}
+	if h.clusterSigns() {
+		return hint(fmt.Errorf("renew %s: the cluster signs it, at the request of the kubelet loop", h.Name), "the loop asks in time; 'boot status' tells how it is")
+	}
+	_, err := h.signer(now)
+	return err
+}
+
+func (h Held) signer(now time.Time) (signing, error) {
+	p := readPair(h.authority)
+	switch {
+	case errors.Is(p.keyErr, fs.ErrNotExist) && p.certErr == nil:
+		return signing{}, hint(fmt.Errorf("renew %s: %w: %s", h.Name, ErrExternal, h.authority.Key),
+			"'boot certs generate-csr' makes requests that its holder can sign")
+	case p.certErr != nil:
+		return signing{}, p.certErr
+	case p.keyErr != nil:
+		return signing{}, p.keyErr
+	case !p.matched():
+		return signing{}, fmt.Errorf("%s does not belong to %s", h.authority.Cert, h.authority.Key)
+	}
+	a := authority{row: row{files: h.authority}}
+	return signing{p.chain[0], p.key}, a.usable(p.chain[0], now)
+}
+
+// Renew replaces the certificate by one for the same subject, names and uses, of a
+// new key of the same kind. It lives as long as the one before was made for if life
+// is 0, but no longer than its authority.
+func (h Held) Renew(life time.Duration, now time.Time) error {
+	if err := h.Renewable(now); err != nil {
+		return err
+	}
+	authority, err := h.signer(now)
+	if err != nil {
+		return err
+	}
+	if life == 0 {
+		life = h.Lives()
+	}
+	key, err := likeKey(h.Certificate.PublicKey)
+	if err != nil {
+		return fmt.Errorf("make a key for %s: %w", h.Name, err)
+	}
+	der, err := authority.again(h.Certificate, key, now, life)
+	if err != nil {
+		return fmt.Errorf("sign %s: %w", h.Name, err)
+	}
+	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(key)
+	if err != nil {
+		return fmt.Errorf("encode the key of %s: %w", h.Name, err)
+	}
+	return h.form.write(pem.EncodeToMemory(&pem.Block{Type: cert.CertificateBlockType, Bytes: der}), keyPEM)
+}
+
+// Gain returns how much later a certificate would end that is made now.
+func (h Held) Gain(now time.Time) time.Duration {
+	end := now.Add(h.Lives())
+	if a, err := readCerts(h.authority.Cert); err == nil && a[0].NotAfter.Before(end) {
+		end = a[0].NotAfter
+	}
+	return end.Sub(h.Certificate.NotAfter)
+}
+
+// again certifies key as what old certified another for.
+func (s signing) again(old *x509.Certificate, key crypto.Signer, now time.Time, life time.Duration) ([]byte, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
+	}
+	end := now.Add(life)
+	if s.cert.NotAfter.Before(end) {
+		end = s.cert.NotAfter
+	}
+	return x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: serial, RawSubject: old.RawSubject,
+		DNSNames: old.DNSNames, IPAddresses: old.IPAddresses, URIs: old.URIs, EmailAddresses: old.EmailAddresses,
+		KeyUsage: old.KeyUsage, ExtKeyUsage: old.ExtKeyUsage, BasicConstraintsValid: true,
+		NotBefore: now.Add(-backdate), NotAfter: end,
+	}, s.cert, key.Public(), s.key)
+}
+
+// likeKey makes a key of the kind of another.
+func likeKey(public crypto.PublicKey) (crypto.Signer, error) {
+	switch k := public.(type) {
+	case *ecdsa.PublicKey:
+		return ecdsa.GenerateKey(k.Curve, rand.Reader)
+	case *rsa.PublicKey:
+		return rsa.GenerateKey(rand.Reader, k.N.BitLen())
+	default:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+}
