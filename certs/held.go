@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"boot.internal/hint"
 )
 
 // Places are where a node keeps its certificates.
@@ -152,11 +154,11 @@ func Find(held []Held, names []string) ([]Held, error) {
 	var found []Held
 	for _, name := range names {
 		if !slices.Contains(Names(), name) {
-			return nil, hint(fmt.Errorf("no certificate is called %q", name), "the names are: "+strings.Join(Names(), ", ")+", or all")
+			return nil, hint.With(fmt.Errorf("no certificate is called %q", name), "the names are: "+strings.Join(Names(), ", ")+", or all")
 		}
 		i := slices.IndexFunc(held, func(h Held) bool { return h.Name == name })
 		if i < 0 {
-			return nil, hint(fmt.Errorf("this node has no certificate %s", name), "'boot certs check' lists those it has")
+			return nil, hint.With(fmt.Errorf("this node has no certificate %s", name), "'boot certs check' lists those it has")
 		}
 		found = append(found, held[i])
 	}

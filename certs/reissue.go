@@ -16,6 +16,8 @@ import (
 
 	"k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
+
+	"boot.internal/hint"
 )
 
 // ErrExternal says that a certificate has to be signed by whoever has the key of
@@ -27,10 +29,10 @@ var ErrExternal = errors.New("the key of its authority is not on this machine")
 // to go by, too: a certificate that cannot be read says nothing of names.
 func (h Held) Renewable(now time.Time) error {
 	if h.Certificate == nil {
-		return hint(fmt.Errorf("read %s: %w", h.Path, h.Err), "remove it and run 'boot init' again, which makes what is missing")
+		return hint.With(fmt.Errorf("read %s: %w", h.Path, h.Err), "remove it and run 'boot init' again, which makes what is missing")
 	}
 	if h.clusterSigns() {
-		return hint(fmt.Errorf("renew %s: the cluster signs it, at the request of the kubelet loop", h.Name), "the loop asks in time; 'boot status' tells how it is")
+		return hint.With(fmt.Errorf("renew %s: the cluster signs it, at the request of the kubelet loop", h.Name), "the loop asks in time; 'boot status' tells how it is")
 	}
 	_, err := h.signer(now)
 	return err
@@ -40,7 +42,7 @@ func (h Held) signer(now time.Time) (signing, error) {
 	p := readPair(h.authority)
 	switch {
 	case errors.Is(p.keyErr, fs.ErrNotExist) && p.certErr == nil:
-		return signing{}, hint(fmt.Errorf("renew %s: %w: %s", h.Name, ErrExternal, h.authority.Key),
+		return signing{}, hint.With(fmt.Errorf("renew %s: %w: %s", h.Name, ErrExternal, h.authority.Key),
 			"'boot certs generate-csr' makes requests that its holder can sign")
 	case p.certErr != nil:
 		return signing{}, p.certErr

@@ -159,11 +159,11 @@ func TestInitOnANewAddress(t *testing.T) {
 	}
 }
 
-// A certificate that is renewed restarts the pods that read it and no others.
+// A certificate that is renewed restarts the pods that would not notice and no others.
 func TestRenewedCertificatesRestartTheirPods(t *testing.T) {
 	w, service := newWorld(t, withToken), &fakeService{}
 	w.run(w.initSteps(service)...)
-	for _, path := range []string{w.tree().EtcdPeer.Cert, w.tree().FrontProxyClient.Cert} {
+	for _, path := range []string{w.tree().EtcdPeer.Cert, w.tree().SA.Cert, w.tree().SA.Key} {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +172,7 @@ func TestRenewedCertificatesRestartTheirPods(t *testing.T) {
 	for _, change := range w.run(w.initSteps(service)...) {
 		written = append(written, filepath.Base(change))
 	}
-	want := []string{"peer.crt", "etcd.yaml", "front-proxy-client.crt", "kube-apiserver.yaml"}
+	want := []string{"peer.crt", "sa.key", "sa.pub", "kube-apiserver.yaml", "kube-controller-manager.yaml"}
 	if diff := cmp.Diff(want, written); diff != "" {
 		t.Error(diff)
 	}

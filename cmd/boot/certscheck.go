@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"boot.internal/certs"
+	"boot.internal/hint"
 )
 
 // Exit codes of "boot certs check", for monitoring.
@@ -69,7 +70,7 @@ func runCertsCheck(ui *ui, f certsFlags, output, warn string) error {
 	}
 	held := certs.Hold(f.places())
 	if len(held) == 0 {
-		return hinted(fmt.Errorf("there is no certificate in %s", f.certDir), "run this on a node, as root")
+		return hint.With(fmt.Errorf("there is no certificate in %s", f.certDir), "run this on a node, as root")
 	}
 	var all []heldCertificate
 	for _, h := range held {
@@ -120,10 +121,10 @@ func judgeCertificates(all []heldCertificate) error {
 	}
 	const advice = "'boot certs renew' renews what can be renewed here; 'boot certs rotate-ca' is for authorities"
 	if len(bad) > 0 {
-		return withCode(exitExpired, hinted(fmt.Errorf("ended or unusable: %s", strings.Join(bad, ", ")), advice))
+		return withCode(exitExpired, hint.With(fmt.Errorf("ended or unusable: %s", strings.Join(bad, ", ")), advice))
 	}
 	if len(soon) > 0 {
-		return withCode(exitExpiring, hinted(fmt.Errorf("about to end: %s", strings.Join(soon, ", ")), advice))
+		return withCode(exitExpiring, hint.With(fmt.Errorf("about to end: %s", strings.Join(soon, ", ")), advice))
 	}
 	return nil
 }
@@ -186,7 +187,7 @@ func parseDays(text string) (time.Duration, error) {
 		d, err = time.ParseDuration(text)
 	}
 	if err != nil || d <= 0 {
-		return 0, hinted(fmt.Errorf("%q is no time", text), "say it in days or hours: 30d, 12h")
+		return 0, hint.With(fmt.Errorf("%q is no time", text), "say it in days or hours: 30d, 12h")
 	}
 	return d, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"boot.internal/certs"
 	"boot.internal/config"
+	"boot.internal/hint"
 	"boot.internal/phases"
 )
 
@@ -69,7 +70,7 @@ func runCertsRenew(ctx context.Context, ui *ui, f certsFlags, r renewal) error {
 	}
 	found, refused := renewableOf(ui, found)
 	if len(found) == 0 {
-		return errors.Join(refused, hinted(errors.New("there is no certificate that could be renewed on this node"),
+		return errors.Join(refused, hint.With(errors.New("there is no certificate that could be renewed on this node"),
 			"'boot certs check' tells who has the keys; run this on a control-plane node, as root"))
 	}
 	node, err := nodeOf(held)
