@@ -20,7 +20,7 @@ func (h Held) Due(node string, now time.Time) (time.Time, bool) {
 	if h.Err != nil {
 		return now, true
 	}
-	life := h.Certificate.NotAfter.Sub(h.Certificate.NotBefore)
+	life := h.Lives()
 	if h.Gain(now) < life/20 {
 		return time.Time{}, false
 	}
@@ -37,7 +37,7 @@ func (h Held) Soon(now time.Time) bool {
 	if h.Certificate == nil || h.Rotates {
 		return false
 	}
-	return h.Left(now) <= h.Certificate.NotAfter.Sub(h.Certificate.NotBefore)/3
+	return h.Left(now) <= h.Lives()/3
 }
 
 // Trouble says in words what is wrong with a certificate that nothing on this
@@ -46,7 +46,7 @@ func (h Held) Trouble(now time.Time) string {
 	if h.Certificate == nil {
 		return h.Err.Error()
 	}
-	life := h.Certificate.NotAfter.Sub(h.Certificate.NotBefore)
+	life := h.Lives()
 	end := "ends on " + h.Certificate.NotAfter.UTC().Format(time.DateTime)
 	switch left := h.Left(now); {
 	case h.CA == "" && !h.External && left < life/10:

@@ -173,7 +173,7 @@ func (h Held) clusterSigns() bool { return h.Name == kubeletServing && h.Rotates
 // that are behind is not counted.
 func (h Held) Lives() time.Duration {
 	life := h.Certificate.NotAfter.Sub(h.Certificate.NotBefore)
-	if life > 2*backdate {
+	if life > backdate {
 		life -= backdate
 	}
 	return life

@@ -55,9 +55,16 @@ func (h Held) signer(now time.Time) (signing, error) {
 	return signing{p.chain[0], p.key}, a.usable(p.chain[0], now)
 }
 
+// shortest is how long a certificate lives at least, unless somebody asks for less:
+// whoever renews without being asked does not do so every minute.
+const shortest = time.Hour
+
+// next returns how long the one after this certificate lives.
+func (h Held) next() time.Duration { return max(h.Lives(), shortest) }
+
 // Renew replaces the certificate by one for the same subject, names and uses, of a
-// new key of the same kind. It lives as long as the one before was made for if life
-// is 0, but no longer than its authority.
+// new key of the same kind. If life is 0, it lives as long as the one before was
+// made for, and an hour at least; but no longer than its authority.
 func (h Held) Renew(life time.Duration, now time.Time) error {
 	if err := h.Renewable(now); err != nil {
 		return err
@@ -67,7 +74,7 @@ func (h Held) Renew(life time.Duration, now time.Time) error {
 		return err
 	}
 	if life == 0 {
-		life = h.Lives()
+		life = h.next()
 	}
 	key, err := likeKey(h.Certificate.PublicKey)
 	if err != nil {
@@ -86,7 +93,7 @@ func (h Held) Renew(life time.Duration, now time.Time) error {
 
 // Gain returns how much later a certificate would end that is made now.
 func (h Held) Gain(now time.Time) time.Duration {
-	end := now.Add(h.Lives())
+	end := now.Add(h.next())
 	if a, err := readCerts(h.authority.Cert); err == nil && a[0].NotAfter.Before(end) {
 		end = a[0].NotAfter
 	}

@@ -22,7 +22,21 @@ type BootConfiguration struct {
 	APIServers []string `json:"apiServers,omitempty"`
 	// Log is about the log of the loop, where no service manager keeps it.
 	Log LogConfiguration `json:"log"`
+	// CertificateRenewal says whether the loop renews the certificates of the node
+	// that it has the keys for; empty is auto. Its own it renews in any case, as
+	// rotateCertificates of the kubelet says.
+	CertificateRenewal RenewalMode `json:"certificateRenewal,omitempty"`
 }
+
+// A RenewalMode says who renews the certificates of a node.
+type RenewalMode string
+
+const (
+	// RenewalAuto has the loop renew them when a third of their life is left.
+	RenewalAuto RenewalMode = "auto"
+	// RenewalOff leaves them to the user. The loop only tells when they end.
+	RenewalOff RenewalMode = "off"
+)
 
 // LogConfiguration bounds the log files of the loop.
 type LogConfiguration struct {

@@ -168,6 +168,9 @@ func (v *validator) boot(b *BootConfiguration) {
 	v.oneOf(kindBoot, "engine", string(b.Engine), string(EngineAuto), string(EngineBundled), string(EngineSocket))
 	v.oneOf(kindBoot, "network", string(b.Network), string(NetworkFlannel), string(NetworkBridge), string(NetworkNone))
 	v.oneOf(kindBoot, "flannel.backend", string(b.Flannel.Backend), string(FlannelVXLAN), string(FlannelHostGW))
+	if b.CertificateRenewal != "" {
+		v.oneOf(kindBoot, "certificateRenewal", string(b.CertificateRenewal), string(RenewalAuto), string(RenewalOff))
+	}
 	v.absolute(kindBoot, "imagesDir", b.ImagesDir)
 	for i, server := range b.APIServers {
 		host, port, err := net.SplitHostPort(server)

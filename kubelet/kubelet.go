@@ -69,6 +69,8 @@ type Options struct {
 	// SandboxImage is the image of every sandbox, which the engine pulls by
 	// itself: no sandbox is asked for while it may still come as a file.
 	SandboxImage string
+	// Certificates are renewed in time; nil if that is nobody's business here.
+	Certificates Certificates
 	// Ready is called once the loop watches its manifests and the container
 	// engine answers.
 	Ready  func()
@@ -95,6 +97,7 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return k.server.Run(ctx) })
 	g.Go(func() error { return k.registerPlugins(ctx) })
 	g.Go(func() error { return k.followAPI(ctx) })
+	g.Go(func() error { k.renewCertificates(ctx); return nil })
 	return errors.Join(g.Wait(), k.close())
 }
 

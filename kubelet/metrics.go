@@ -20,12 +20,13 @@ type metrics struct {
 	collected *prometheus.CounterVec // images
 	figures   *figures
 	calls     *runtime.Calls
+	renewals  *prometheus.CounterVec
 	shutdown  shutdownMetrics
 }
 
 func newMetrics() *metrics {
 	return &metrics{
-		identity: newIdentityMetrics(), figures: newFigures(), calls: runtime.NewCalls(),
+		identity: newIdentityMetrics(), figures: newFigures(), calls: runtime.NewCalls(), renewals: newRenewals(),
 		restarted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubelet_restarted_pods_total", Help: "Pods that were restarted because the same UID was wanted again while it ended.",
 		}, []string{"static"}),
@@ -55,6 +56,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 	)
 	r.MustRegister(m.figures.all()...)
 	m.identity.register(r, k)
+	k.registerRenewals(r)
 	return r
 }
 

@@ -18,6 +18,7 @@ import (
 
 func newCertsRenew(ui *ui, f *certsFlags) *cobra.Command {
 	var validity string
+	var timeout time.Duration
 	var dryRun bool
 	c := &cobra.Command{
 		Use:   "renew [NAME…|all]",
@@ -47,19 +48,21 @@ on this node is left to whoever has that key; see 'boot certs generate-csr'.`,
 			if err != nil {
 				return withCode(exitValidation, err)
 			}
-			return runCertsRenew(c.Context(), ui, *f, renewal{names, life, dryRun})
+			return runCertsRenew(c.Context(), ui, *f, renewal{names, life, timeout, dryRun})
 		},
 	}
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done and change nothing")
+	c.Flags().DurationVar(&timeout, "timeout", 4*time.Minute, "`duration` that a pod may take to become healthy, before what was comes back")
 	c.Flags().StringVar(&validity, "validity", "", "`time` that the new certificates are good for, such as 90d; as long as those before if not set")
 	return c
 }
 
 // A renewal is what to renew and for how long.
 type renewal struct {
-	names  []string
-	life   time.Duration // 0: as long as those before
-	dryRun bool
+	names   []string
+	life    time.Duration // 0: as long as those before
+	timeout time.Duration // of each pod
+	dryRun  bool
 }
 
 func runCertsRenew(ctx context.Context, ui *ui, f certsFlags, r renewal) error {
@@ -81,7 +84,7 @@ func runCertsRenew(ctx context.Context, ui *ui, f certsFlags, r renewal) error {
 	if err != nil {
 		return err
 	}
-	o.Held, o.Life = found, r.life
+	o.Held, o.Life, o.Rollout.Timeout = found, r.life, r.timeout
 	if err := runRenewal(ctx, ui, o, r.dryRun); err != nil {
 		return err
 	}

@@ -172,7 +172,7 @@ func (l *loop) options() kubelet.Options {
 		CredentialConfig: l.flags.credentialConfig, CredentialDir: l.flags.credentialDir,
 		Kubeconfig: l.flags.kubeconfig, APIServers: l.config.Boot.APIServers, RootDir: l.flags.rootDir, StateDir: stateDir,
 		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion, BootVersion: version, Socket: local.Socket(runDir),
-		Importing: l.importer.Await, SandboxImage: engine.PauseImage, Logger: l.log,
+		Importing: l.importer.Await, SandboxImage: engine.PauseImage, Logger: l.log, Certificates: l.certificates(),
 		Ready: func() {
 			if err := service.Ready(); err != nil {
 				l.log.LogAttrs(context.Background(), slog.LevelWarn, "tell the supervisor", slog.Any("err", err))
