@@ -34,10 +34,10 @@ func (f pemFile) write(cert, key []byte) error {
 	return atomicfile.Write(f.path, append(cert, key...), 0o600)
 }
 
-// userOf is the user of a kubeconfig's current context.
-type userOf struct{ path string }
+// confUser is the user of a kubeconfig's current context.
+type confUser struct{ path string }
 
-func (f userOf) read() pair {
+func (f confUser) read() pair {
 	a, err := readAccess(f.path)
 	if err != nil {
 		return pair{certErr: err, keyErr: err}
@@ -46,7 +46,7 @@ func (f userOf) read() pair {
 }
 
 // write leaves everything else that is in the file as it is.
-func (f userOf) write(cert, key []byte) error {
+func (f confUser) write(cert, key []byte) error {
 	data, err := os.ReadFile(f.path)
 	if err != nil {
 		return err

@@ -102,7 +102,7 @@ func (p Places) all() []Held {
 		return Held{Name: name, Path: files.Cert, CA: ca, form: pairFiles{files}, authority: authorities[ca]}
 	}
 	user := func(path string) Held {
-		return Held{Name: filepath.Base(path), Path: path, CA: "ca", form: userOf{path}, authority: tree.CA}
+		return Held{Name: filepath.Base(path), Path: path, CA: "ca", form: confUser{path}, authority: tree.CA}
 	}
 	kubelet := Held{Name: "kubelet.conf", Path: own.Client, CA: "ca", form: pemFile{own.Client}, authority: tree.CA, Rotates: true}
 	return append(p.authorities(authorities),
