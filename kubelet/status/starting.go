@@ -7,10 +7,14 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// settle is how long the news that a pod is still starting may wait. Most pods
-// run by then, so that one status tells all: each costs the API server more than
-// it costs to make, and when many pods start at once they wait for that.
-const settle = time.Second
+// How long the news that a pod is still starting may wait: the first, and what comes
+// after it, of which there is less to learn. Most pods run by then, so that one
+// status tells all: each costs the API server more than it costs to make, and when
+// many pods start at once they wait for that.
+const (
+	settle   = time.Second
+	resettle = 3 * time.Second
+)
 
 // rest has an entry wait if all there is to tell is that its pod is starting. More
 // news of that does not make it wait longer. w.mu is held.
@@ -18,8 +22,11 @@ func (e *entry) rest() {
 	switch {
 	case !stillStarting(e.pod, e.status):
 		e.settled = time.Time{}
-	case e.settled.IsZero():
+	case !e.settled.IsZero():
+	case e.written == nil:
 		e.settled = now().Add(settle)
+	default:
+		e.settled = now().Add(resettle)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // A pod that starts within a second is told of once; one that does not is told of
-// after that second, however much happens in it.
+// after that second, however much happens in it, and next after three.
 func TestWriterStarting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		quick, slow := staticPod("quick"), staticPod("slow")
@@ -36,9 +36,15 @@ func TestWriterStarting(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		s.w.Set(slow, startingStatus(1))
+		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if n := s.requests(); n > 0 {
-			t.Errorf("%d requests at once for the next such news", n)
+			t.Errorf("%d requests for the next such news", n)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if n := s.requests(); n != 1 {
+			t.Errorf("%d requests, late, for the next such news", n)
 		}
 	})
 }
