@@ -140,6 +140,7 @@ func (l *loop) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.runEngine(ctx) })
 	g.Go(func() error { return kubelet.Run(ctx, l.options()) })
+	g.Go(func() error { stayFrugal(ctx); return nil })
 	return g.Wait()
 }
 

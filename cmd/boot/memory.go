@@ -3,17 +3,20 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // gcPercent makes the collector run more often than by default. A process that
 // mostly waits has the time, and shares its host with those that need memory.
-const gcPercent = 50
+const gcPercent = 30
 
 // frugal keeps the heap of a process that stays for good small, unless its
 // environment says otherwise.
@@ -23,7 +26,52 @@ func frugal() {
 	}
 }
 
-// giveBack returns to the kernel what only the start took: heap that is free
+// How often the loop looks whether it has come to rest after work, which nobody tells
+// a process, and what it has to have allocated since the last look for that to count
+// as work: three times as much as at rest.
+const (
+	restEvery = 15 * time.Second
+	work      = 16 << 20 // bytes
+)
+
+// stayFrugal gives back memory whenever there was work and is none any more, until
+// ctx ends. The first work is the start.
+func stayFrugal(ctx context.Context) {
+	tick := time.NewTicker(restEvery)
+	defer tick.Stop()
+	for s := (spell{work: true}); ; {
+		select {
+		case <-tick.C:
+			if s.ends(allocated()) {
+				giveBack()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// A spell is a time of work or of rest.
+type spell struct {
+	work  bool
+	total uint64 // bytes allocated when it was looked at last
+}
+
+// ends reports whether work has ended, now that so much was allocated in all.
+func (s *spell) ends(total uint64) bool {
+	worked := s.work
+	s.work, s.total = total-s.total > work, total
+	return worked && !s.work
+}
+
+// allocated returns how many bytes the process ever allocated.
+func allocated() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+// giveBack returns to the kernel what only work took that is over: heap that is free
 // now, and pages of the binary, the whole packed engine among them. Pages that
 // are needed again come from the page cache.
 func giveBack() {
@@ -37,8 +85,14 @@ func giveBack() {
 		return
 	}
 	for _, m := range clean(smaps, exe) {
-		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED)
+		advise(m, unix.MADV_NOHUGEPAGE) // or 2 MiB come back where 4 KiB are needed
+		advise(m, unix.MADV_DONTNEED)
 	}
+}
+
+// advise tells the kernel of a mapping. Some do not know all advice.
+func advise(m mapping, advice uintptr) {
+	_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, advice)
 }
 
 // A mapping is a range of addresses.

@@ -47,3 +47,31 @@ func TestGiveBack(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Memory is given back once after each spell of work, the start among them.
+func TestSpells(t *testing.T) {
+	s, total := spell{work: true}, uint64(0)
+	for i, look := range []struct {
+		allocated uint64 // since the look before, in MiB
+		ends      bool
+	}{
+		{40, false},
+		{17, false},
+		{3, true},
+		{5, false},
+		{16, false},
+		{17, false},
+		{200, false},
+		{2, true},
+		{0, false},
+	} {
+		total += look.allocated << 20
+		if got := s.ends(total); got != look.ends {
+			t.Errorf("look %d, after %d MiB more: ended %t", i, look.allocated, got)
+		}
+	}
+	before := allocated()
+	if kept := make([]byte, 1<<20); allocated()-before < uint64(len(kept)) {
+		t.Error("what is allocated is not seen")
+	}
+}
