@@ -11,8 +11,13 @@ import (
 	"boot.internal/logfile"
 )
 
-// openrc runs the supervisor as an OpenRC service. OpenRC starts it with the
-// host; restarting the loop, its readiness and its log are the supervisor's.
+// openrc runs the supervisor as an OpenRC service. OpenRC starts it with the host, and
+// again should it ever be killed; restarting the loop, its readiness and its log are the
+// supervisor's. It is supervise-daemon that does so: which start-stop-daemon there is,
+// and what that can do, differs between distributions. Stopping the service ends the
+// supervisor and with it the loop, and nothing of engine and pods, and waits for as long
+// as that may take. Control groups are mounted by a service of their own where there is
+// one. What /etc/conf.d/boot-kubelet exports is the loop's environment.
 type openrc struct{ o Options }
 
 func (r openrc) path() string { return filepath.Join(r.o.root, "etc/init.d", Name) }
@@ -27,19 +32,23 @@ func (r openrc) text() []byte {
 description="boot: the Kubernetes node agent"
 command=%s
 command_args=%s
-command_background=yes
+supervisor=supervise-daemon
 pidfile=%s
+respawn_delay=1
+respawn_max=0
 output_log=%s
 error_log=%s
+retry=TERM/%d/KILL/5
 rc_ulimit="-n 1048576"
 
 depend() {
 	need localmount
-	use net
-	after containerd crio
+	want cgroups
+	use net dns
+	after firewall containerd crio
 }
-`, shellQuote(r.o.Executable), shellQuote(strings.Join(args, " ")), shellQuote(filepath.Join(r.o.RunDir, "supervisor.pid")),
-		shellQuote(r.o.LogFile), shellQuote(r.o.LogFile))
+`, shellQuote(r.o.Executable), shellQuote(strings.Join(args, " ")), shellQuote(filepath.Join(r.o.RunDir, "supervise-daemon.pid")),
+		shellQuote(r.o.LogFile), shellQuote(r.o.LogFile), int(stopTimeout.Seconds()))
 }
 
 // shellQuote makes one word of s for a POSIX shell. The arguments are words
@@ -55,6 +64,10 @@ func (r openrc) running(ctx context.Context) (bool, error) {
 }
 
 func (r openrc) start(ctx context.Context) error {
+	// By the script that started it, and before what it watches over is ended.
+	if err := r.end(ctx); err != nil {
+		return err
+	}
 	if err := atomicfile.Write(r.path(), r.text(), 0o755); err != nil {
 		return err
 	}
@@ -79,11 +92,21 @@ func (r openrc) start(ctx context.Context) error {
 
 func (r openrc) left() (bool, error) { return there(r.path()) }
 
+// end stops the service, if there is one.
+func (r openrc) end(ctx context.Context) error {
+	left, err := r.left()
+	if err != nil || !left {
+		return err
+	}
+	_, err = r.o.run(ctx, "rc-service", "--ifstarted", Name, "stop")
+	return err
+}
+
 func (r openrc) stop(ctx context.Context) error {
 	if left, err := r.left(); err != nil || !left {
 		return err
 	}
-	if _, err := r.o.run(ctx, "rc-service", "--ifstarted", Name, "stop"); err != nil {
+	if err := r.end(ctx); err != nil {
 		return err
 	}
 	if err := detached(r).stop(ctx); err != nil {

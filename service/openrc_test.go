@@ -40,6 +40,16 @@ func TestOpenRC(t *testing.T) {
 		t.Errorf("arguments %q", s.Args)
 	}
 	mustRun(t, m, true)
+	m.backend = openrc{withArgs(o, "loop", "ready")}
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Loop.Alive() {
+		t.Error("alive after it was replaced")
+	}
+	if s, err := ReadState(o.RunDir); err != nil || !slices.Equal(s.Args, []string{"loop", "ready"}) {
+		t.Errorf("arguments %q: %v", s.Args, err)
+	}
 	if err := m.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +58,7 @@ func TestOpenRC(t *testing.T) {
 	}
 	want := []string{
 		"rc-update add boot-kubelet default", "rc-service boot-kubelet restart",
+		"rc-service --ifstarted boot-kubelet stop", "rc-update add boot-kubelet default", "rc-service boot-kubelet restart",
 		"rc-service --ifstarted boot-kubelet stop", "rc-update del boot-kubelet default",
 	}
 	if !slices.Equal(calls, want) {
@@ -55,6 +66,28 @@ func TestOpenRC(t *testing.T) {
 	}
 	if err := m.Stop(t.Context()); err != nil || len(calls) != len(want) {
 		t.Errorf("stop again: %v, %q", err, calls)
+	}
+}
+
+// Real shells, and where there is one a real OpenRC, read the script.
+func TestOpenRCScript(t *testing.T) {
+	o := newOptions(t, "ready", "it's $HOME")
+	path := filepath.Join(t.TempDir(), Name)
+	if err := os.WriteFile(path, openrc{o}.text(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range [][]string{{"sh", "-n"}, {"bash", "-n"}, {"busybox", "sh", "-n"}, {"openrc-run", path, "describe"}} {
+		program, err := exec.LookPath(check[0])
+		if err != nil {
+			continue
+		}
+		args := check[1:]
+		if check[0] != "openrc-run" {
+			args = append(args, path)
+		}
+		if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+			t.Errorf("%q: %v: %s", check, err, out)
+		}
 	}
 }
 

@@ -355,3 +355,24 @@ func TestSupervisorIsStoppedInThePause(t *testing.T) {
 		t.Errorf("state left: %+v, %v", s, err)
 	}
 }
+
+// Where it may be, the loop is the last that the kernel kills for memory.
+func TestProtected(t *testing.T) {
+	const own = "/proc/self/oom_score_adj"
+	want, err := os.ReadFile(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.WriteFile(own, []byte(oomScore), 0) == nil { // whoever may do so may take it back
+		if err := os.WriteFile(own, want, 0); err != nil {
+			t.Fatal(err)
+		}
+		want = []byte(oomScore + "\n")
+	}
+	m := manager(t, newOptions(t, "ready"))
+	s := mustStart(t, m)
+	have, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", s.Loop.PID))
+	if err != nil || string(have) != string(want) {
+		t.Errorf("score %q, want %q: %v", have, want, err)
+	}
+}

@@ -54,6 +54,7 @@ func Supervise(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("supervise the loop: %w", err)
 	}
+	protect()
 	notes, err := listenNotify(filepath.Join(o.RunDir, "notify.sock"))
 	if err != nil {
 		return fmt.Errorf("supervise the loop: %w", err)
@@ -74,6 +75,14 @@ func Supervise(ctx context.Context, o Options) error {
 	}
 	return nil
 }
+
+// protect has the kernel kill anything but us and the loop when memory runs out, as a
+// unit of systemd has it. Containers have scores of their own. It takes CAP_SYS_RESOURCE,
+// which hosts that are containers lack; there, the loop takes its chances.
+func protect() { _ = os.WriteFile("/proc/self/oom_score_adj", []byte(oomScore), 0) }
+
+// oomScore is that of upstream's kubelet.
+const oomScore = "-999"
 
 // supervisor is one call of Supervise.
 type supervisor struct {

@@ -14,8 +14,15 @@ import (
 	"boot.internal/hint"
 )
 
-// systemd runs the loop as a unit. Pods and engine are in the unit's cgroup or
-// below it and must survive it: hence KillMode=process.
+// systemd runs the loop as a unit. Upstream's kubelet.service, where it goes further,
+// is followed by containerd.service, because the engine is started by the loop:
+//
+//   - Pods and engine are in the unit's cgroup or below it and must survive it, hence
+//     KillMode=process and Delegate. So does what they may use up: files, processes,
+//     tasks and core dumps are theirs to limit.
+//   - It is started again for ever. systemd would give up after five times.
+//   - It ends before the network does, so that pods can say goodbye.
+//   - The environment, such as a proxy for pulling images, is the administrator's.
 type systemd struct{ o Options }
 
 const unit = Name + ".service"
@@ -31,6 +38,8 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=notify
+EnvironmentFile=-/etc/default/boot-kubelet
+EnvironmentFile=-/etc/sysconfig/boot-kubelet
 ExecStart={{range $i, $a := .}}{{if $i}} {{end}}{{$a}}{{end}}
 Restart=always
 RestartSec=1
@@ -137,6 +146,8 @@ func (s systemd) stop(ctx context.Context) error {
 	if _, err := s.o.run(ctx, "systemctl", "disable", "--now", unit); err != nil {
 		return err
 	}
+	// One that failed would be listed for ever; one that did not is not known any more.
+	_, _ = s.o.run(ctx, "systemctl", "reset-failed", unit)
 	if err := os.Remove(s.path()); err != nil {
 		return fmt.Errorf("remove the unit: %w", err)
 	}

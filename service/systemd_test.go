@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -79,7 +80,7 @@ func TestSystemd(t *testing.T) {
 	s.calls = slices.DeleteFunc(s.calls, func(c string) bool { return strings.HasPrefix(c, "systemctl show") })
 	want := []string{
 		"systemctl daemon-reload", "systemctl enable boot-kubelet.service", "systemctl restart boot-kubelet.service",
-		"systemctl disable --now boot-kubelet.service", "systemctl daemon-reload",
+		"systemctl disable --now boot-kubelet.service", "systemctl reset-failed boot-kubelet.service", "systemctl daemon-reload",
 	}
 	if diff := cmp.Diff(want, s.calls); diff != "" {
 		t.Error(diff)
@@ -108,6 +109,26 @@ func TestSystemdUnit(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// systemd itself finds nothing wrong with the unit.
+func TestSystemdVerifies(t *testing.T) {
+	verify, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd is not installed")
+	}
+	_, m := onSystemd(t)
+	text, err := systemd{m.o}.text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), unit)
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(verify, "verify", "--man=no", path).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
