@@ -15,7 +15,6 @@ import (
 const oldConfig = `apiVersion: kubeadm.k8s.io/v1beta3
 kind: InitConfiguration
 bootstrapTokens: [{token: ` + token + `}]
-certificateKey: ` + certificateKey + `
 ---
 apiVersion: kubeadm.k8s.io/v1beta3
 kind: ClusterConfiguration
@@ -37,7 +36,7 @@ func TestCommands(t *testing.T) {
 	m := &team{lan: lab.NewLAN(t)}
 	m.head = m.node(t, "head")
 	file := migrated(t, m.head)
-	m.head.Boot(t, "init", "--config", file, "--upload-certs")
+	m.head.Boot(t, "init", "--config", file)
 	if manifest := m.head.ReadFile(t, "/etc/kubernetes/manifests/kube-apiserver.yaml"); !strings.Contains(manifest, "--event-ttl=30m") {
 		t.Errorf("the API server's manifest lacks what the file says:\n%s", manifest)
 	}
@@ -46,7 +45,8 @@ func TestCommands(t *testing.T) {
 	t.Cleanup(func() { checkLog(t, air) })
 	t.Run("images as one archive", func(t *testing.T) { checkBundle(t, m.head, air) })
 	t.Run("a control plane without a registry", func(t *testing.T) {
-		command := m.head.Boot(t, "token", "create", "--print-join-command", "--certificate-key", certificateKey)
+		said := strings.Fields(m.head.Boot(t, "init", "phase", "upload-certs", "--upload-certs"))
+		command := m.head.Boot(t, "token", "create", "--print-join-command", "--certificate-key", said[len(said)-1])
 		air.Boot(t, strings.Fields(command)[1:]...)
 		waitReady(t, air)
 		for image, where := range images(t, air) {

@@ -43,6 +43,54 @@ func TestExamplesExist(t *testing.T) {
 	})
 }
 
+var link = regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]*))?\)`)
+
+// What a page leads to is there, and every page is led to.
+func TestDocumentedLinksLead(t *testing.T) {
+	reached := map[string]bool{}
+	for _, path := range documents(t) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			to := path
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(path), m[1])
+				reached[filepath.Clean(to)] = true
+			}
+			if !headed(t, to, m[2]) {
+				t.Errorf("%s: %s leads nowhere", path, m[0])
+			}
+		}
+	}
+	for _, path := range documents(t) {
+		if strings.HasPrefix(path, "../../docs/") && path != "../../docs/README.md" && filepath.Base(path) != "README.md" && !reached[path] {
+			t.Errorf("%s: no page leads there; docs/README.md is to", path)
+		}
+	}
+}
+
+// headed reports whether a file is there and has a heading by the name in a link.
+func headed(t *testing.T, path, heading string) bool {
+	t.Helper()
+	if heading == "" {
+		_, err := os.Stat(path)
+		return err == nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(strings.TrimLeft(strings.TrimSpace(line), "#"), " "); ok && strings.HasPrefix(line, "#") &&
+			strings.ReplaceAll(regexp.MustCompile(`[^\w -]`).ReplaceAllString(strings.ToLower(name), ""), " ", "-") == heading {
+			return true
+		}
+	}
+	return false
+}
+
 // The check of the documentation finds what is not there.
 func TestWrongWith(t *testing.T) {
 	root := commandTree()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"boot.internal/config"
@@ -51,7 +52,13 @@ func runInitPhase(ctx context.Context, ui *ui, f initFlags, name string) error {
 		return withCode(exitValidation, err)
 	}
 	runner := phases.Runner{DryRun: f.DryRun, Report: ui.progress(f.DryRun)}
-	return exitOf(runner.Run(ctx, steps))
+	if err := runner.Run(ctx, steps); err != nil {
+		return exitOf(err)
+	}
+	if s.cfg.UploadCerts && !f.DryRun && slices.ContainsFunc(steps, func(s phases.Step) bool { return s.Name == "upload-certs" }) {
+		ui.printf("The key of the certificates, for the next two hours:\n%s\n", s.cfg.Init.CertificateKey.Reveal())
+	}
+	return nil
 }
 
 // exitOf gives what a run of phases ended with its exit code.
