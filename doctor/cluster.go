@@ -39,7 +39,7 @@ func api(f Facts) []Finding {
 	case !a.Reachable:
 		return one("APIUnreachable", Critical, "no API server answers: pods run on, but nothing in the cluster can be changed",
 			strings.Join(broken, "; "), "look at kube-apiserver and etcd on a control plane: boot status there")
-	case !a.Ways[0].OK:
+	case !a.Ways[0].OK && f.Report.Loop.Running: // without it, there is no balancer to lead on
 		return one("KubeconfigNowhere", Critical, "the kubeconfig of the loop leads to no API server, though there is one",
 			strings.Join(broken, "; "), "compare 'server:' in "+a.Ways[0].File+" with the address of the control plane")
 	case len(broken) > 0:

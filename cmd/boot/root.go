@@ -95,7 +95,7 @@ Every command can be run again: it does only what is left to do.`,
 	root.PersistentFlags().IntVarP(&ui.verbosity, "verbosity", "v", 0, "log `level`: 0 warnings, 1 what is done, 2 and more details of every step")
 	root.AddCommand(newConfig(ui), newImages(ui), newKubeconfig(ui))
 	root.AddCommand(newInit(ui), newJoin(ui), newCerts(ui), newEtcd(ui), newKubelet(ui), newReset(ui), newToken(ui), newVersion(ui))
-	root.AddCommand(newStatus(ui), newDoctor(ui))
+	root.AddCommand(newStatus(ui), newDoctor(ui), newSupportBundle(ui))
 	return root
 }
 
