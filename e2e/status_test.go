@@ -1,9 +1,13 @@
 package e2e
 
 import (
+	"archive/tar"
+	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"boot.internal/doctor"
 	"boot.internal/e2e/internal/lab"
@@ -28,6 +33,7 @@ func TestStatus(t *testing.T) {
 	n.Boot(t, append([]string{"init"}, anyDisk(t, n)...)...)
 
 	t.Run("all is well", s.healthy)
+	t.Run("the support bundle has no secret", s.bundle)
 	t.Run("a manifest is refused", s.refused)
 	t.Run("the API server crashes", s.apiServerDown)
 	t.Run("the host is not as it was", s.hostBroken)
@@ -144,15 +150,7 @@ func (s statusOfNode) refused(t *testing.T) {
 	path := filepath.Join(staticPods, "kept.yaml")
 	s.WriteFile(t, path, text(t, hostPod("kept", box("c", "sleep", "infinity"))))
 	defer s.Remove(t, path)
-	lab.Until(t, patience, "see the pod run", func(ctx context.Context) error {
-		r, _, err := s.look(ctx, t)
-		for _, p := range r.StaticPods {
-			if p.Name == "kept-node1" && p.State == local.Running {
-				return nil
-			}
-		}
-		return fmt.Errorf("it does not: %+v, %w", r.StaticPods, err)
-	})
+	s.expectPod(t, "kept-node1", local.Running)
 	s.WriteFile(t, path, "apiVersion: v1\nkind: Pod\nmetadata: {name: kept}\nspec: {containers: [{name: c, imagee: x}]}\n")
 	r := s.until(t, 4, path+":4 is refused")
 	if len(r.Manifests) == 0 || r.Manifests[0].Kept.IsZero() {
@@ -160,6 +158,82 @@ func (s statusOfNode) refused(t *testing.T) {
 	}
 	s.expectScreen(t, 4, "imagee", "its last good version goes on")
 	s.doctor(t, 4, "ManifestRefused")
+}
+
+// bundle plants secrets where they are, and looks for them in the bundle.
+func (s statusOfNode) bundle(t *testing.T) {
+	const planted = "planted-by-the-test-"
+	p := hostPod("planted", box("c", "log", planted+"env"))
+	p.Namespace = "kube-system"
+	p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "DB_PASSWORD", Value: planted + "env"}}
+	path := filepath.Join(staticPods, "planted.yaml")
+	s.WriteFile(t, path, text(t, p))
+	defer s.Remove(t, path)
+	s.Kubectl(t, "create", "secret", "generic", "planted", "--from-literal=key="+planted+"secret")
+	s.expectPod(t, "planted-node1", local.Running, local.Succeeded, local.Crashing)
+	secrets := []string{planted}
+	for _, file := range []string{"ca", "sa", "etcd/ca", "apiserver"} {
+		key := s.ReadFile(t, "/etc/kubernetes/pki/"+file+".key")
+		secrets = append(secrets, strings.Split(key, "\n")[1])
+	}
+	join := strings.Fields(s.Boot(t, "token", "create"))
+	_, secret, _ := strings.Cut(join[0], ".")
+	for line := range strings.Lines(s.ReadFile(t, adminConf)) {
+		if _, key, ok := strings.Cut(line, "client-key-data: "); ok {
+			secrets = append(secrets, strings.TrimSpace(key))
+		}
+	}
+	files := s.unpack(t)
+	for name, content := range files {
+		for _, secret := range append(secrets, secret) {
+			if strings.Contains(content, secret) {
+				t.Errorf("%s has the secret %s", name, secret)
+			}
+		}
+	}
+	for name, want := range map[string]string{
+		"status.txt": "node1  Ready", "doctor.json": `"verdict"`, "manifests/planted.yaml": "DB_PASSWORD", "manifests/etcd.yaml": "etcd", "logs/kubelet.log": "level=",
+		"engine/containers.json": "kube-apiserver", "cluster/nodes.json": "node1", "cluster/events.json": "Started", "network/addresses.txt": s.IP.String(),
+		"config/kubelet.yaml": "KubeletConfiguration", "loop.json": `"node": "node1"`, "cluster/pods-kube-system.json": "REDACTED",
+	} {
+		if !strings.Contains(files[name], want) {
+			t.Errorf("%s does not have %q: %.300s", name, want, files[name])
+		}
+	}
+	t.Log(files["collected.json"])
+}
+
+// unpack makes a support bundle and reads it.
+func (s statusOfNode) unpack(t *testing.T) map[string]string {
+	t.Helper()
+	z, err := gzip.NewReader(strings.NewReader(s.Boot(t, "support-bundle", "-o", "-")))
+	lab.Must(t, err)
+	files := map[string]string{}
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		lab.Must(t, err)
+		data, err := io.ReadAll(r)
+		lab.Must(t, err)
+		_, name, _ := strings.Cut(h.Name, "/")
+		files[name] = string(data)
+	}
+}
+
+// expectPod waits until a static pod is in one of the states.
+func (s statusOfNode) expectPod(t *testing.T, name string, states ...local.PodState) {
+	t.Helper()
+	lab.Until(t, patience, "see the pod "+name, func(ctx context.Context) error {
+		r, _, err := s.look(ctx, t)
+		for _, p := range r.StaticPods {
+			if p.Name == name && slices.Contains(states, p.State) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v, %w", r.StaticPods, err)
+	})
 }
 
 // apiServerDown has the API server end at once, again and again.
@@ -236,6 +310,9 @@ func (s statusOfNode) loopStopped(t *testing.T) {
 	}
 	s.expectScreen(t, 5, "the kubelet loop does not run", "etcd")
 	s.expectDoctor(t, 5, "LoopNotRunning")
+	if files := s.unpack(t); !strings.Contains(files["status.txt"], "the kubelet loop does not run") || !strings.Contains(files["collected.json"], "loop.json") {
+		t.Errorf("support bundle: %s", files["collected.json"])
+	}
 	s.Kill(t, supervisor[0], syscall.SIGCONT)
 	s.until(t, 0)
 }
