@@ -88,11 +88,11 @@ func TestExamine(t *testing.T) {
 		"a slow disk":        {func(f *Facts, _ r) { f.FsyncMillis = 250 }, "EtcdSlowDisk", Warning, "250 ms"},
 		"an ended certificate": {func(_ *Facts, r r) {
 			r.Certificates[0].NotAfter = now.Add(-time.Hour)
-		}, "CertificateExpired", Critical, "boot certs renew"},
-		"a certificate about to end": {func(_ *Facts, r r) {
-			r.Certificates[0].NotAfter = now.Add(48 * time.Hour)
-		}, "CertificateExpiring", Warning, "2d"},
-		"a broken certificate": {func(_ *Facts, r r) { r.Certificates[0].Error = "no PEM" }, "CertificateUnreadable", Warning, "no PEM"},
+		}, "CertificateExpired", Critical, "boot certs renew apiserver"},
+		"a certificate that is not renewed": {func(_ *Facts, r r) {
+			r.Certificates[0].Trouble = "it should have been renewed 20d ago"
+		}, "CertificateTrouble", Warning, "20d"},
+		"a broken certificate": {func(_ *Facts, r r) { r.Certificates[0] = status.Certificate{Name: "apiserver", Trouble: "no PEM"} }, "CertificateUnreadable", Warning, "no PEM"},
 		"a refused manifest": {func(_ *Facts, r r) {
 			r.Manifests = []local.Problem{{Path: "/m/x.yaml", Line: 3, Reason: "StaticPodKept", Message: "wrong", Kept: now.Add(-time.Hour)}}
 		}, "ManifestRefused", Warning, "/m/x.yaml:3: wrong"},

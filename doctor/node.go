@@ -119,17 +119,15 @@ func network(f Facts) []Finding {
 
 // certificates of the node's files.
 func certificates(f Facts) []Finding {
-	const soon = 30 * 24 * time.Hour
 	var all []Finding
 	for _, c := range f.Report.Certificates {
-		left := c.NotAfter.Sub(f.Report.Now)
 		switch {
-		case c.Error != "":
-			all = append(all, Finding{"CertificateUnreadable", Warning, "the certificate " + c.Name + " cannot be read", c.Path + ": " + c.Error, renewal(c)})
-		case left <= 0:
-			all = append(all, Finding{"CertificateExpired", Critical, "the certificate " + c.Name + " has ended", c.Path + ": " + status.Short(-left) + " ago", renewal(c)})
-		case left < soon && !strings.HasPrefix(c.Name, "kubelet"):
-			all = append(all, Finding{"CertificateExpiring", Warning, "the certificate " + c.Name + " ends soon", c.Path + ": in " + status.Short(left), renewal(c)})
+		case c.Ended(f.Report.Now):
+			all = append(all, Finding{"CertificateExpired", Critical, "the certificate " + c.Name + " has ended", c.Path + ": " + status.Short(f.Report.Now.Sub(c.NotAfter)) + " ago", renewal(c)})
+		case c.NotAfter.IsZero():
+			all = append(all, Finding{"CertificateUnreadable", Warning, "the certificate " + c.Name + " cannot be read", c.Path + ": " + c.Trouble, renewal(c)})
+		case c.Trouble != "":
+			all = append(all, Finding{"CertificateTrouble", Warning, "something is wrong with the certificate " + c.Name, c.Path + ": " + c.Trouble, renewal(c)})
 		}
 	}
 	return all
@@ -139,11 +137,11 @@ func certificates(f Facts) []Finding {
 func renewal(c status.Certificate) string {
 	switch {
 	case c.Authority:
-		return "an authority is replaced, not renewed: see docs/certs.md"
-	case strings.HasPrefix(c.Name, "kubelet-"):
+		return "an authority is replaced, not renewed: boot certs --help"
+	case c.Name == "kubelet-serving":
 		return "the loop asks the cluster for another: boot status tells whether it reaches an API server"
 	default:
-		return "boot certs renew"
+		return "boot certs renew " + c.Name
 	}
 }
 

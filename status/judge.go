@@ -8,10 +8,6 @@ import (
 	"boot.internal/kubelet/local"
 )
 
-// soon is how long before its end a certificate is worth a word: by then it
-// should have been renewed.
-const soon = 30 * 24 * time.Hour
-
 // judge fills in what is wrong, and the verdict.
 func (r *Report) judge(begun bool) {
 	if !r.Loop.Running && !begun {
@@ -135,23 +131,17 @@ func (r *Report) judgeManifests() {
 
 func (r *Report) judgeCertificates() {
 	for _, c := range r.Certificates {
-		left := c.NotAfter.Sub(r.Now)
 		switch {
-		case c.Error != "":
-			r.wrong("certificate %s cannot be read: %s", c.Name, c.Error)
-		case left <= 0:
-			r.wrong("certificate %s ended %s ago", c.Name, Short(-left))
-		case left < soon && !r.renewed(c):
-			r.wrong("certificate %s ends in %s", c.Name, Short(left))
+		case c.Ended(r.Now):
+			r.wrong("certificate %s ended %s ago", c.Name, Short(r.Now.Sub(c.NotAfter)))
+		case c.Trouble != "":
+			r.wrong("certificate %s: %s", c.Name, c.Trouble)
 		}
 	}
 }
 
-// renewed says whether the loop sees to it that the certificate does not end:
-// those of short lives are always about to.
-func (r *Report) renewed(c Certificate) bool {
-	return r.Loop.Running && strings.HasPrefix(c.Name, "kubelet")
-}
+// Ended says whether the certificate is valid no more.
+func (c Certificate) Ended(now time.Time) bool { return !c.NotAfter.IsZero() && !c.NotAfter.After(now) }
 
 // Refusal says whether a problem keeps a manifest from being run as it is
 // written.

@@ -295,14 +295,13 @@ func (s *screen) manifests() {
 	}
 }
 
-// certificates shows the next to end of the leaves: an authority lives long, and
-// is only worth a word when it does not.
+// certificates shows the next to end. An authority is only worth a word when there
+// is trouble with it.
 func (s *screen) certificates() {
 	const most = 3
 	shown := 0
 	for _, c := range s.r.Certificates {
-		left := c.NotAfter.Sub(s.r.Now)
-		if shown == most || c.Authority && left > 2*soon {
+		if shown == most || c.Authority && c.Trouble == "" && !c.Ended(s.r.Now) {
 			continue
 		}
 		if shown == 0 {
@@ -310,14 +309,14 @@ func (s *screen) certificates() {
 			s.b.WriteString(s.paint(Heading, "CERTIFICATES, THE NEXT TO END") + "\n")
 		}
 		shown++
-		tone, words := Good, "in "+Short(left)
+		tone, words := Good, "in "+Short(c.NotAfter.Sub(s.r.Now))
 		switch {
-		case c.Error != "":
-			tone, words = Bad, c.Error
-		case left <= 0:
-			tone, words = Bad, "ended "+Short(-left)+" ago"
-		case left < soon:
-			tone = Doubtful
+		case c.Ended(s.r.Now):
+			tone, words = Bad, "ended "+s.age(c.NotAfter)+" ago"
+		case c.NotAfter.IsZero():
+			tone, words = Bad, c.Trouble
+		case c.Trouble != "":
+			tone, words = Doubtful, words+": "+c.Trouble
 		}
 		fmt.Fprintf(&s.b, "%-30s %s\n", cut(c.Name, 30), s.paint(tone, cut(words, s.width-31)))
 	}

@@ -89,7 +89,7 @@ func worlds() map[string]Sources {
 		return &Etcd{Error: "no majority", Members: []Member{{Name: "cp1", Role: "follower", Healthy: true}, {Name: "cp2", Error: "connection refused"}}}
 	}
 	s.Certificates = func() []Certificate {
-		return []Certificate{{Name: "etcd/peer", Error: "there is no certificate in it"}, {Name: "apiserver", NotAfter: ago(25 * time.Hour)}, {Name: "admin.conf", NotAfter: now.Add(9 * 24 * time.Hour)}}
+		return []Certificate{{Name: "etcd-peer", Trouble: "there is no certificate in it"}, {Name: "apiserver", NotAfter: ago(25 * time.Hour)}, {Name: "admin.conf", NotAfter: now.Add(9 * 24 * time.Hour), Trouble: "it should have been renewed 60d ago"}}
 	}
 	all["everything"] = s
 

@@ -122,11 +122,13 @@ type Others struct {
 	Unwell []local.Pod `json:"unwell,omitempty"`
 }
 
-// A Certificate is one of the node's files.
+// A Certificate is one that the node holds.
 type Certificate struct {
-	Name      string    `json:"name"` // "etcd/server"
+	Name      string    `json:"name"` // kubeadm's: "etcd-server"
 	Path      string    `json:"path"`
-	NotAfter  time.Time `json:"notAfter"`
+	NotAfter  time.Time `json:"notAfter,omitzero"` // zero where it cannot be read
 	Authority bool      `json:"authority,omitempty"`
-	Error     string    `json:"error,omitempty"` // why it cannot be read
+	// Trouble is what is wrong with it though it has not ended: it cannot be used,
+	// or should have been renewed.
+	Trouble string `json:"trouble,omitempty"`
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"boot.internal/certs"
 	"boot.internal/config"
 	"boot.internal/etcd"
 	"boot.internal/journal"
@@ -48,7 +49,7 @@ func newHostLook(ui *ui) (*hostLook, error) {
 func (h *hostLook) sources() status.Sources {
 	return status.Sources{
 		Node: h.name(), Begun: h.begun, Loop: h.client.State, Service: h.service, Engine: h.engine, Pods: h.pods,
-		Ways: h.ways, Etcd: h.etcd, Certificates: h.certificates().Certificates,
+		Ways: h.ways, Etcd: h.etcd, Certificates: h.certificates,
 	}
 }
 
@@ -70,10 +71,36 @@ func (h *hostLook) begun() bool {
 	return ours || err != nil
 }
 
-func (h *hostLook) certificates() status.CertificateDirs {
-	return status.CertificateDirs{
-		PKI: config.DefaultCertificatesDir, Kubeconfigs: h.dirs.Kubernetes, Kubelet: filepath.Join(h.dirs.Kubelet, "pki"),
+// certificates are those the node holds, the next to end first.
+func (h *hostLook) certificates() []status.Certificate {
+	now := time.Now()
+	var all []status.Certificate
+	for _, held := range certs.Hold(certs.Places{
+		PKI: config.DefaultCertificatesDir, Kubernetes: h.dirs.Kubernetes, Kubelet: filepath.Join(h.dirs.Kubelet, "pki"),
+	}) {
+		all = append(all, h.certificate(held, now))
 	}
+	slices.SortStableFunc(all, func(a, b status.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+	return all
+}
+
+// certificate words what is known of one. The loop renews in time; one that it has
+// had plenty of time for will not be renewed.
+func (h *hostLook) certificate(held certs.Held, now time.Time) status.Certificate {
+	c := status.Certificate{Name: held.Name, Path: held.Path, Authority: held.CA == "", Trouble: held.Trouble(now)}
+	if held.Certificate == nil {
+		return c
+	}
+	c.NotAfter = held.Certificate.NotAfter
+	due, renewed := held.Due(h.name(), now)
+	switch {
+	case c.Trouble != "":
+	case held.Err != nil:
+		c.Trouble = held.Err.Error()
+	case renewed && now.After(due.Add(held.Lives()/20)):
+		c.Trouble = "it should have been renewed " + status.Short(now.Sub(due)) + " ago"
+	}
+	return c
 }
 
 func (h *hostLook) service(context.Context) (status.Service, error) {

@@ -55,7 +55,7 @@ func (h *hostLook) configItems() []support.Item {
 			support.File("config/journal.json", filepath.Join(h.dirs.State, "journal.json")),
 			support.File("config/apiservers.json", filepath.Join(h.dirs.State, "apiservers.json")),
 			support.File("config/loop-service.json", filepath.Join(runDir, "kubelet.json")),
-			support.File("config/containerd.toml", filepath.Join(h.dirs.State, "engine", "config.toml")),
+			support.File("config/containerd.toml", filepath.Join(h.dirs.State, "containerd", "config.toml")),
 		},
 		support.Files("manifests", filepath.Join(h.dirs.Manifests, "*"), most),
 		support.Files("cni", filepath.Join(h.dirs.CNI, "*"), most),
@@ -179,7 +179,7 @@ func hostItems() []support.Item {
 		support.File("host/os-release", "/etc/os-release"), support.File("host/hosts", "/etc/hosts"), support.File("host/resolv.conf", "/etc/resolv.conf"),
 		support.Command("host/df.txt", "df", "-h"), support.Command("host/df-inodes.txt", "df", "-i"),
 		support.Command("host/ps.txt", "ps", "-eo", "pid,ppid,stat,etime,rss,comm"),
-		support.Command("host/dmesg.txt", "dmesg"), support.Command("host/lsmod.txt", "lsmod"),
+		support.Command("host/dmesg.txt", "dmesg"), support.File("host/proc/modules", "/proc/modules"),
 		{Name: "host/uname.txt", Collect: func(_ context.Context, to io.Writer) error {
 			var u unix.Utsname
 			if err := unix.Uname(&u); err != nil {
