@@ -1,0 +1,392 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"boot.internal/e2e/internal/lab"
+)
+
+// certsConfig makes certificates that live for minutes, those which the cluster
+// signs among them.
+const certsConfig = `apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+certificateValidityPeriod: 4m
+controllerManager:
+  extraArgs: [{name: cluster-signing-duration, value: 4m}]
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+evictionHard: {memory.available: 100Mi}
+imageGCHighThresholdPercent: 100
+`
+
+// A certsCluster is a cluster whose certificates live for minutes.
+type certsCluster struct {
+	*lab.Node
+	gaps   func() []string          // when the API did not answer
+	pods   map[string]lab.Container // what ran at first
+	client string                   // the kubelet's client certificate at first
+	served string                   // and what it served with
+}
+
+// TestCertificates looks at certificates from their first to their last day.
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+	n := furnished(t, lab.NewLAN(t), "node1")
+	n.WriteFile(t, "/root/init.yaml", certsConfig)
+	n.Boot(t, "init", "--config", "/root/init.yaml")
+	waitReady(t, n)
+	c := &certsCluster{Node: n, gaps: watchAPI(t, n), pods: containers(t, n)}
+	c.client = n.ReadFile(t, "/var/lib/kubelet/pki/kubelet-client-current.pem")
+	for _, s := range []struct {
+		name string
+		test func(*testing.T, *certsCluster)
+	}{
+		{"they are listed", checkListed},
+		{"wrong names", checkNames},
+		{"a dry run", checkDryRun},
+		{"an external authority", checkExternal},
+		{"requests", checkRequests},
+		{"they renew themselves", checkUnattended},
+		{"a renewal that is killed", checkRenewalKilled},
+		{"what is no good goes back", checkGoesBack},
+		{"a node whose certificate has ended", checkExpired},
+		{"everything at once", checkRenewAll},
+	} {
+		t.Run(s.name, func(t *testing.T) { s.test(t, c) })
+	}
+	if gaps := c.gaps(); len(gaps) > 0 {
+		t.Errorf("the API did not answer %d times: %s", len(gaps), strings.Join(gaps[:min(5, len(gaps))], "; "))
+	}
+}
+
+// watchAPI asks the API server again and again, and returns what tells of the times
+// when it did not answer.
+func watchAPI(t *testing.T, n *lab.Node) func() []string {
+	ctx, cancel := context.WithCancel(t.Context())
+	var gaps []string
+	ended := make(chan struct{})
+	transport := &http.Transport{DialContext: n.Dial, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			if err := alive(ctx, transport, "https://"+n.IP.String()+":6443/livez"); err != nil && ctx.Err() == nil {
+				gaps = append(gaps, time.Now().Format(time.TimeOnly)+" "+err.Error())
+			}
+		}
+	}()
+	stop := func() []string {
+		cancel()
+		<-ended
+		return gaps
+	}
+	t.Cleanup(func() { stop() })
+	return stop
+}
+
+func alive(ctx context.Context, transport http.RoundTripper, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
+	}
+	return nil
+}
+
+// certs runs boot certs, which is to end with a code, and returns what it said.
+func (c *certsCluster) certs(t *testing.T, code int, args ...string) lab.Output {
+	t.Helper()
+	out, err := c.Try(t.Context(), append([]string{lab.BootBinary(t), "certs"}, args...)...)
+	if err != nil || out.Code != code {
+		t.Fatalf("boot certs %s: %v, exit code %d, want %d\n%s%s", strings.Join(args, " "), err, out.Code, code, out.Stdout, out.Stderr)
+	}
+	return out
+}
+
+type listedCert struct {
+	Name, Path, CA, State string
+	RemainingSeconds      int64
+	ExternallyManaged     bool
+}
+
+// list returns the certificates by name, whatever state they are in.
+func (c *certsCluster) list(t *testing.T) map[string]listedCert {
+	t.Helper()
+	out, err := c.Try(t.Context(), lab.BootBinary(t), "certs", "check", "-o", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listedCert
+	if err := json.Unmarshal([]byte(out.Stdout), &all); err != nil {
+		t.Fatalf("%v\n%s%s", err, out.Stdout, out.Stderr)
+	}
+	by := map[string]listedCert{}
+	for _, l := range all {
+		by[l.Name] = l
+	}
+	return by
+}
+
+func checkListed(t *testing.T, c *certsCluster) {
+	all := c.list(t)
+	for _, name := range []string{
+		"ca", "front-proxy-ca", "etcd-ca", "etcd-server", "etcd-peer", "etcd-healthcheck-client", "apiserver-etcd-client", "apiserver",
+		"apiserver-kubelet-client", "front-proxy-client", "admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf",
+		"kubelet.conf", "kubelet-serving",
+	} {
+		l, ok := all[name]
+		if !ok || l.Path == "" || l.ExternallyManaged || l.RemainingSeconds <= 0 || (l.CA == "") != strings.HasSuffix(name, "ca") {
+			t.Errorf("%s: %+v", name, l)
+		}
+	}
+	if got := all["apiserver"]; got.CA != "ca" || got.RemainingSeconds > 4*60 {
+		t.Errorf("%+v", got)
+	}
+	table := c.certs(t, 4, "check-expiration", "--warn", "1d")
+	if !strings.Contains(table.Stdout, "NAME ") || !strings.Contains(table.Stdout, "EXTERNALLY MANAGED") || !strings.Contains(table.Stderr, "about to end: ") {
+		t.Errorf("%s%s", table.Stdout, table.Stderr)
+	}
+	c.certs(t, 0, "check", "--warn", "1s", "-o", "yaml")
+}
+
+func checkNames(t *testing.T, c *certsCluster) {
+	out := c.certs(t, 3, "renew", "admin.conf", "apiservr")
+	if !strings.Contains(out.Stderr, `no certificate is called "apiservr"`) || !strings.Contains(out.Stderr, "apiserver-kubelet-client") {
+		t.Error(out.Stderr)
+	}
+	c.certs(t, 3, "renew", "--validity", "soon")
+	c.certs(t, 3, "check", "-o", "xml")
+}
+
+func checkDryRun(t *testing.T, c *certsCluster) {
+	before := c.ReadFile(t, "/etc/kubernetes/scheduler.conf")
+	out := c.certs(t, 0, "renew", "all", "--dry-run")
+	if !strings.Contains(out.Stderr, "would renew /etc/kubernetes/scheduler.conf") {
+		t.Error(out.Stderr)
+	}
+	if c.ReadFile(t, "/etc/kubernetes/scheduler.conf") != before {
+		t.Error("it is renewed")
+	}
+}
+
+// checkExternal has the key of an authority be somewhere else.
+func checkExternal(t *testing.T, c *certsCluster) {
+	const key, away = "/etc/kubernetes/pki/front-proxy-ca.key", "/root/front-proxy-ca.key"
+	c.Rename(t, key, away)
+	defer c.Rename(t, away, key)
+	if l := c.list(t); !l["front-proxy-client"].ExternallyManaged || l["apiserver"].ExternallyManaged {
+		t.Errorf("%+v", l)
+	}
+	peer, proxy := c.ReadFile(t, "/etc/kubernetes/pki/etcd/peer.crt"), c.ReadFile(t, "/etc/kubernetes/pki/front-proxy-client.crt")
+	out := c.certs(t, 1, "renew", "front-proxy-client", "etcd-peer")
+	if !strings.Contains(out.Stderr, "the key of its authority is not on this machine") || !strings.Contains(out.Stderr, "generate-csr") {
+		t.Error(out.Stderr)
+	}
+	if c.ReadFile(t, "/etc/kubernetes/pki/etcd/peer.crt") == peer || c.ReadFile(t, "/etc/kubernetes/pki/front-proxy-client.crt") != proxy {
+		t.Error("not the one that can be is renewed, and the other is not")
+	}
+}
+
+func checkRequests(t *testing.T, c *certsCluster) {
+	c.certs(t, 0, "generate-csr", "--cert-dir", "/root/csr/pki", "--kubeconfig-dir", "/root/csr")
+	for _, path := range []string{"pki/apiserver.key", "pki/apiserver.csr", "pki/etcd/server.csr", "admin.conf", "admin.conf.csr"} {
+		if !c.Exists(t, "/root/csr/"+path) {
+			t.Errorf("there is no %s", path)
+		}
+	}
+}
+
+// checkUnattended waits until the loop has renewed what is about to end, and looks
+// at whom that disturbed.
+func checkUnattended(t *testing.T, c *certsCluster) {
+	lab.Until(t, 6*time.Minute, "see it told", func(ctx context.Context) error {
+		events, err := c.Client(t, adminConf).CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: "reason=CertificatesRenewed"})
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(events.Items, func(e corev1.Event) bool {
+			return e.InvolvedObject.Kind == "Node" && e.InvolvedObject.Name == c.Name && strings.Contains(e.Message, "apiserver,")
+		}) {
+			return fmt.Errorf("there are %d events", len(events.Items))
+		}
+		return nil
+	})
+	for _, name := range []string{"apiserver", "etcd-server", "admin.conf", "scheduler.conf"} {
+		if l := c.list(t)[name]; l.RemainingSeconds < 30*60 { // what is renewed lives an hour at least
+			t.Errorf("%+v", l)
+		}
+	}
+	now := containers(t, c.Node)
+	for name, was := range c.pods {
+		replaced := strings.Contains(name, "/kube-scheduler-") || strings.Contains(name, "/kube-controller-manager-")
+		if is, ok := now[name]; !ok || (is.ID != was.ID) != replaced {
+			t.Errorf("%s: %+v, was %+v", name, is, was)
+		}
+	}
+	c.checkMetrics(t)
+	lab.Until(t, 4*time.Minute, "see the kubelet's own certificates signed anew", func(context.Context) error {
+		if c.ReadFile(t, "/var/lib/kubelet/pki/kubelet-client-current.pem") == c.client {
+			return errors.New("its client certificate is the first one")
+		}
+		serving, err := c.Try(t.Context(), "sh", "-c", "ls /var/lib/kubelet/pki/kubelet-server-2*.pem | wc -l")
+		if err != nil || strings.TrimSpace(serving.Stdout) < "2" {
+			return fmt.Errorf("it has served with %s certificates, %w", strings.TrimSpace(serving.Stdout), err)
+		}
+		return nil
+	})
+}
+
+func (c *certsCluster) checkMetrics(t *testing.T) {
+	var text string
+	lab.Until(t, patience, "read the metrics", func(ctx context.Context) error { // connections are made anew with a new certificate
+		out, err := c.Try(ctx, lab.Component(t, "bin/kubectl"), "get", "--raw", "/api/v1/nodes/"+c.Name+"/proxy/metrics")
+		text = out.Stdout
+		if err == nil && out.Code != 0 {
+			err = errors.New(out.Stderr)
+		}
+		return err
+	})
+	for _, want := range []string{`boot_certificate_ttl_seconds{name="apiserver"} `, `boot_certificate_ttl_seconds{name="ca"} `, `boot_certificate_renewals_total{result="success"} `} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}
+
+// awaitLine starts boot certs and kills it once it has said something.
+func (c *certsCluster) killAt(t *testing.T, line string, args ...string) {
+	t.Helper()
+	ctx, kill := context.WithCancel(t.Context())
+	defer kill()
+	cmd := c.Command(ctx, append([]string{lab.BootBinary(t), "certs"}, args...)...)
+	said := &trigger{text: line, fire: kill}
+	cmd.Stderr = said
+	if err := c.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatalf("it came to its end:\n%s", said.all)
+	}
+}
+
+// A trigger fires when it is written a text.
+type trigger struct {
+	text string
+	all  []byte
+	fire func()
+}
+
+func (w *trigger) Write(data []byte) (int, error) {
+	w.all = append(w.all, data...)
+	if strings.Contains(string(w.all), w.text) {
+		w.fire()
+	}
+	return len(data), nil
+}
+
+const asides = "/var/lib/boot/rollout/"
+
+func checkRenewalKilled(t *testing.T, c *certsCluster) {
+	c.killAt(t, "renew /etc/kubernetes/pki/apiserver.crt", "renew", "all", "--validity", "90d")
+	c.killAt(t, "wait for the new kube-scheduler", "renew", "scheduler.conf", "--validity", "90d")
+	if !c.Exists(t, asides+"kube-scheduler.yaml") {
+		t.Error("nothing is kept to go back to")
+	}
+	out := c.certs(t, 0, "renew", "all", "--validity", "90d")
+	if !strings.Contains(out.Stdout, "scheduler.conf is good until ") {
+		t.Error(out.Stdout)
+	}
+	for name, l := range c.list(t) {
+		if l.CA != "" && name != "kubelet-serving" && l.RemainingSeconds < 89*24*3600 {
+			t.Errorf("%+v", l)
+		}
+	}
+	if left := strings.TrimSpace(c.Run(t, "ls", asides)); left != "lock" {
+		t.Errorf("left: %s", left)
+	}
+	waitReady(t, c.Node)
+}
+
+// checkGoesBack renews the scheduler's certificate for a second: by the time it
+// starts, that is over.
+func checkGoesBack(t *testing.T, c *certsCluster) {
+	before := c.ReadFile(t, "/etc/kubernetes/scheduler.conf")
+	out := c.certs(t, 1, "renew", "scheduler.conf", "--validity", "1s", "--timeout", "25s")
+	for _, want := range []string{"kube-scheduler is not healthy after 25s", "the last lines of its log", "kube-scheduler runs with its old manifest again, and is healthy"} {
+		if !strings.Contains(out.Stderr, want) {
+			t.Errorf("%q is not among:\n%s", want, out.Stderr)
+		}
+	}
+	if c.ReadFile(t, "/etc/kubernetes/scheduler.conf") != before {
+		t.Error("the certificate that was good is not back")
+	}
+	waitReady(t, c.Node)
+}
+
+// checkExpired has the certificate end with which the node reports, while nobody
+// can ask the cluster for another.
+func checkExpired(t *testing.T, c *certsCluster) {
+	loop, err := loopOf(t, c.Node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.certs(t, 0, "renew", "kubelet.conf", "--validity", "1s")
+	c.Kill(t, loop, syscall.SIGKILL) // so that it begins with a certificate that is of no use
+	lab.Until(t, 2*patience, "see it renewed and used", func(ctx context.Context) error {
+		if l := c.list(t)["kubelet.conf"]; l.State != "ok" {
+			return fmt.Errorf("%+v", l)
+		}
+		lease, err := c.Client(t, adminConf).CoordinationV1().Leases("kube-node-lease").Get(ctx, c.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if age := time.Since(lease.Spec.RenewTime.Time); age > 5*time.Second {
+			return fmt.Errorf("the node was last heard of %s ago", age)
+		}
+		return nil
+	})
+	waitReady(t, c.Node)
+}
+
+func checkRenewAll(t *testing.T, c *certsCluster) {
+	c.certs(t, 0, "renew")
+	waitReady(t, c.Node)
+	for name, l := range c.list(t) {
+		if l.State != "ok" && name != "kubelet-serving" {
+			t.Errorf("%+v", l)
+		}
+	}
+	if got := c.Run(t, "stat", "-c", "%a", filepath.Dir(asides)); strings.TrimSpace(got) != "700" {
+		t.Errorf("mode %s", got)
+	}
+}
