@@ -283,7 +283,7 @@ func (c *certsCluster) checkMetrics(t *testing.T) {
 	}
 }
 
-// awaitLine starts boot certs and kills it once it has said something.
+// killAt starts boot certs and kills it once it has said something.
 func (c *certsCluster) killAt(t *testing.T, line string, args ...string) {
 	t.Helper()
 	ctx, kill := context.WithCancel(t.Context())
@@ -361,9 +361,17 @@ func checkExpired(t *testing.T, c *certsCluster) {
 		t.Fatal(err)
 	}
 	c.certs(t, 0, "renew", "kubelet.conf", "--validity", "1s")
+	const current = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	ended := c.ReadFile(t, current)
+	lab.Until(t, patience, "see it end", func(context.Context) error {
+		if l := c.list(t)["kubelet.conf"]; l.State != "expired" && c.ReadFile(t, current) == ended {
+			return fmt.Errorf("%+v", l)
+		}
+		return nil
+	})
 	c.Kill(t, loop, syscall.SIGKILL) // so that it begins with a certificate that is of no use
 	lab.Until(t, 2*patience, "see it renewed and used", func(ctx context.Context) error {
-		if l := c.list(t)["kubelet.conf"]; l.State != "ok" {
+		if l := c.list(t)["kubelet.conf"]; l.State != "ok" || c.ReadFile(t, current) == ended {
 			return fmt.Errorf("%+v", l)
 		}
 		lease, err := c.Client(t, adminConf).CoordinationV1().Leases("kube-node-lease").Get(ctx, c.Name, metav1.GetOptions{})
