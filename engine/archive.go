@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -24,6 +25,8 @@ type archive struct {
 	index  []byte // index.json
 	layout bool   // oci-layout was there
 	images []archived
+
+	readFrom, readTo time.Time
 }
 
 // section is where a blob lies in the archive.

@@ -27,6 +27,10 @@ type Imported struct {
 	Image   string
 	Archive string // path
 	Took    time.Duration
+	Since   time.Time // when its turn came
+	// ReadFrom and ReadTo are when its archive was read and checked, zero if it
+	// did not have to be.
+	ReadFrom, ReadTo time.Time
 }
 
 // An Importer gives the engine the images that lie in a directory as OCI
@@ -210,7 +214,7 @@ func (i *Importer) one(ctx context.Context, t *target, path string, known *impor
 	if err == nil && t.has(ctx, known.images(path, fi)) {
 		i.turns.end(w)
 		for name := range known.images(path, fi) {
-			i.announce(Imported{Image: name, Archive: path, Took: time.Since(begin)})
+			i.announce(Imported{Image: name, Archive: path, Took: time.Since(begin), Since: begin})
 		}
 		return nil
 	}
@@ -223,6 +227,7 @@ func (i *Importer) one(ctx context.Context, t *target, path string, known *impor
 		return hint.With(fmt.Errorf("refuse image archive %s: %w", path, err), "copy or build the archive again, or remove it")
 	}
 	defer func() { _ = a.close() }()
+	a.readFrom, a.readTo = begin, time.Now()
 	if err := i.images(ctx, t, a, path, w); err != nil {
 		return err
 	}
@@ -261,7 +266,7 @@ func (i *Importer) images(ctx context.Context, t *target, a *archive, path strin
 			if err := t.put(ctx, a, im); err != nil {
 				return fmt.Errorf("import %s from %s: %w", im.name, path, err)
 			}
-			i.announce(Imported{Image: im.name, Archive: path, Took: time.Since(begin)})
+			i.announce(Imported{Image: im.name, Archive: path, Took: time.Since(begin), Since: begin, ReadFrom: a.readFrom, ReadTo: a.readTo})
 			return nil
 		})
 	}

@@ -17,10 +17,12 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 		k.connectAlone(ctx)
 		return nil
 	}
+	reached := k.diary.reaching()
 	client, err := k.connect(ctx)
 	if err != nil {
 		return nil //nolint:nilerr // ctx ended
 	}
+	reached()
 	reviews := server.ReviewsOf(client)
 	k.reviews.Store(&reviews)
 	k.client.Store(&client)

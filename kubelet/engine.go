@@ -143,6 +143,7 @@ func (k *kubelet) watchEngine(ctx context.Context) {
 		was := k.engine.Load()
 		k.engine.Store(&engineState{s, was.version, err})
 		if !was.NetworkReady && s.NetworkReady {
+			k.diary.networkUp()
 			k.dispatch.retry(ctx)
 		}
 		k.tellNode()
@@ -225,9 +226,17 @@ type gate struct {
 
 var errNoNetwork = errors.New("network is not ready: container runtime network not ready")
 
-// Do executes an action. A sandbox waits for its image, where that is being
-// imported; one that needs the pod network is refused until that is up (SP-36).
+// Do executes an action, see do, and notes it.
 func (g gate) Do(ctx context.Context, p *v1.Pod, a pod.Action) error {
+	ended := g.k.diary.acting(p, a)
+	err := g.do(ctx, p, a)
+	ended(err)
+	return err
+}
+
+// do executes an action. A sandbox waits for its image, where that is being
+// imported; one that needs the pod network is refused until that is up (SP-36).
+func (g gate) do(ctx context.Context, p *v1.Pod, a pod.Action) error {
 	if _, ok := a.(pod.CreateSandbox); ok {
 		if !pod.IsHostNetwork(p) && !g.k.networkReady() {
 			return &pod.ActionError{Reason: "NetworkNotReady", Retry: networkInterval, Err: errNoNetwork}

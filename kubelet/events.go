@@ -29,6 +29,8 @@ const eventPatience = 10 * time.Second
 type events struct {
 	node   string
 	logger *slog.Logger
+	// heard is told what happens to containers. It must not block; may be nil.
+	heard func(p *v1.Pod, container, reason string)
 
 	mu       sync.Mutex // guards the fields below
 	recorder record.EventRecorder
@@ -65,6 +67,9 @@ func (e *events) ofContainer(p *v1.Pod, container, kind, reason, message string)
 	if container == "" || p == nil {
 		e.ofPod(p, kind, reason, message)
 		return
+	}
+	if e.heard != nil {
+		e.heard(p, container, reason)
 	}
 	e.log(kind, reason, message, slog.String("pod", pod.KeyOf(p).String()), slog.String("container", container))
 	ref := podRef(p)

@@ -18,6 +18,7 @@ import (
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"boot.internal/kubelet/rotate"
+	"boot.internal/timeline"
 )
 
 // Options say what the loop is to do and with what.
@@ -71,6 +72,9 @@ type Options struct {
 	SandboxImage string
 	// Certificates are renewed in time; nil if that is nobody's business here.
 	Certificates Certificates
+	// Timeline is told what happens while the node comes up; nil: nobody is. It
+	// belongs to the caller.
+	Timeline *timeline.Writer
 	// Ready is called once the loop watches its manifests and the container
 	// engine answers.
 	Ready  func()
@@ -130,11 +134,13 @@ func (k *kubelet) runPods(ctx context.Context) error {
 // takes, until ctx ends: there is nothing else to do, and the engine may be
 // installed later.
 func (k *kubelet) awaitEngine(ctx context.Context) error {
+	since := time.Now()
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		version, err := k.runtime.Version(ctx)
 		if err == nil {
 			k.o.Logger.LogAttrs(ctx, slog.LevelInfo, "container engine answers", slog.String("version", version))
 			k.engine.Store(&engineState{version: version})
+			k.diary.engineUp(since)
 			return nil
 		}
 		k.o.Logger.LogAttrs(ctx, slog.LevelDebug, "wait for container engine", slog.Any("err", err))

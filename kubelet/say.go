@@ -32,6 +32,7 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 	now := status.Of(in)
 	k.sayResized(in.Pod, in.Prev, now)
 	k.metrics.said(in.Prev, now)
+	k.diary.said(in.Pod, in.Prev, now)
 	k.writer.Set(in.Pod, now)
 	k.desk.changed()
 	over := want != nil && (now.Phase == v1.PodSucceeded || now.Phase == v1.PodFailed)
@@ -87,6 +88,7 @@ func (k *kubelet) setDesired(admitted, rejected, going []*v1.Pod) {
 	k.now, k.rejected, k.going = desired, rejected, going
 	k.said = len(*k.pending.Load()) == 0
 	k.mu.Unlock()
+	k.diary.desired(admitted)
 	k.setObjects(admitted, going)
 	k.desk.changed()
 	k.podKnown()

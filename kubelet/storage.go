@@ -90,6 +90,7 @@ func (k *kubelet) lasting(p *v1.Pod) []stats.Volume {
 
 // onNode passes a new Node object on to those who go by it.
 func (k *kubelet) onNode(n *v1.Node) {
+	k.diary.nodeIs(n)
 	k.mirrors.SetNode(n)
 	k.setNode(n)
 	k.csi.NodeChanged()

@@ -77,6 +77,7 @@ type kubelet struct {
 	server    *server.Server
 	balancer  *balancer.Balancer // nil where the node does not choose its API server
 	events    *events
+	diary     *diary
 	metrics   *metrics
 	desk      *desk
 	dispatch  *dispatcher
@@ -115,11 +116,14 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	desk := newDesk(&o)
 	k := &kubelet{o: o, desk: desk, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, evicted: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
 	desk.server = local.NewServer(k.localState, o.Logger)
+	k.diary = newDiary(o)
+	k.diary.loopBegins()
+	k.events.heard = k.diary.heard
 	k.dispatch.newWorker, k.dispatch.desiredChanged = k.newWorker, k.setDesired
 	k.dispatch.restarted, k.dispatch.started, k.dispatch.expired = k.metrics.podRestarted, k.startTime, k.sayExpired
 	k.ledger = resize.Open(o.RootDir, o.Logger)
 	k.dispatch.preempted, k.dispatch.ledger, k.dispatch.resizeNews = k.sayPreempted, k.ledger, k.sayResize
-	k.mirrors = mirror.New(mirror.Options{Node: o.Node, OnChange: func(pod.Key) { k.writer.Poke() }, Log: o.Logger})
+	k.mirrors = mirror.New(mirror.Options{Node: o.Node, OnChange: k.mirrorChanged, Log: o.Logger})
 	k.writer = status.NewWriter(status.WriterOptions{
 		Mirrors: k.mirrors, Logger: o.Logger,
 		Adopt: func(p *v1.Pod, held v1.PodStatus) { k.adopt(ctx, p, held) },

@@ -10,6 +10,10 @@ import (
 	"boot.internal/templates"
 )
 
+// StartLoop is the change that starts the kubelet loop. It is made once the loop's
+// container engine answers.
+const StartLoop = "start the kubelet loop"
+
 // A kubeletStart hands the loop its configuration and starts it, as a service
 // that lives on. The loop finds its work in the manifest directory as the
 // phases after this one put it there.
@@ -52,7 +56,7 @@ func (p kubeletStart) Plan(ctx context.Context) ([]Change, error) {
 	if running {
 		stop = []Change{{"stop the kubelet loop, whose configuration changes", p.service.Stop}}
 	}
-	return slices.Concat(stop, access, write, []Change{{"start the kubelet loop", p.service.Start}}), nil
+	return slices.Concat(stop, access, write, []Change{{StartLoop, p.service.Start}}), nil
 }
 
 // configuration is what the whole cluster shares and this node's own: the

@@ -44,6 +44,7 @@ Killed at any moment, the same command run again finishes the job.`,
 		RunE: func(c *cobra.Command, _ []string) error { return runInit(c.Context(), ui, f.read(c)) },
 	}
 	f.register(c)
+	ui.eventsFlag(c.Flags())
 	c.AddCommand(newInitPhase(ui, &f))
 	return c
 }
@@ -122,6 +123,7 @@ func newInitPhase(ui *ui, f *initFlags) *cobra.Command {
 			return runInitPhase(c.Context(), ui, f.read(c), args[0])
 		},
 	}
+	ui.eventsFlag(c.Flags())
 	c.AddCommand(newInitPhaseList(ui))
 	return c
 }

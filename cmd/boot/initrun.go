@@ -26,8 +26,10 @@ func runInit(ctx context.Context, ui *ui, f initFlags) error {
 	if err != nil {
 		return withCode(exitValidation, err)
 	}
-	runner := phases.Runner{DryRun: f.DryRun, Skip: skip, Report: ui.progress(f.DryRun)}
-	if err := runner.Run(ctx, s.steps); err != nil {
+	err = ui.recorded("init", f.DryRun, func(report func(phases.Event)) error {
+		return phases.Runner{DryRun: f.DryRun, Skip: skip, Report: report}.Run(ctx, s.steps)
+	})
+	if err != nil {
 		return exitOf(err)
 	}
 	if f.DryRun {
@@ -158,6 +160,10 @@ func loopArgs(cfg *config.Init) []string {
 // initDone says what there is now and what to do with it.
 func (u *ui) initDone(cfg *config.Init, join []string) {
 	admin := filepath.Join(phases.DefaultDirs().Kubernetes, "admin.conf")
+	u.result(result{
+		Node: cfg.Init.NodeRegistration.Name, Cluster: cfg.Cluster.ClusterName, Kubeconfig: admin,
+		Join: join, CertificateKey: shownKey(cfg),
+	})
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nThe control plane of cluster %q is up on node %q.\n\n", cfg.Cluster.ClusterName, cfg.Init.NodeRegistration.Name)
 	b.WriteString("To use it:\n\n")
@@ -175,4 +181,13 @@ func (u *ui) initDone(cfg *config.Init, join []string) {
 	}
 	b.WriteString("\nTo take it down again:\n\n  boot reset\n")
 	u.printf("%s", b.String())
+}
+
+// shownKey is the key that a further control plane is told, "" if none was asked
+// for.
+func shownKey(cfg *config.Init) string {
+	if !cfg.UploadCerts {
+		return ""
+	}
+	return cfg.Init.CertificateKey.Reveal()
 }

@@ -49,6 +49,7 @@ Killed at any moment, the same command run again finishes the job.`,
 		RunE: func(c *cobra.Command, args []string) error { return runJoin(c.Context(), ui, f.read(args)) },
 	}
 	f.register(c)
+	ui.eventsFlag(c.Flags())
 	c.AddCommand(newJoinPhase(ui, &f))
 	return c
 }
@@ -133,6 +134,7 @@ func newJoinPhase(ui *ui, f *joinFlags) *cobra.Command {
 			return runJoinPhase(c.Context(), ui, f.read(args[1:]), args[0])
 		},
 	}
+	ui.eventsFlag(c.Flags())
 	c.AddCommand(&cobra.Command{
 		Use:     "list",
 		Short:   "List the phases of join",

@@ -23,21 +23,12 @@ func runJoin(ctx context.Context, ui *ui, f joinFlags) error {
 	if err != nil {
 		return withCode(exitValidation, err)
 	}
-	runner := phases.Runner{DryRun: cfg.Join.DryRun, Skip: skip, Report: ui.progress(cfg.Join.DryRun)}
 	j := &joinSetup{ui: ui, cfg: cfg, foreground: f.foreground}
-	first, err := j.preflight()
+	err = ui.recorded("join", cfg.Join.DryRun, func(report func(phases.Event)) error {
+		return j.run(ctx, phases.Runner{DryRun: cfg.Join.DryRun, Skip: skip, Report: report})
+	})
 	if err != nil {
 		return err
-	}
-	if err := runner.Run(ctx, first); err != nil {
-		return exitOf(err)
-	}
-	rest, err := j.rest(ctx)
-	if err != nil {
-		return err
-	}
-	if err := runner.Run(ctx, rest); err != nil {
-		return exitOf(err)
 	}
 	if cfg.Join.DryRun {
 		return nil
@@ -84,6 +75,22 @@ type joinSetup struct {
 
 	node *config.Init                // once the cluster is found
 	stay func(context.Context) error // until the loop ends, where it runs in the foreground
+}
+
+// run runs all phases.
+func (j *joinSetup) run(ctx context.Context, runner phases.Runner) error {
+	first, err := j.preflight()
+	if err != nil {
+		return err
+	}
+	if err := runner.Run(ctx, first); err != nil {
+		return exitOf(err)
+	}
+	rest, err := j.rest(ctx)
+	if err != nil {
+		return err
+	}
+	return exitOf(runner.Run(ctx, rest))
 }
 
 // preflight returns the phases that know nothing of the cluster.
@@ -144,6 +151,7 @@ func (j *joinSetup) service(node *config.Init) (loop phases.Service, log string,
 
 // joinDone says what there is now and what to do with it.
 func (u *ui) joinDone(node *config.Init, controlPlane bool) {
+	u.result(result{Node: node.Init.NodeRegistration.Name, Cluster: node.Cluster.ClusterName})
 	var b strings.Builder
 	if controlPlane {
 		fmt.Fprintf(&b, "\nThis host is node %q of cluster %q, and one of its control planes.\n", node.Init.NodeRegistration.Name, node.Cluster.ClusterName)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,6 +18,7 @@ import (
 	"boot.internal/network/flannel"
 	"boot.internal/phases"
 	"boot.internal/service"
+	"boot.internal/timeline"
 )
 
 // Where boot keeps its things, unless a flag says otherwise.
@@ -35,6 +37,8 @@ type loop struct {
 	host     config.Host
 	engine   *engine.Engine
 	importer *engine.Importer
+	timeline *timeline.Writer
+	archives sync.Map // paths of those whose reading is noted
 	log      *slog.Logger
 
 	nodeIPs  []netip.Addr
@@ -122,6 +126,7 @@ func newLoop(ctx context.Context, ui *ui, f kubeletFlags, cfg *config.Loop) (*lo
 	}
 	cfg.Kubelet.ContainerRuntimeEndpoint = l.engine.Endpoint()
 	l.importer = l.engine.NewImporter(cfg.Boot.ImagesDir, func(im engine.Imported) {
+		l.noteImport(im)
 		l.log.LogAttrs(ctx, slog.LevelInfo, "imported image", slog.String("image", im.Image), slog.Duration("took", im.Took))
 	})
 	return l, nil
@@ -137,6 +142,8 @@ func findEngine(ctx context.Context, b config.BootConfiguration, socket string, 
 // run runs engine, import and kubelet until ctx ends. Pods run on, and so does
 // the engine.
 func (l *loop) run(ctx context.Context) error {
+	l.timeline = timeline.NewWriter(timeline.Options{Dir: timelineDir, By: timeline.LoopName, Log: l.log})
+	defer l.timeline.Close()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.runEngine(ctx) })
 	g.Go(func() error { return kubelet.Run(ctx, l.options()) })
@@ -148,7 +155,10 @@ func (l *loop) run(ctx context.Context) error {
 // about as archives, and keeps it running. What is wrong with an archive keeps no
 // pod from running: its images are pulled.
 func (l *loop) runEngine(ctx context.Context) error {
-	if err := l.engine.Start(ctx); err != nil {
+	start := l.timeline.Begin(timeline.Record{Kind: timeline.Engine, Needs: []string{string(timeline.Loop)}})
+	err := l.engine.Start(ctx)
+	l.timeline.End(start, err)
+	if err != nil {
 		return err
 	}
 	var g errgroup.Group
@@ -173,7 +183,7 @@ func (l *loop) options() kubelet.Options {
 		CredentialConfig: l.flags.credentialConfig, CredentialDir: l.flags.credentialDir,
 		Kubeconfig: l.flags.kubeconfig, APIServers: l.config.Boot.APIServers, RootDir: l.flags.rootDir, StateDir: stateDir,
 		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion, BootVersion: version, Socket: local.Socket(runDir),
-		Importing: l.importer.Await, SandboxImage: engine.PauseImage, Logger: l.log, Certificates: l.certificates(),
+		Importing: l.importer.Await, SandboxImage: engine.PauseImage, Timeline: l.timeline, Logger: l.log, Certificates: l.certificates(),
 		Ready: func() {
 			if err := service.Ready(); err != nil {
 				l.log.LogAttrs(context.Background(), slog.LevelWarn, "tell the supervisor", slog.Any("err", err))

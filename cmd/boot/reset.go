@@ -64,6 +64,7 @@ finishes the job.`,
 		RunE: func(c *cobra.Command, _ []string) error { return runReset(c.Context(), ui, f) },
 	}
 	f.register(c)
+	ui.eventsFlag(c.Flags())
 	return c
 }
 
@@ -117,6 +118,7 @@ func runReset(ctx context.Context, ui *ui, f resetFlags) error {
 
 // resetDone says how it ended, and what stays for a next cluster.
 func (u *ui) resetDone(o phases.ResetOptions, changes int) {
+	u.result(result{Changes: &changes})
 	switch {
 	case changes == 0:
 		u.printf("There is nothing to do.\n")

@@ -50,14 +50,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
-	}
-	if !errors.Is(err, errTold) {
-		ui.error(err)
-	}
+	code := codeOf(err)
+	ui.ended(err, code)
+	return code
+}
+
+// codeOf returns the exit code of what a command ended with.
+func codeOf(err error) int {
 	var coded exitCoder
-	if errors.As(err, &coded) {
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &coded):
 		return coded.code
 	}
 	return exitError
@@ -96,6 +100,7 @@ Every command can be run again: it does only what is left to do.`,
 	root.AddCommand(newConfig(ui), newImages(ui), newKubeconfig(ui))
 	root.AddCommand(newInit(ui), newJoin(ui), newCerts(ui), newEtcd(ui), newKubelet(ui), newReset(ui), newToken(ui), newVersion(ui))
 	root.AddCommand(newStatus(ui), newDoctor(ui), newSupportBundle(ui))
+	root.AddCommand(newTimeline(ui))
 	return root
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,26 +19,44 @@ import (
 
 // The rules of the terminal:
 //
-//   - This file is the only place that prints. That printing fails is nobody's
-//     business: there is no one left to tell.
+//   - This file and its neighbours ui*.go are the only places that print. That
+//     printing fails is nobody's business: there is no one left to tell.
 //   - Results go to stdout; progress, warnings, errors and logs to stderr.
 //   - An error is one line "error: …", followed by "hint: …" where the user can
 //     act. Several findings are one line each.
 //   - A step that had nothing to do is not worth a line, unless -v asks for it.
 //   - Colour only on a terminal and without NO_COLOR.
+//   - Progress is redrawn in place on a terminal alone (uilive.go); who asks for
+//     events gets these on stdout and nothing else (uistream.go).
 
 // A ui is where a command speaks to its user.
 type ui struct {
 	out, err  io.Writer
 	verbosity int
 	colour    bool
-	changes   int // made, or in a dry run found, since the step began
+	changes   int      // made, or in a dry run found, since the step began
+	screen    *screen  // the terminal, where progress is shown in place; nil: there is none
+	stream    *stream  // of events, for scripts to read; nil: a person reads
+	news      *newsman // what the node agent does meanwhile; nil: nobody asks it
 }
 
 func newUI(out, err io.Writer) *ui {
 	f, ok := err.(*os.File)
 	_, plain := os.LookupEnv("NO_COLOR")
-	return &ui{out: out, err: err, colour: ok && !plain && term.IsTerminal(int(f.Fd()))}
+	u := &ui{out: out, err: err, colour: ok && !plain && term.IsTerminal(int(f.Fd()))}
+	u.openScreen()
+	return u
+}
+
+// ended tells how the command ended.
+func (u *ui) ended(err error, code int) {
+	if u.stream != nil {
+		u.stream.end(err, code)
+		return
+	}
+	if err != nil && !errors.Is(err, errTold) {
+		u.error(err)
+	}
 }
 
 // error prints err and what can be done about it.
@@ -54,11 +73,23 @@ func (u *ui) error(err error) {
 
 // warn prints a warning.
 func (u *ui) warn(text string) {
+	if u.stream != nil {
+		u.stream.warn(text)
+		return
+	}
 	_, _ = fmt.Fprintf(u.err, "%s %s\n", u.paint(yellow, "warning:"), text)
 }
 
-// printf prints a result.
-func (u *ui) printf(format string, a ...any) { _, _ = fmt.Fprintf(u.out, format, a...) }
+// printf prints a result for people. Those who read events get theirs otherwise.
+func (u *ui) printf(format string, a ...any) {
+	switch {
+	case u.stream != nil:
+	case u.screen != nil:
+		_, _ = fmt.Fprintf(u.screen.above(u.out), format, a...)
+	default:
+		_, _ = fmt.Fprintf(u.out, format, a...)
+	}
+}
 
 // object prints v for scripts to read, as json or yaml.
 func (u *ui) object(output string, v any) error {
@@ -83,6 +114,17 @@ func (u *ui) object(output string, v any) error {
 // progress prints what a run of phases does. The verb says whether a change is
 // made or would be.
 func (u *ui) progress(dryRun bool) func(phases.Event) {
+	switch {
+	case u.stream != nil:
+		return u.stream.report
+	case u.screen != nil && !dryRun:
+		return newLive(u).report
+	}
+	return u.plainly(dryRun)
+}
+
+// plainly returns what prints a line for whatever happens.
+func (u *ui) plainly(dryRun bool) func(phases.Event) {
 	return func(e phases.Event) {
 		switch e.State {
 		case phases.Started:
@@ -100,7 +142,7 @@ func (u *ui) progress(dryRun bool) func(phases.Event) {
 			if u.changes > 0 && !dryRun || u.verbosity > 0 {
 				u.line(e.Step, u.paint(green, "done")+" in "+short(e.Elapsed))
 			}
-		case phases.Failed: // the error follows
+		case phases.Because, phases.Failed: // the error follows
 		}
 	}
 }
