@@ -61,21 +61,32 @@ func isOurs(kind v1.PodConditionType, is *v1.PodCondition) bool {
 		kind == v1.DisruptionTarget && is != nil && is.Reason == v1.PodReasonTerminationByKubelet
 }
 
+// statusOf is a pod as far as its status goes. Of the type of whole pods, JSON would
+// remember how every field is written.
+type statusOf struct {
+	Metadata metadata     `json:"metadata"`
+	Status   v1.PodStatus `json:"status"`
+}
+
+type metadata struct {
+	UID types.UID `json:"uid,omitempty"`
+}
+
 // patchOf returns the patch that makes one status the other, nil if they are the
 // same. The UID is in it, so that it fails where the pod is another one by now.
 func patchOf(uid types.UID, held, s v1.PodStatus) ([]byte, error) {
-	before, err := json.Marshal(v1.Pod{Status: held})
+	before, err := json.Marshal(statusOf{Status: held})
 	if err != nil {
 		return nil, fmt.Errorf("write status held: %w", err)
 	}
-	unchanged, err := json.Marshal(v1.Pod{Status: s})
+	unchanged, err := json.Marshal(statusOf{Status: s})
 	if err != nil {
 		return nil, fmt.Errorf("write status: %w", err)
 	}
 	if string(before) == string(unchanged) {
 		return nil, nil
 	}
-	after, err := json.Marshal(v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid}, Status: s})
+	after, err := json.Marshal(statusOf{Metadata: metadata{UID: uid}, Status: s})
 	if err != nil {
 		return nil, fmt.Errorf("write status: %w", err)
 	}
