@@ -30,28 +30,25 @@ func Check(path string, data []byte) ([]string, error) {
 	var c checked
 	if docs.Init != nil || docs.Cluster != nil || docs.Boot != nil && docs.Join == nil {
 		i, err := LoadInit(InitOptions{Path: path, Data: data, Host: AnyHost()})
-		c.add(err)
-		if i != nil {
-			c.warnings = append(c.warnings, i.Warnings...)
-		}
+		c.add(err, func() []string { return i.Warnings })
 	}
 	if docs.Join != nil {
 		j, err := LoadJoin(JoinOptions{Path: path, Data: data, Host: AnyHost()})
-		c.add(err)
-		if j != nil && docs.Init == nil {
-			c.warnings = append(c.warnings, j.Warnings...)
-		}
+		c.add(err, func() []string { return j.Warnings })
 	}
 	if docs.Reset != nil {
 		_, err := LoadReset(ResetOptions{Path: path, Data: data})
-		c.add(err)
+		c.add(err, func() []string { return nil })
+	}
+	if docs.Upgrade != nil {
+		for _, command := range []UpgradeCommand{UpgradePlan, UpgradeApply, UpgradeNode, UpgradeDiff} {
+			u, err := LoadUpgrade(command, UpgradeOptions{Path: path, Data: data})
+			c.add(err, func() []string { return u.Warnings })
+		}
 	}
 	if docs.Kubelet != nil {
 		l, err := LoadKubelet(path, data)
-		c.add(err)
-		if l != nil {
-			c.warnings = append(c.warnings, l.Warnings...)
-		}
+		c.add(err, func() []string { return l.Warnings })
 	}
 	if docs.empty() {
 		c.findings = []Finding{{Message: "the file has no document", Hint: "boot reads " + supported()}}
@@ -71,12 +68,15 @@ type checked struct {
 	other    error
 }
 
-func (c *checked) add(err error) {
+// add takes over what one command has found; warnings are asked for if it would run.
+func (c *checked) add(err error, warnings func() []string) {
 	var wrong *Error
 	switch {
+	case err == nil:
+		c.warnings = append(c.warnings, warnings()...)
 	case errors.As(err, &wrong):
 		c.findings = append(c.findings, wrong.Findings...)
-	case err != nil:
+	default:
 		c.other = errors.Join(c.other, err)
 	}
 }

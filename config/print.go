@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
@@ -76,18 +75,13 @@ func PrintReset() ([]byte, error) {
 	return printAll([]printed{{"What concerns taking this node out of use.", kindReset, r}})
 }
 
-// PrintUpgrade returns the document about upgrades, with kubeadm's defaults.
+// PrintUpgrade returns the document about upgrades, with the defaults of what boot
+// heeds in it.
 func PrintUpgrade() ([]byte, error) {
 	u := &UpgradeConfiguration{TypeMeta: metav1.TypeMeta{APIVersion: KubeadmAPIVersion, Kind: kindUpgrade}}
 	u.Apply.KubernetesVersion, u.Plan.KubernetesVersion = DefaultKubernetesVersion, DefaultKubernetesVersion
-	for _, on := range []**bool{
-		&u.Apply.CertificateRenewal, &u.Apply.EtcdUpgrade, &u.Apply.ImagePullSerial,
-		&u.Node.CertificateRenewal, &u.Node.EtcdUpgrade, &u.Node.ImagePullSerial, &u.Plan.EtcdUpgrade,
-	} {
-		*on = new(true)
-	}
-	u.Apply.ImagePullPolicy, u.Node.ImagePullPolicy = corev1.PullIfNotPresent, corev1.PullIfNotPresent
-	u.Diff.DiffContextLines = 3
+	u.Apply.EtcdUpgrade, u.Node.EtcdUpgrade, u.Plan.EtcdUpgrade = new(true), new(true), new(true)
+	u.Diff.KubernetesVersion, u.Diff.DiffContextLines = DefaultKubernetesVersion, 3
 	setTimeouts(&u.Timeouts)
 	return printAll([]printed{{"What concerns moving to another version.", kindUpgrade, u}})
 }
