@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"boot.internal/certs"
 	"boot.internal/config"
 	"boot.internal/etcd"
+	"boot.internal/hint"
 	"boot.internal/journal"
 	"boot.internal/kubelet/local"
 	"boot.internal/kubelet/pod"
@@ -36,6 +38,9 @@ type hostLook struct {
 }
 
 func newHostLook(ui *ui) (*hostLook, error) {
+	if os.Geteuid() != 0 { // others would take for missing what they may not see
+		return nil, hint.With(errors.New("look at this node: only root may ask its loop and read its files"), "run it with sudo")
+	}
 	dirs := phases.DefaultResetDirs()
 	node, err := nodeConfig(ui, filepath.Join(dirs.Kubelet, "config.yaml"))
 	if err != nil {
