@@ -28,12 +28,14 @@ func newEtcd(ui *ui) *cobra.Command {
 	var f etcdFlags
 	c := &cobra.Command{
 		Use:   "etcd",
-		Short: "See and change who is a member of the cluster's etcd",
-		Long: `See and change who is a member of the etcd that holds the cluster's data.
+		Short: "Look after the cluster's etcd: its members, its disk, snapshots of its data",
+		Long: `Look after the etcd that holds the cluster's data: see how its members are and
+change who is one, have it give back disk, save snapshots and restore them.
 
 Run it on a control-plane node: it identifies with that node's certificates, and
 any member that answers will do.`,
-		Example: `  boot etcd members
+		Example: `  boot etcd status
+  boot etcd snapshot save
   boot etcd remove cp3`,
 		Args: noArgs,
 	}
@@ -41,7 +43,7 @@ any member that answers will do.`,
 	p.StringVar(&f.certDir, "cert-dir", config.DefaultCertificatesDir, "`directory` of the certificates, where no manifest of etcd names it")
 	p.StringSliceVar(&f.endpoints, "endpoints", nil, "client `URLs` of members to ask first; those of this node's manifest if not set")
 	_ = c.MarkPersistentFlagDirname("cert-dir")
-	c.AddCommand(newEtcdMembers(ui, &f), newEtcdRemove(ui, &f))
+	c.AddCommand(newEtcdMembers(ui, &f), newEtcdRemove(ui, &f), newEtcdStatus(ui, &f), newEtcdDefrag(ui, &f), newEtcdSnapshot(ui, &f))
 	return c
 }
 
