@@ -87,8 +87,14 @@ func (r reset) etcd(ctx context.Context) ([]Change, error) {
 		if dir == "" { // an init that was killed may have made it all the same
 			return c.empty(r.Dirs.Etcd)
 		}
-		if err := c.tree(filepath.Join(dir, "member")); err != nil {
+		replaced, err := filepath.Glob(filepath.Join(dir, replacedPrefix+"*"))
+		if err != nil {
 			return err
+		}
+		for _, path := range append(replaced, filepath.Join(dir, "member"), filepath.Join(dir, restoreDirName)) {
+			if err := c.tree(path); err != nil {
+				return err
+			}
 		}
 		if err := r.tell(ctx, c, dir); err != nil {
 			return err

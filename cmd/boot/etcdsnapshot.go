@@ -37,7 +37,7 @@ configuration, which a new machine needs.`,
   boot etcd snapshot restore /var/lib/boot/snapshots/scheduled-20260102T030405Z.db`,
 		Args: noArgs,
 	}
-	c.AddCommand(newSnapshotSave(ui, f), newSnapshotList(ui), newSnapshotStatus(ui))
+	c.AddCommand(newSnapshotSave(ui, f), newSnapshotList(ui), newSnapshotStatus(ui), newSnapshotRestore(ui))
 	return c
 }
 

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"boot.internal/config"
+	"boot.internal/etcd"
+	"boot.internal/phases"
+)
+
+// snapshotRestoreFlags are the flags of "boot etcd snapshot restore".
+type snapshotRestoreFlags struct {
+	yes        bool
+	newCluster bool
+	dryRun     bool
+	timeout    time.Duration
+}
+
+func newSnapshotRestore(ui *ui) *cobra.Command {
+	var f snapshotRestoreFlags
+	c := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Take this node's etcd and the control plane back to a snapshot",
+		Long: `Take the cluster back to what a snapshot has. The snapshot is verified and made
+into etcd's data before anything is stopped; then the control plane of this node
+is stopped, the data is put in place of what was there, which is kept beside it,
+and the control plane is started again. Pods on the nodes run on; those that the
+snapshot does not know are ended, those that it knows are started.
+
+Revisions rise by a billion, so that nobody who watches the API takes the past for
+the present.
+
+Where etcd has other members, this node begins a new cluster without them, and
+only with --new-cluster: reset their nodes and have them join again.
+
+Killed at any moment, the same command run again finishes the job.`,
+		Example: `  boot etcd snapshot list
+  boot etcd snapshot restore /var/lib/boot/snapshots/scheduled-20260102T030405Z.db
+
+  # What would be done?
+  boot etcd snapshot restore cluster.db --dry-run`,
+		Args: exactlyOneArg,
+		RunE: func(c *cobra.Command, args []string) error { return runSnapshotRestore(c.Context(), ui, f, args[0]) },
+	}
+	p := c.Flags()
+	p.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	p.BoolVar(&f.newCluster, "new-cluster", false, "leave the other members of etcd behind: their nodes are to be reset and joined again")
+	p.BoolVar(&f.dryRun, "dry-run", false, "print what would be done and change nothing")
+	p.DurationVar(&f.timeout, "timeout", 5*time.Minute, "`duration` for which each component is waited for")
+	return c
+}
+
+func runSnapshotRestore(ctx context.Context, ui *ui, f snapshotRestoreFlags, path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	snapshot, err := etcd.ReadSnapshot(path)
+	if err != nil {
+		return hinted(err, "nothing has been changed; 'boot etcd snapshot list' shows which snapshots are intact")
+	}
+	rollout, err := localRollout(ui)
+	if err != nil {
+		return err
+	}
+	rollout.Timeout = f.timeout
+	steps, err := phases.EtcdRestore(phases.EtcdRestoreOptions{Snapshot: snapshot, Rollout: rollout, NewCluster: f.newCluster})
+	if err != nil {
+		return err
+	}
+	if !f.yes && !f.dryRun {
+		question := fmt.Sprintf("All that has changed in the cluster since %s is lost. Go back to revision %d?", snapshot.Taken.Format(time.RFC1123), snapshot.Revision)
+		if yes, err := ui.ask(ctx, question); err != nil || !yes {
+			return err
+		}
+	}
+	if !f.dryRun {
+		turn, err := phases.RolloutTurn(ctx, rollout.State)
+		if err != nil {
+			return err
+		}
+		defer turn.Release()
+	}
+	err = phases.Runner{DryRun: f.dryRun, Report: ui.progress(f.dryRun)}.Run(ctx, steps)
+	if err == nil && !f.dryRun {
+		ui.printf("The cluster is what it was at revision %d. The data from before is beside etcd's own, as member-before-restore-…: remove it once you miss nothing.\n", snapshot.Revision)
+	}
+	return err
+}
+
+// localRollout is how static pods of this node are looked at and waited for.
+func localRollout(ui *ui) (phases.RolloutOptions, error) {
+	loop, err := nodeConfig(ui, filepath.Join(phases.DefaultDirs().Kubelet, "config.yaml"))
+	if err != nil {
+		return phases.RolloutOptions{}, err
+	}
+	if loop.Kubelet.StaticPodPath == "" {
+		loop.Kubelet.StaticPodPath = config.DefaultManifestsDir
+	}
+	name, err := ownName()
+	if err != nil {
+		return phases.RolloutOptions{}, err
+	}
+	return rolloutOptions(ui, loop, name)
+}
+
+// ask asks what is to be answered with yes or no. Where there is no terminal to ask
+// on, it is an error.
+func (u *ui) ask(ctx context.Context, question string) (yes bool, err error) {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return false, withCode(exitValidation, hinted(
+			errors.New("this asks before it changes anything, and there is no terminal to ask on"),
+			"run it with --yes to not be asked, or with --dry-run to see what it would do"))
+	}
+	u.printf("%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // no answer is no
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case a := <-answer:
+		if a == "y" || a == "yes" {
+			return true, nil
+		}
+		u.printf("Nothing has been changed.\n")
+		return false, nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
