@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"boot.internal/hint"
+
 	"boot.internal/etcd"
 )
 
@@ -45,7 +47,7 @@ func (d *EtcdDefrag) look(ctx context.Context) ([]etcd.Status, error) {
 	defer cancel()
 	members, err := d.cluster.Members(ctx)
 	if err != nil {
-		return nil, hint(err, "'boot etcd status' shows how the members are")
+		return nil, hint.With(err, "'boot etcd status' shows how the members are")
 	}
 	return d.cluster.Statuses(ctx, members), nil
 }

@@ -172,7 +172,7 @@ func (s seed) swap() Phase {
 		var changes []Change
 		if exists(member) {
 			aside := filepath.Join(s.member.dataDir, replacedPrefix+s.now().UTC().Format("20060102T150405Z"))
-			changes = append(changes, Change{"move " + member + " to " + aside, func(context.Context) error { return os.Rename(member, aside) }})
+			changes = append(changes, Change{"keep " + member + " beside it, as " + replacedPrefix + "…", func(context.Context) error { return os.Rename(member, aside) }})
 		}
 		return append(changes, Change{"put the data of the snapshot in place of " + member, func(context.Context) error {
 			return os.Rename(filepath.Join(s.ready(), "member"), member)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"boot.internal/hint"
+
 	"golang.org/x/sys/unix"
 	"sigs.k8s.io/yaml"
 
@@ -79,7 +81,7 @@ func (r inPlace) etcdManifest() (string, error) {
 			return path, nil
 		}
 	}
-	return "", hint(errors.New("this node has no etcd"), "run this on a control-plane node; to make one of a backup, 'boot restore'")
+	return "", hint.With(errors.New("this node has no etcd"), "run this on a control-plane node; to make one of a backup, 'boot restore'")
 }
 
 func (r inPlace) path(component string) string {
@@ -97,7 +99,7 @@ func (r inPlace) preflight(ctx context.Context) ([]Change, error) {
 		return nil, nil // it was asked and begun
 	}
 	if running, err := r.Rollout.Service.Running(ctx); err != nil || !running {
-		return nil, errors.Join(err, hint(errors.New("the kubelet loop does not run, which is to stop and start the control plane"), "start it: 'boot init' does so"))
+		return nil, errors.Join(err, hint.With(errors.New("the kubelet loop does not run, which is to stop and start the control plane"), "start it: 'boot init' does so"))
 	}
 	if err := r.room(); err != nil {
 		return nil, err
@@ -113,7 +115,7 @@ func (r inPlace) room() error {
 	}
 	free, need := fs.Bavail*uint64(fs.Bsize), uint64(r.Snapshot.Size)+64<<20 //nolint:gosec // neither is negative
 	if free < need {
-		return hint(fmt.Errorf("%s has %d MiB free, and the data of the snapshot takes %d MiB", r.member.dataDir, free>>20, need>>20), "make room, and run this again")
+		return hint.With(fmt.Errorf("%s has %d MiB free, and the data of the snapshot takes %d MiB", r.member.dataDir, free>>20, need>>20), "make room, and run this again")
 	}
 	return nil
 }
@@ -144,7 +146,7 @@ func (r inPlace) others(ctx context.Context) error {
 		warn(ctx, fmt.Sprintf("this node begins a new cluster without %s: until they are reset and joined again, their API servers show what was", etcd.Names(rest)))
 		return nil
 	}
-	return hint(fmt.Errorf("%w: %s; they would go on with the data of now, beside a new cluster of this node alone", ErrOthers, etcd.Names(rest)),
+	return hint.With(fmt.Errorf("%w: %s; they would go on with the data of now, beside a new cluster of this node alone", ErrOthers, etcd.Names(rest)),
 		"run 'boot reset' on their nodes first, or right after, with --new-cluster here; then have them join this node again")
 }
 
@@ -287,4 +289,3 @@ func argumentsOf(pod map[string]any) [][]any {
 	args, _ := first["args"].([]any)
 	return [][]any{command, args}
 }
-

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"boot.internal/hint"
+	"boot.internal/journal"
+
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -67,7 +70,7 @@ func runSnapshotRestore(ctx context.Context, ui *ui, f snapshotRestoreFlags, pat
 	}
 	snapshot, err := etcd.ReadSnapshot(path)
 	if err != nil {
-		return hinted(err, "nothing has been changed; 'boot etcd snapshot list' shows which snapshots are intact")
+		return hint.With(err, "nothing has been changed; 'boot etcd snapshot list' shows which snapshots are intact")
 	}
 	rollout, err := localRollout(ui)
 	if err != nil {
@@ -118,7 +121,7 @@ func localRollout(ui *ui) (phases.RolloutOptions, error) {
 // on, it is an error.
 func (u *ui) ask(ctx context.Context, question string) (yes bool, err error) {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return false, withCode(exitValidation, hinted(
+		return false, withCode(exitValidation, hint.With(
 			errors.New("this asks before it changes anything, and there is no terminal to ask on"),
 			"run it with --yes to not be asked, or with --dry-run to see what it would do"))
 	}
@@ -138,4 +141,18 @@ func (u *ui) ask(ctx context.Context, question string) (yes bool, err error) {
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
+}
+
+// ownName is the name of the node that boot has made of this host.
+func ownName() (string, error) {
+	entries, err := hostJournal().Entries()
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if e.Kind == journal.Node {
+			return e.Name, nil
+		}
+	}
+	return "", hint.With(errors.New("boot has made no node of this host"), "run this on a control-plane node")
 }

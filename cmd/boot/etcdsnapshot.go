@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"boot.internal/hint"
+
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -97,7 +99,7 @@ func runSnapshotSave(ctx context.Context, ui *ui, f etcdFlags, path string) erro
 		path = snapshots().Path(time.Now(), false)
 	}
 	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
-		return withCode(exitValidation, hinted(fmt.Errorf("%s is a directory", path), "name a file in it"))
+		return withCode(exitValidation, hint.With(fmt.Errorf("%s is a directory", path), "name a file in it"))
 	}
 	s, err := cluster.SaveSnapshot(ctx, path)
 	if err != nil {
@@ -110,7 +112,7 @@ func runSnapshotSave(ctx context.Context, ui *ui, f etcdFlags, path string) erro
 // wantsPipe refuses to write what is not text to a terminal.
 func (u *ui) wantsPipe() error {
 	if f, ok := u.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return withCode(exitValidation, hinted(errors.New("standard output is a terminal, and this is not text"), "pipe it somewhere, or name a file"))
+		return withCode(exitValidation, hint.With(errors.New("standard output is a terminal, and this is not text"), "pipe it somewhere, or name a file"))
 	}
 	return nil
 }

@@ -1,0 +1,233 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"boot.internal/e2e/internal/lab"
+)
+
+// What was saved comes back: into the cluster it is of, and on another machine.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	b := &backupTest{lan: lab.NewLAN(t)}
+	b.node = furnished(t, b.lan, "node1")
+	b.node.WriteFile(t, "/root/init.yaml", backupConfig)
+	b.node.Boot(t, "init", "--config", "/root/init.yaml")
+	waitReady(t, b.node)
+	b.client = b.node.Client(t, adminConf)
+	b.node.Kubectl(t, "create", "deployment", "steady", "--image", testImage, "--", "/testbox", "sleep")
+	b.awaitSteady(t, b.node)
+
+	t.Run("etcd status and defrag", b.status)
+	t.Run("snapshots are saved and listed", b.save)
+	t.Run("a full disk", b.fullDisk)
+	t.Run("what is broken is refused", b.broken)
+	t.Run("back to a snapshot, killed on the way", b.restore)
+}
+
+const backupConfig = `
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+nodeRegistration: {taints: []}
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+evictionHard: {memory.available: 100Mi}
+imageGCHighThresholdPercent: 100
+`
+
+// A backupTest is a cluster of one node whose data is saved.
+type backupTest struct {
+	lan    *lab.LAN
+	node   *lab.Node
+	client *kubernetes.Clientset
+
+	snapshot string // path on the node
+}
+
+// awaitSteady waits for the workload that is to survive everything.
+func (b *backupTest) awaitSteady(t *testing.T, n *lab.Node) {
+	t.Helper()
+	client := n.Client(t, adminConf)
+	lab.Until(t, 2*patience, "see the workload run", func(ctx context.Context) error {
+		d, err := client.AppsV1().Deployments("default").Get(ctx, "steady", metav1.GetOptions{})
+		if err == nil && d.Status.AvailableReplicas != 1 {
+			err = fmt.Errorf("%+v", d.Status)
+		}
+		return err
+	})
+}
+
+// status shows figures, and monitoring gets an exit code.
+func (b *backupTest) status(t *testing.T) {
+	var members []struct {
+		Name, Role, Version string
+		Healthy             bool
+		RaftIndex           uint64
+		DBSizeInUse         int64
+	}
+	if err := json.Unmarshal([]byte(b.node.Boot(t, "etcd", "status", "-o", "json")), &members); err != nil {
+		t.Fatal(err)
+	}
+	if len(members) != 1 || members[0].Role != "leader" || !members[0].Healthy || members[0].RaftIndex == 0 || members[0].DBSizeInUse == 0 {
+		t.Errorf("members: %+v", members)
+	}
+	if said := b.node.Boot(t, "etcd", "status"); !strings.Contains(said, "https://"+b.node.IP.String()+":2379") {
+		t.Errorf("the table says %s", said)
+	}
+	b.node.Boot(t, "etcd", "defrag")
+	out := b.try(t, "etcd", "status", "--endpoints", "https://10.77.0.99:2379")
+	if out.Code != 0 {
+		t.Errorf("one endpoint that is dead is no reason to fail: %+v", out)
+	}
+}
+
+// try runs boot, which may fail.
+func (b *backupTest) try(t *testing.T, args ...string) lab.Output {
+	t.Helper()
+	out, err := b.node.Try(t.Context(), append([]string{lab.BootBinary(t)}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+type listed struct {
+	Path, SHA256, Error string
+	Revision            int64
+	Intact              bool
+}
+
+func (b *backupTest) list(t *testing.T) []listed {
+	t.Helper()
+	var all []listed
+	if err := json.Unmarshal([]byte(b.try(t, "etcd", "snapshot", "list", "-o", "json").Stdout), &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func (b *backupTest) save(t *testing.T) {
+	b.configMap(t, "before")
+	said := b.node.Boot(t, "etcd", "snapshot", "save")
+	all := b.list(t)
+	i := slices.IndexFunc(all, func(s listed) bool { return strings.Contains(said, s.Path) })
+	if i < 0 || !all[i].Intact || all[i].Revision == 0 {
+		t.Fatalf("saved %q, listed %+v", said, all)
+	}
+	b.snapshot = all[i].Path
+	if mode := b.node.Run(t, "stat", "-c", "%a %a", b.snapshot); !strings.HasPrefix(mode, "600") {
+		t.Errorf("mode %s", mode)
+	}
+	b.node.Run(t, "sh", "-c", lab.BootBinary(t)+" etcd snapshot save - >/root/piped.db && "+lab.BootBinary(t)+" etcd snapshot status /root/piped.db")
+}
+
+// configMap makes an object to look for later.
+func (b *backupTest) configMap(t *testing.T, name string) {
+	t.Helper()
+	b.node.Kubectl(t, "create", "configmap", name)
+}
+
+// has says whether the cluster of a node has an object.
+func (b *backupTest) has(t *testing.T, n *lab.Node, name string) bool {
+	t.Helper()
+	_, err := n.Client(t, adminConf).CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// fullDisk leaves nothing of what does not fit.
+func (b *backupTest) fullDisk(t *testing.T) {
+	b.node.Run(t, "sh", "-c", "mkdir -p /root/small && mount -t tmpfs -o size=256k none /root/small")
+	for _, args := range [][]string{{"etcd", "snapshot", "save", "/root/small/a.db"}} {
+		out := b.try(t, args...)
+		if out.Code == 0 || !strings.Contains(out.Stderr, "no space left on device") || !strings.Contains(out.Stderr, "hint: ") {
+			t.Errorf("%q: %+v", args, out)
+		}
+		if left := b.node.Run(t, "ls", "-A", "/root/small"); left != "" {
+			t.Errorf("%q leaves %s", args, left)
+		}
+	}
+	b.node.Run(t, "umount", "/root/small")
+}
+
+// broken snapshots change nothing.
+func (b *backupTest) broken(t *testing.T) {
+	b.node.Run(t, "sh", "-c", "head -c 100000 "+b.snapshot+" >/root/cut.db")
+	before := b.running(t)
+	for _, args := range [][]string{
+		{"etcd", "snapshot", "restore", "--yes", "/root/cut.db"},
+		{"etcd", "snapshot", "status", "/root/cut.db"},
+	} {
+		if out := b.try(t, args...); out.Code == 0 || !strings.Contains(out.Stderr, "cut off or changed") {
+			t.Errorf("%q: %+v", args, out)
+		}
+	}
+	if out := b.try(t, "etcd", "snapshot", "restore", b.snapshot); out.Code != 3 || !strings.Contains(out.Stderr, "--yes") {
+		t.Errorf("without being asked: %+v", out)
+	}
+	b.node.Boot(t, "etcd", "snapshot", "restore", "--dry-run", b.snapshot)
+	if after := b.running(t); !slices.Equal(before, after) || b.node.Exists(t, "/var/lib/etcd/.restore") {
+		t.Errorf("ran %q, runs %q", before, after)
+	}
+}
+
+// running names the containers of the control plane.
+func (b *backupTest) running(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for name, c := range containers(t, b.node) {
+		all = append(all, name+" "+c.ID)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// restore goes back: what was removed is there again, what was made is gone, and
+// what runs throughout has not been disturbed.
+func (b *backupTest) restore(t *testing.T) {
+	steady := func() string {
+		for name, c := range containers(t, b.node) {
+			if strings.HasPrefix(name, "default/steady-") {
+				return c.ID
+			}
+		}
+		return ""
+	}
+	before := steady()
+	b.node.Kubectl(t, "delete", "configmap", "before")
+	b.configMap(t, "after")
+	killEverywhere(t, b.node, "etcd", "snapshot", "restore", "--yes", b.snapshot)
+	waitReady(t, b.node)
+	if b.has(t, b.node, "after") || !b.has(t, b.node, "before") {
+		t.Error("the data is not that of the snapshot")
+	}
+	b.awaitSteady(t, b.node)
+	if after := steady(); before == "" || after != before {
+		t.Errorf("the workload ran as %s, and now as %s", before, after)
+	}
+	if b.node.Exists(t, "/var/lib/etcd/.restore") || b.node.Exists(t, "/var/lib/boot/restore/manifests/etcd.yaml") {
+		t.Error("the restore has left its notes")
+	}
+	// Controllers go on from there.
+	b.node.Kubectl(t, "scale", "deployment", "steady", "--replicas=2")
+	lab.Until(t, 2*patience, "see the workload grow", func(ctx context.Context) error {
+		d, err := b.client.AppsV1().Deployments("default").Get(ctx, "steady", metav1.GetOptions{})
+		if err == nil && d.Status.AvailableReplicas != 2 {
+			err = errors.New(fmt.Sprint(d.Status))
+		}
+		return err
+	})
+}
