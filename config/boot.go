@@ -26,6 +26,19 @@ type BootConfiguration struct {
 	// that it has the keys for; empty is auto. Its own it renews in any case, as
 	// rotateCertificates of the kubelet says.
 	CertificateRenewal RenewalMode `json:"certificateRenewal,omitempty"`
+	// Snapshots says when a control plane saves the data of etcd by itself.
+	Snapshots SnapshotConfiguration `json:"snapshots"`
+}
+
+// SnapshotConfiguration says when a node with an etcd saves the data of the
+// cluster to its own disk, and how much of that it keeps.
+type SnapshotConfiguration struct {
+	// Every is the time from one snapshot to the next, twelve hours by default;
+	// zero takes none.
+	Every *metav1.Duration `json:"every,omitempty"`
+	// Keep is how many of them are kept, five by default. Those that somebody
+	// asked for do not count, and stay.
+	Keep int `json:"keep,omitempty"`
 }
 
 // A RenewalMode says who renews the certificates of a node.

@@ -62,6 +62,10 @@ func (b *BootConfiguration) setDefaults() {
 	setDefault(&b.Flannel.Backend, FlannelVXLAN)
 	setDefault(&b.Log.MaxSizeMB, 10)
 	setDefault(&b.Log.MaxFiles, 5)
+	if b.Snapshots.Every == nil {
+		b.Snapshots.Every = &metav1.Duration{Duration: 12 * time.Hour}
+	}
+	setDefault(&b.Snapshots.Keep, 5)
 }
 
 func (e *APIEndpoint) setDefaults(h Host) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -180,7 +181,13 @@ func (v *validator) boot(b *BootConfiguration) {
 	}
 	v.check(b.Log.MaxSizeMB > 0, kindBoot, "log.maxSizeMB", "must be positive")
 	v.check(b.Log.MaxFiles > 0, kindBoot, "log.maxFiles", "must be positive")
+	every := b.Snapshots.Every.Duration
+	v.check(every == 0 || every >= minSnapshotsApart, kindBoot, "snapshots.every", "must be "+minSnapshotsApart.String()+" or more, or 0 for none")
+	v.check(b.Snapshots.Keep > 0, kindBoot, "snapshots.keep", "must be positive")
 }
+
+// minSnapshotsApart is as often as anybody may want the whole database read.
+const minSnapshotsApart = 10 * time.Second
 
 func (v *validator) absolute(kind, path, value string) {
 	v.check(filepath.IsAbs(value), kind, path, strconv.Quote(value)+" is not an absolute path")

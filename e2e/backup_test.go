@@ -25,7 +25,7 @@ func TestBackup(t *testing.T) {
 	b.node.Boot(t, "init", "--config", "/root/init.yaml")
 	waitReady(t, b.node)
 	b.client = b.node.Client(t, adminConf)
-	b.node.Kubectl(t, "create", "deployment", "steady", "--image", testImage, "--", "/testbox", "sleep")
+	b.node.Kubectl(t, "create", "deployment", "steady", "--image", testImage, "--", "/testbox", "sleep", "infinity")
 	b.awaitSteady(t, b.node)
 
 	t.Run("etcd status and defrag", b.status)

@@ -64,6 +64,9 @@ type Options struct {
 
 	// Network connects the pods; nil leaves that to others.
 	Network Network
+	// Snapshots are taken of etcd's data, one every SnapshotEvery; nil or zero: none.
+	Snapshots     Snapshots
+	SnapshotEvery time.Duration
 	// Importing waits while an image may still come as a file; nil if none
 	// can come.
 	Importing func(ctx context.Context, image string) error
@@ -102,6 +105,7 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return k.registerPlugins(ctx) })
 	g.Go(func() error { return k.followAPI(ctx) })
 	g.Go(func() error { k.renewCertificates(ctx); return nil })
+	g.Go(func() error { k.takeSnapshots(ctx); return nil })
 	return errors.Join(g.Wait(), k.close())
 }
 

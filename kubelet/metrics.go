@@ -22,6 +22,7 @@ type metrics struct {
 	calls     *runtime.Calls
 	renewals  *prometheus.CounterVec
 	shutdown  shutdownMetrics
+	snapshots snapshotMetrics
 }
 
 func newMetrics() *metrics {
@@ -34,7 +35,7 @@ func newMetrics() *metrics {
 			Name: "kubelet_pod_start_total_duration_seconds", Help: "Seconds from when a pod was first seen until all of its containers ran.",
 			Buckets: []float64{0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600},
 		}),
-		shutdown: newShutdownMetrics(),
+		shutdown: newShutdownMetrics(), snapshots: newSnapshotMetrics(),
 		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubelet_evictions", Help: "Pods that were evicted, by what was short.",
 		}, []string{"eviction_signal"}),
@@ -55,6 +56,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 		}, func() float64 { return float64(k.mirrors.Len()) }),
 	)
 	r.MustRegister(m.figures.all()...)
+	r.MustRegister(m.snapshots.all()...)
 	m.identity.register(r, k)
 	k.registerRenewals(r)
 	return r

@@ -190,6 +190,7 @@ func (l *loop) options() kubelet.Options {
 			}
 		},
 	}
+	o.Snapshots, o.SnapshotEvery = shelf{l.config}, l.config.Boot.Snapshots.Every.Duration
 	if l.config.Boot.Network != config.NetworkNone {
 		o.Network = flannel.New(flannel.Options{Node: o.Node, NodeIPs: l.nodeIPs, Log: l.log})
 	}

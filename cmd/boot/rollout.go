@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
+
 	"boot.internal/config"
+	"boot.internal/kubelet/local"
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/source/manifest"
 	"boot.internal/phases"
@@ -17,7 +21,7 @@ func rolloutOptions(ui *ui, loop *config.Loop, node string) (phases.RolloutOptio
 	return phases.RolloutOptions{
 		Manifests: loop.Kubelet.StaticPodPath, State: stateDir, Identify: identifyAs(node),
 		Components: components{boot: loop.Boot, socket: loop.Kubelet.ContainerRuntimeEndpoint, node: node, log: ui.logger()},
-		Service:    service, LoopLog: log, Node: node,
+		Service:    anyLoop{service, local.NewClient(local.Socket(runDir))}, LoopLog: log, Node: node,
 	}, nil
 }
 
@@ -30,4 +34,19 @@ func identifyAs(node string) func(data []byte, path string) (string, error) {
 		}
 		return string(p.UID), nil
 	}
+}
+
+// An anyLoop is the loop of this host, whoever started it and with what arguments.
+type anyLoop struct {
+	phases.Service
+	client *local.Client
+}
+
+// Running implements phases.Service.
+func (l anyLoop) Running(ctx context.Context) (bool, error) {
+	_, err := l.client.State(ctx)
+	if errors.Is(err, local.ErrNotRunning) {
+		return false, nil
+	}
+	return err == nil, err
 }
