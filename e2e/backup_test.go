@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -32,7 +34,9 @@ func TestBackup(t *testing.T) {
 	t.Run("snapshots are saved and listed", b.save)
 	t.Run("a full disk", b.fullDisk)
 	t.Run("what is broken is refused", b.broken)
+	t.Run("a schedule", b.schedule)
 	t.Run("back to a snapshot, killed on the way", b.restore)
+	t.Run("on another machine, killed on the way", b.elsewhere)
 }
 
 const backupConfig = `
@@ -44,6 +48,10 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 evictionHard: {memory.available: 100Mi}
 imageGCHighThresholdPercent: 100
+---
+apiVersion: boot.internal/v1
+kind: BootConfiguration
+snapshots: {every: 15s, keep: 2}
 `
 
 // A backupTest is a cluster of one node whose data is saved.
@@ -151,7 +159,7 @@ func (b *backupTest) has(t *testing.T, n *lab.Node, name string) bool {
 // fullDisk leaves nothing of what does not fit.
 func (b *backupTest) fullDisk(t *testing.T) {
 	b.node.Run(t, "sh", "-c", "mkdir -p /root/small && mount -t tmpfs -o size=256k none /root/small")
-	for _, args := range [][]string{{"etcd", "snapshot", "save", "/root/small/a.db"}} {
+	for _, args := range [][]string{{"etcd", "snapshot", "save", "/root/small/a.db"}, {"backup", "/root/small/a.tar.zst"}} {
 		out := b.try(t, args...)
 		if out.Code == 0 || !strings.Contains(out.Stderr, "no space left on device") || !strings.Contains(out.Stderr, "hint: ") {
 			t.Errorf("%q: %+v", args, out)
@@ -222,12 +230,122 @@ func (b *backupTest) restore(t *testing.T) {
 		t.Error("the restore has left its notes")
 	}
 	// Controllers go on from there.
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(b.try(t, "etcd", "status").Stdout)
+			for _, args := range [][]string{{"get", "all,leases", "-A", "-o", "wide"}, {"get", "events", "-A"}, {"get", "nodes", "-o", "yaml"}, {"logs", "-n", "kube-system", "kube-controller-manager-node1", "--tail=60"}, {"logs", "-n", "kube-system", "kube-scheduler-node1", "--tail=40"}} {
+				out, _ := b.node.Try(context.Background(), append([]string{lab.Component(t, "bin/kubectl")}, args...)...)
+				t.Log(args, out.Stdout, out.Stderr)
+			}
+		}
+	})
 	b.node.Kubectl(t, "scale", "deployment", "steady", "--replicas=2")
-	lab.Until(t, 2*patience, "see the workload grow", func(ctx context.Context) error {
+	lab.Until(t, patience, "see the workload grow", func(ctx context.Context) error {
 		d, err := b.client.AppsV1().Deployments("default").Get(ctx, "steady", metav1.GetOptions{})
 		if err == nil && d.Status.AvailableReplicas != 2 {
 			err = errors.New(fmt.Sprint(d.Status))
 		}
 		return err
 	})
+}
+
+// schedule waits until the loop has taken more than it keeps.
+func (b *backupTest) schedule(t *testing.T) {
+	scheduled := func() []string {
+		var paths []string
+		for _, s := range b.list(t) {
+			if strings.Contains(s.Path, "/scheduled-") {
+				paths = append(paths, s.Path)
+			}
+			if !s.Intact {
+				t.Errorf("%+v", s)
+			}
+		}
+		return paths
+	}
+	var first string
+	lab.Until(t, 2*patience, "see snapshots of the schedule come and go", func(context.Context) error {
+		now := scheduled()
+		if first == "" && len(now) > 0 {
+			first = now[0]
+		}
+		if len(now) != 2 || slices.Contains(now, first) {
+			return fmt.Errorf("%q, the first was %s", now, first)
+		}
+		return nil
+	})
+	if !b.node.Exists(t, b.snapshot) {
+		t.Error("what somebody asked for is gone")
+	}
+	events := b.node.Kubectl(t, "get", "events", "-A", "--field-selector", "reason=EtcdSnapshotTaken", "-o", "name")
+	if events == "" {
+		t.Error("no event tells of it")
+	}
+}
+
+// elsewhere makes the cluster again of an archive, on a machine that knows nothing
+// of it and has another address.
+func (b *backupTest) elsewhere(t *testing.T) {
+	const archive = "/root/backup.tar.zst"
+	if out := b.try(t, "restore", archive); out.Code == 0 || !strings.Contains(out.Stderr, "already, with data of its own") {
+		t.Errorf("onto a host with data: %+v", out)
+	}
+	b.node.Run(t, "sh", "-c", lab.BootBinary(t)+" backup - >"+archive)
+	b.node.Boot(t, "backup", "/root/file.tar.zst")
+	before := b.identity(t, b.node)
+	spare := furnished(t, b.lan, "spare")
+	spare.WriteFile(t, archive, b.node.ReadFile(t, archive))
+	lab.Must(t, b.node.PowerOff())
+
+	spare.Run(t, "sh", "-c", "head -c -100 "+archive+" >/root/cut.tar.zst")
+	out, err := spare.Try(t.Context(), lab.BootBinary(t), "restore", "/root/cut.tar.zst")
+	if err != nil || out.Code == 0 || !strings.Contains(out.Stderr, "the archive is not whole") {
+		t.Errorf("a truncated archive: %v %+v", err, out)
+	}
+	spare.Boot(t, "restore", "--dry-run", archive)
+	for _, path := range []string{"/etc/kubernetes", "/var/lib/etcd", "/var/lib/boot/restore", "/var/lib/boot/journal.json"} {
+		if spare.Exists(t, path) {
+			t.Errorf("nothing was to change, and there is %s", path)
+		}
+	}
+
+	for _, at := range []string{"[restore/files] write", "[restore/swap] put", "[control-plane/apiserver] write"} {
+		cut(t, spare, syscall.SIGKILL, []string{"restore", archive}, at)
+	}
+	said := spare.Boot(t, "restore", archive)
+	if !strings.Contains(said, `This host is node "node1"`) {
+		t.Errorf("it says %s", said)
+	}
+	if after := b.identity(t, spare); after != before {
+		t.Errorf("it was %s, and is %s", before, after)
+	}
+	if spare.Exists(t, "/var/lib/boot/restore") || spare.Exists(t, "/var/lib/etcd/.restore") {
+		t.Error("the restore has left its notes")
+	}
+	client := spare.Client(t, adminConf)
+	lab.Until(t, 2*patience, "see everything run on the new machine", func(ctx context.Context) error {
+		node, err := client.CoreV1().Nodes().Get(ctx, "node1", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if ip := node.Status.Addresses[0].Address; ip != spare.IP.String() {
+			return fmt.Errorf("node1 is at %s", ip)
+		}
+		for name := range containers(t, spare) {
+			if strings.HasPrefix(name, "default/steady-") {
+				return nodeCondition(node, corev1.NodeReady, corev1.ConditionTrue)
+			}
+		}
+		return errors.New("the workload does not run")
+	})
+	spare.Kubectl(t, "create", "deployment", "later", "--image", testImage, "--", "/testbox", "sleep", "infinity")
+	spare.Kubectl(t, "wait", "--for=condition=Available", "--timeout=2m", "deployment/later")
+}
+
+// identity is what makes a cluster the same: its authorities, the key of service
+// accounts, and an object.
+func (b *backupTest) identity(t *testing.T, n *lab.Node) string {
+	t.Helper()
+	sums := n.Run(t, "sh", "-c", "cd /etc/kubernetes/pki && sha256sum ca.* etcd/ca.* front-proxy-ca.* sa.*")
+	return sums + n.Kubectl(t, "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
 }

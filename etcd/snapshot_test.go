@@ -32,12 +32,19 @@ func TestSnapshots(t *testing.T) {
 		}
 	}
 
+	if _, err := client.Put(t.Context(), "gone", "x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Delete(t.Context(), "gone"); err != nil {
+		t.Fatal(err)
+	}
+
 	path := filepath.Join(t.TempDir(), "a.db")
 	s, err := c.SaveSnapshot(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Revision != 4 || s.Path != path || len(s.Digest) != 2*sha256.Size || s.Version == "" {
+	if s.Revision != 6 || s.Path != path || len(s.Digest) != 2*sha256.Size || s.Version == "" {
 		t.Errorf("%+v", s)
 	}
 	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 || fi.Size() != s.Size {
@@ -53,6 +60,10 @@ func TestSnapshots(t *testing.T) {
 	}
 	if _, err := VerifySnapshot(&streamed); err != nil {
 		t.Errorf("what was streamed: %v", err)
+	}
+	values, err := SnapshotValues(path, "key", "gone", "none")
+	if diff := cmp.Diff(map[string][]byte{"key": []byte("2")}, values); err != nil || diff != "" {
+		t.Errorf("values: %v (-want +got):\n%s", err, diff)
 	}
 	testBroken(t, path)
 	testShelf(t, c)

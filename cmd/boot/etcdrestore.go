@@ -103,7 +103,7 @@ func runSnapshotRestore(ctx context.Context, ui *ui, f snapshotRestoreFlags, pat
 
 // localRollout is how static pods of this node are looked at and waited for.
 func localRollout(ui *ui) (phases.RolloutOptions, error) {
-	loop, err := nodeConfig(ui, filepath.Join(phases.DefaultDirs().Kubelet, "config.yaml"))
+	loop, err := ownLoop(ui)
 	if err != nil {
 		return phases.RolloutOptions{}, err
 	}
@@ -115,6 +115,11 @@ func localRollout(ui *ui) (phases.RolloutOptions, error) {
 		return phases.RolloutOptions{}, err
 	}
 	return rolloutOptions(ui, loop, name)
+}
+
+// ownLoop is what the loop of this node is configured to do.
+func ownLoop(ui *ui) (*config.Loop, error) {
+	return nodeConfig(ui, filepath.Join(phases.DefaultDirs().Kubelet, "config.yaml"))
 }
 
 // ask asks what is to be answered with yes or no. Where there is no terminal to ask

@@ -100,12 +100,17 @@ func newInitSetup(ui *ui, f initFlags) (*initSetup, error) {
 	if err := makeCertificateKey(cfg); err != nil {
 		return nil, err
 	}
+	return initSetupOf(ui, cfg, f.foreground)
+}
+
+// initSetupOf makes the phases of a configuration.
+func initSetupOf(ui *ui, cfg *config.Init, foreground bool) (*initSetup, error) {
 	inputs, err := hostInputs(ui, cfg)
 	if err != nil {
 		return nil, err
 	}
 	s := &initSetup{cfg: cfg}
-	loop, loopLog, stay, err := newService(ui, cfg.Boot, loopArgs(cfg), f.foreground)
+	loop, loopLog, stay, err := newService(ui, cfg.Boot, loopArgs(cfg), foreground)
 	s.stay = stay
 	if err != nil {
 		return nil, err

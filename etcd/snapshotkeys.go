@@ -1,0 +1,56 @@
+package etcd
+
+import (
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// tombstone ends the revision under which a removal is kept: eight bytes, an
+// underscore and eight more come before it.
+const tombstone = 17
+
+// SnapshotValues reads what some keys had when a snapshot was taken, out of the
+// file and without an etcd. Those that were not there are missing.
+func SnapshotValues(path string, keys ...string) (map[string][]byte, error) {
+	db, err := bbolt.Open(path, 0o400, &bbolt.Options{ReadOnly: true, Timeout: callTimeout})
+	if err != nil {
+		return nil, fmt.Errorf("read the database of %s: %w", path, err)
+	}
+	wanted := map[string]bool{}
+	for _, key := range keys {
+		wanted[key] = true
+	}
+	values := map[string][]byte{}
+	err = db.View(func(tx *bbolt.Tx) error {
+		all := tx.Bucket([]byte("key"))
+		if all == nil {
+			return errors.New("it holds no keys of etcd")
+		}
+		return all.ForEach(func(revision, record []byte) error { return collect(values, wanted, revision, record) })
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return nil, fmt.Errorf("read the database of %s: %w", path, err)
+	}
+	return values, nil
+}
+
+// collect takes in one change. They come in their order.
+func collect(values map[string][]byte, wanted map[string]bool, revision, record []byte) error {
+	var kv mvccpb.KeyValue
+	if err := proto.Unmarshal(record, &kv); err != nil {
+		return err
+	}
+	key := string(kv.Key)
+	switch {
+	case !wanted[key]:
+	case len(revision) > tombstone:
+		delete(values, key)
+	default:
+		values[key] = kv.Value
+	}
+	return nil
+}
