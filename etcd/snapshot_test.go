@@ -68,7 +68,11 @@ func TestSnapshots(t *testing.T) {
 	testBroken(t, path)
 	testShelf(t, c)
 
+	now, err := c.Revision(t.Context())
 	l.stop("a")
+	if read, e := DataRevision(l.members["a"].dir); err != nil || e != nil || now != 6 || read != now {
+		t.Errorf("the revision is %d, %v; read: %d, %v", now, err, read, e)
+	}
 	if _, err := c.SaveSnapshot(within(t, time.Minute), path); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("save what nobody sends: %v", err)
 	}

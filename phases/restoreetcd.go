@@ -99,7 +99,7 @@ func (s seed) run(ctx context.Context) error {
 		Image: s.member.image, Member: s.member.name, PeerURL: s.member.peerURL,
 		// Each restore makes another cluster, even of the same snapshot.
 		Token:    fmt.Sprintf("restored-%s-%d", s.snapshot.Digest[:16], s.now().UnixNano()),
-		Snapshot: s.snapshot.Path, Dir: s.dir(), Out: s.name("made"),
+		Snapshot: s.snapshot.Path, Dir: s.dir(), Out: s.name("made"), Bump: s.bump(ctx),
 	})
 	if err != nil {
 		return err
@@ -114,6 +114,36 @@ func (s seed) run(ctx context.Context) error {
 		return err
 	}
 	return s.clear(ctx)
+}
+
+// revisionBump is by how much revisions rise above any that somebody may have seen:
+// a billion changes, which takes a cluster with a thousand a second eleven days. It
+// is what etcd's manual advises.
+const revisionBump = 1_000_000_000
+
+// bump is by how much the revisions of the snapshot have to rise, so that none is
+// seen twice with another meaning: not with what was written since it was taken, nor
+// with what was written since it was restored for the first time.
+func (s seed) bump(ctx context.Context) int64 {
+	return max(0, s.latest(ctx)-s.snapshot.Revision) + revisionBump
+}
+
+// latest is the last revision of the data that is to be replaced; 0 where there is
+// none that can be read, and with it nobody who could have seen more.
+func (s seed) latest(ctx context.Context) int64 {
+	if c, err := EtcdCluster(EtcdOptions{Manifests: s.rollout.Manifests}); err == nil {
+		defer func() { _ = c.Close() }()
+		limited, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		if revision, err := c.Revision(limited); err == nil {
+			return revision
+		}
+	}
+	revision, err := etcd.DataRevision(s.member.dataDir)
+	if err != nil {
+		return 0
+	}
+	return revision
 }
 
 // clear removes the pod, and what it has not finished.

@@ -229,12 +229,12 @@ func TestRestoreNeedsRoomAndALoop(t *testing.T) {
 
 func TestEtcdRestorePod(t *testing.T) {
 	m, err := templates.EtcdRestore(templates.EtcdRestoration{
-		Image: "registry.k8s.io/etcd:3", Member: "cp1", PeerURL: "https://192.0.2.1:2380", Token: "t", Snapshot: "/s.db", Dir: "/var/lib/etcd/.restore", Out: "x.made",
+		Image: "registry.k8s.io/etcd:3", Member: "cp1", PeerURL: "https://192.0.2.1:2380", Token: "t", Snapshot: "/s.db", Dir: "/var/lib/etcd/.restore", Out: "x.made", Bump: 5,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"- --mark-compacted", "- --bump-revision=1000000000", "- --data-dir=/restore/x.made", "- --initial-cluster-token=t", "path: /s.db", "restartPolicy: Never"} {
+	for _, want := range []string{"- --mark-compacted", "- --bump-revision=5", "- --data-dir=/restore/x.made", "- --initial-cluster-token=t", "path: /s.db", "restartPolicy: Never"} {
 		if !bytes.Contains(m.Data, []byte(want)) {
 			t.Errorf("%q is not in\n%s", want, m.Data)
 		}

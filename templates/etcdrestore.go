@@ -3,6 +3,7 @@ package templates
 import (
 	"fmt"
 	"path"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,12 +12,6 @@ import (
 
 // EtcdRestoreName is the static pod that makes etcd's data of a snapshot, and ends.
 const EtcdRestoreName = "etcd-restore"
-
-// revisionBump is by how much revisions rise with a restore, so that nothing that
-// was written after the snapshot has had a higher one: a billion changes, which
-// takes a cluster with a thousand a second eleven days. It is what etcd's manual
-// advises.
-const revisionBump = "1000000000"
 
 // EtcdRestoration is what [EtcdRestore] is told.
 type EtcdRestoration struct {
@@ -27,6 +22,7 @@ type EtcdRestoration struct {
 	Snapshot string // file on the host
 	Dir      string // directory on the host in which the data is made
 	Out      string // name in Dir of the data directory to make
+	Bump     int64  // by how much revisions rise
 }
 
 // EtcdRestore returns the static pod that makes a data directory of a snapshot, for
@@ -49,7 +45,7 @@ func EtcdRestore(r EtcdRestoration) (Manifest, error) {
 				Command: []string{
 					"etcdutl", "snapshot", "restore", "/snapshot.db", "--data-dir=" + path.Join("/restore", r.Out),
 					"--name=" + r.Member, "--initial-cluster=" + r.Member + "=" + r.PeerURL, "--initial-advertise-peer-urls=" + r.PeerURL,
-					"--initial-cluster-token=" + r.Token, "--bump-revision=" + revisionBump, "--mark-compacted",
+					"--initial-cluster-token=" + r.Token, "--bump-revision=" + strconv.FormatInt(r.Bump, 10), "--mark-compacted",
 				},
 			}},
 			Volumes: volumes,
