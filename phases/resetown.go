@@ -10,6 +10,10 @@ import (
 // images is where the user puts image archives for boot to import.
 func (r reset) images() string { return filepath.Join(r.Dirs.State, "images") }
 
+// snapshots is where the loop puts snapshots of etcd: what a cluster may have to be
+// made again of is not for a reset to remove without a word.
+func (r reset) snapshots() string { return filepath.Join(r.Dirs.State, "snapshots") }
+
 // own removes boot's directories, the journal after all else: as long as it is
 // there, there is something to reset.
 func (r reset) own(context.Context) ([]Change, error) {
@@ -20,6 +24,7 @@ func (r reset) own(context.Context) ([]Change, error) {
 		return nil, err
 	}
 	c.whole[r.images()] = keep
+	c.whole[r.snapshots()] = !r.Purge && exists(r.snapshots())
 	dirs := []string{r.Dirs.Run, r.Dirs.State}
 	if r.Purge {
 		dirs = append(dirs, r.Dirs.Logs)

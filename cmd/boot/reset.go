@@ -58,7 +58,7 @@ finishes the job.`,
   # Have other nodes take over the pods before
   boot reset --drain
 
-  # The images to import and the logs as well
+  # Image archives, snapshots and logs as well
   boot reset --force --purge`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runReset(c.Context(), ui, f) },
@@ -77,7 +77,7 @@ func (f *resetFlags) register(c *cobra.Command) {
 	p.BoolVar(&f.DryRun, "dry-run", false, "print what would be done and change nothing")
 	p.StringSliceVar(&f.IgnorePreflightErrors, "ignore-preflight-errors", nil, "`checks` whose errors are only warned of; 'all' ignores all")
 	p.StringSliceVar(&f.SkipPhases, "skip-phases", nil, "`phases` not to run")
-	p.BoolVar(&f.purge, "purge", false, "also remove the image archives in /var/lib/boot/images and boot's logs")
+	p.BoolVar(&f.purge, "purge", false, "also remove the image archives and the snapshots of etcd in /var/lib/boot, and boot's logs")
 	p.BoolVar(&f.drain, "drain", false, "have other nodes take over the pods first, as far as their disruption budgets let them")
 	p.DurationVar(&f.drainTimeout, "drain-timeout", 5*time.Minute, "how `long` that may take")
 	p.BoolVar(&f.deleteNode, "delete-node", false, "also delete the Node object; an ordinary node may not, see --kubeconfig")
@@ -130,6 +130,7 @@ func (u *ui) resetDone(o phases.ResetOptions, changes int) {
 	}
 	for _, kept := range []struct{ what, path string }{
 		{"image archives", filepath.Join(o.Dirs.State, "images")},
+		{"snapshots of etcd", filepath.Join(o.Dirs.State, "snapshots")},
 		{"logs", o.Dirs.Logs},
 	} {
 		if _, err := os.Stat(kept.path); err == nil {
