@@ -28,10 +28,10 @@ func frugal() {
 
 // How often the loop looks whether it has come to rest after work, which nobody tells
 // a process, and what it has to have allocated since the last look for that to count
-// as work: three times as much as at rest.
+// as work: twice as much as at rest.
 const (
 	restEvery = 15 * time.Second
-	work      = 16 << 20 // bytes
+	work      = 8 << 20 // bytes
 )
 
 // stayFrugal gives back memory whenever there was work and is none any more, until

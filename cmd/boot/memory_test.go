@@ -56,11 +56,11 @@ func TestSpells(t *testing.T) {
 		ends      bool
 	}{
 		{40, false},
-		{17, false},
+		{9, false},
 		{3, true},
 		{5, false},
-		{16, false},
-		{17, false},
+		{8, false},
+		{9, false},
 		{200, false},
 		{2, true},
 		{0, false},
