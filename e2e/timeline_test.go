@@ -150,8 +150,8 @@ func checkPicture(t *testing.T, svg string) {
 			t.Errorf("there is no %s in it", want)
 		}
 	}
-	if strings.Count(svg, "mirror pod\n") != len(components()) || strings.Count(svg, "pod Ready\n") < len(components()) {
-		t.Errorf("mirrors %d, Ready %d", strings.Count(svg, "mirror pod\n"), strings.Count(svg, "pod Ready\n"))
+	if strings.Count(svg, "mirror pod&#xA;") != len(components()) || strings.Count(svg, "pod Ready&#xA;") < len(components()) {
+		t.Errorf("mirrors %d, Ready %d", strings.Count(svg, "mirror pod&#xA;"), strings.Count(svg, "pod Ready&#xA;"))
 	}
 }
 
