@@ -70,6 +70,9 @@ type Options struct {
 	// Importing waits while an image may still come as a file; nil if none
 	// can come.
 	Importing func(ctx context.Context, image string) error
+	// EngineUp is closed once the container engine can be asked; nil: at any time.
+	// Who asks too soon pauses before the next time, and longer each time.
+	EngineUp <-chan struct{}
 	// SandboxImage is the image of every sandbox, which the engine pulls by
 	// itself: no sandbox is asked for while it may still come as a file.
 	SandboxImage string
@@ -139,6 +142,13 @@ func (k *kubelet) runPods(ctx context.Context) error {
 // installed later.
 func (k *kubelet) awaitEngine(ctx context.Context) error {
 	since := time.Now()
+	if k.o.EngineUp != nil {
+		select {
+		case <-k.o.EngineUp:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		version, err := k.runtime.Version(ctx)
 		if err == nil {

@@ -38,7 +38,8 @@ type loop struct {
 	engine   *engine.Engine
 	importer *engine.Importer
 	timeline *timeline.Writer
-	archives sync.Map // paths of those whose reading is noted
+	archives sync.Map      // paths of those whose reading is noted
+	engineUp chan struct{} // closed once the engine is started
 	log      *slog.Logger
 
 	nodeIPs  []netip.Addr
@@ -107,7 +108,7 @@ func newLoop(ctx context.Context, ui *ui, f kubeletFlags, cfg *config.Loop) (*lo
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{config: cfg, flags: f, host: host, log: ui.serviceLogger()}
+	l := &loop{config: cfg, flags: f, host: host, log: ui.serviceLogger(), engineUp: make(chan struct{})}
 	if err := l.readNodeFlags(); err != nil {
 		return nil, withCode(exitValidation, err)
 	}
@@ -161,6 +162,7 @@ func (l *loop) runEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	close(l.engineUp)
 	var g errgroup.Group
 	g.Go(func() error { l.engine.Run(ctx); return nil })
 	g.Go(func() error {
@@ -183,7 +185,7 @@ func (l *loop) options() kubelet.Options {
 		CredentialConfig: l.flags.credentialConfig, CredentialDir: l.flags.credentialDir,
 		Kubeconfig: l.flags.kubeconfig, APIServers: l.config.Boot.APIServers, RootDir: l.flags.rootDir, StateDir: stateDir,
 		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion, BootVersion: version, Socket: local.Socket(runDir),
-		Importing: l.importer.Await, SandboxImage: engine.PauseImage, Timeline: l.timeline, Logger: l.log, Certificates: l.certificates(),
+		Importing: l.importer.Await, EngineUp: l.engineUp, SandboxImage: engine.PauseImage, Timeline: l.timeline, Logger: l.log, Certificates: l.certificates(),
 		Ready: func() {
 			if err := service.Ready(); err != nil {
 				l.log.LogAttrs(context.Background(), slog.LevelWarn, "tell the supervisor", slog.Any("err", err))
