@@ -1,6 +1,7 @@
 package phases
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -71,12 +72,13 @@ func (f Finding) String() string {
 // Nothing has been changed.
 type PreflightError struct {
 	Findings []Finding // those that stop
+	Subject  string    // what is not ready; this host if empty
 }
 
 // Error lists the findings, each with what to do about it.
 func (e *PreflightError) Error() string {
 	var b strings.Builder
-	b.WriteString("this host is not ready:")
+	b.WriteString(cmp.Or(e.Subject, "this host") + " is not ready:")
 	for _, f := range e.Findings {
 		b.WriteString("\n  " + f.String())
 	}
@@ -109,7 +111,7 @@ func (p preflight) Plan(ctx context.Context) ([]Change, error) {
 	}
 	stop := p.tell(ctx, slices.Concat(p.ignoreUnknown(), findings, found))
 	if len(stop) > 0 {
-		return nil, &PreflightError{stop}
+		return nil, &PreflightError{Findings: stop}
 	}
 	if !ours {
 		changes = slices.Insert(changes, 0, p.begin())
@@ -132,23 +134,30 @@ func (p preflight) look(ctx context.Context, ours bool) []Finding {
 
 // tell warns of what does not stop and returns what does.
 func (p preflight) tell(ctx context.Context, findings []Finding) []Finding {
+	return sift(ctx, findings, p.Config.Init.NodeRegistration.IgnorePreflightErrors)
+}
+
+// sift warns of what does not stop, or is to be ignored, and returns what stops.
+func sift(ctx context.Context, findings []Finding, ignore []string) []Finding {
 	var stop []Finding
 	for _, f := range findings {
 		switch {
+		case f.Stops(ignore):
+			stop = append(stop, f)
 		case f.Warning:
 			warn(ctx, f.String())
-		case p.ignored(f.ID):
-			warn(ctx, f.String()+" (ignored)")
 		default:
-			stop = append(stop, f)
+			warn(ctx, f.String()+" (ignored)")
 		}
 	}
 	return stop
 }
 
-func (p preflight) ignored(id string) bool {
-	return slices.ContainsFunc(p.Config.Init.NodeRegistration.IgnorePreflightErrors, func(want string) bool {
-		return strings.EqualFold(want, id) || strings.EqualFold(want, "all")
+// Stops says whether the finding is no warning, and neither its check nor all are
+// among those to ignore.
+func (f Finding) Stops(ignore []string) bool {
+	return !f.Warning && !slices.ContainsFunc(ignore, func(want string) bool {
+		return strings.EqualFold(want, f.ID) || strings.EqualFold(want, "all")
 	})
 }
 

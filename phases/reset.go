@@ -152,7 +152,7 @@ func (r reset) preflight(ctx context.Context) ([]Change, error) {
 	cfg.Init.NodeRegistration.IgnorePreflightErrors = r.Config.IgnorePreflightErrors
 	p := preflight{PreflightOptions{Config: cfg, host: r.host}}
 	if stop := p.tell(ctx, checkUser(ctx, p, false)); len(stop) > 0 {
-		return nil, &PreflightError{stop}
+		return nil, &PreflightError{Findings: stop}
 	}
 	return nil, nil
 }

@@ -199,9 +199,18 @@ func readPod(manifest string) (*corev1.Pod, error) {
 	if err != nil {
 		return nil, ignoreMissing(err)
 	}
-	var pod corev1.Pod
-	if err := yaml.Unmarshal(data, &pod); err != nil {
+	pod, err := parsePod(data)
+	if err != nil {
 		return nil, hint.With(fmt.Errorf("read %s: %w", manifest, err), "put it right, or remove it: then what it tells of stays")
+	}
+	return pod, nil
+}
+
+// parsePod reads the pod of a manifest.
+func parsePod(manifest []byte) (*corev1.Pod, error) {
+	var pod corev1.Pod
+	if err := yaml.Unmarshal(manifest, &pod); err != nil {
+		return nil, err
 	}
 	return &pod, nil
 }

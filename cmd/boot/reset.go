@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"boot.internal/config"
 	"boot.internal/engine"
@@ -158,7 +156,7 @@ func resetOnce(ctx context.Context, ui *ui, o phases.ResetOptions, dryRun bool) 
 
 // askReset shows what is going to be done and asks whether it shall be.
 func askReset(ctx context.Context, ui *ui, o phases.ResetOptions) (yes bool, err error) {
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
+	if !canAsk() {
 		return false, withCode(exitValidation, hint.With(
 			errors.New("reset asks before it removes anything, and there is no terminal to ask on"),
 			"run it with --force to not be asked, or with --dry-run to see what it would do"))
@@ -167,22 +165,7 @@ func askReset(ctx context.Context, ui *ui, o phases.ResetOptions) (yes bool, err
 	if err != nil || changes == 0 {
 		return err == nil, err
 	}
-	ui.printf("Do all this? [y/N] ")
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // no answer is no
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case a := <-answer:
-		if a == "y" || a == "yes" {
-			return true, nil
-		}
-		ui.printf("Nothing has been changed.\n")
-		return false, nil
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
-	}
+	return confirm(ctx, ui, "Do all this?")
 }
 
 // resetOptions finds out what this node has been configured to be.

@@ -101,7 +101,7 @@ Every command can be run again: it does only what is left to do.`,
 	root.AddCommand(newInit(ui), newJoin(ui), newCerts(ui), newEtcd(ui), newKubelet(ui), newReset(ui), newToken(ui), newVersion(ui))
 	root.AddCommand(newStatus(ui), newDoctor(ui), newSupportBundle(ui))
 	root.AddCommand(newTimeline(ui))
-	root.AddCommand(newBackup(ui), newRestore(ui))
+	root.AddCommand(newBackup(ui), newRestore(ui), newUpgrade(ui))
 	return root
 }
 

@@ -21,6 +21,7 @@ import (
 type Cluster struct {
 	Boot      string // the binary
 	DualStack bool   // pods and Services have IPv6 addresses, too
+	Settings  string // further lines of its ClusterConfiguration
 
 	first *Node
 	token string // for two hours, like the certificates' key
@@ -65,11 +66,11 @@ const dualStack = `networking: {podSubnet: "10.244.0.0/16,fd00:244::/56", servic
 // Init makes the cluster on its first node. What boot says goes to said.
 func (c *Cluster) Init(ctx context.Context, n *Node, said io.Writer) error {
 	const file = "/root/init.yaml"
-	networking := ""
+	settings := c.Settings
 	if c.DualStack {
-		networking = dualStack
+		settings += dualStack
 	}
-	config := fmt.Sprintf(initConfig, c.key, c.token, networking)
+	config := fmt.Sprintf(initConfig, c.key, c.token, settings)
 	if err := n.Do(func() error { return os.WriteFile(file, []byte(config), 0o600) }); err != nil {
 		return err
 	}

@@ -81,3 +81,12 @@ func output(ctx context.Context, args ...string) (string, error) {
 	}
 	return strings.TrimSpace(string(out)), nil
 }
+
+// Previous returns what `make images-previous` built under the name: a component of
+// the minor version of Kubernetes before.
+func Previous(t testing.TB, name string) string {
+	t.Helper()
+	root := must(moduleRoot(t.Context()))(t)
+	dir := must(output(t.Context(), filepath.Join(root, "images/previous/dir.sh")))(t)
+	return must(built(filepath.Join(dir, name), "make images-previous"))(t)
+}
