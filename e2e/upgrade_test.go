@@ -351,8 +351,14 @@ func (u *upgrade) apply(t *testing.T) {
 func (u *upgrade) installed(t *testing.T, n *lab.Node) {
 	t.Helper()
 	n.Run(t, "cmp", lab.BootBinary(t), oldBoot)
-	if loops := n.Find(t, oldBoot, "kubelet"); len(loops) == 0 {
+	loops := n.Find(t, "boot", oldBoot+" kubelet")
+	if len(loops) == 0 {
 		t.Error("no loop runs from " + oldBoot)
+	}
+	for _, p := range loops {
+		if exe := strings.TrimSpace(n.Run(t, "readlink", fmt.Sprintf("/proc/%d/exe", p.PID))); exe != oldBoot {
+			t.Errorf("the loop runs from %s", exe)
+		}
 	}
 	if n.Exists(t, "/var/lib/boot/upgrade.json") {
 		t.Error("it left a note")
