@@ -153,6 +153,13 @@ func checkBundle(t *testing.T, from, to *lab.Node) {
 			t.Errorf("%s is said to be in %+v", image, where)
 		}
 	}
+	// Before it is a node, an engine is started for it, and ended again.
+	if said := to.Boot(t, "config", "images", "pull"); strings.Count(said, "Pulled ") != 7 {
+		t.Errorf("pulled: %s", said)
+	}
+	if left := to.Find(t, "containerd"); len(left) > 0 {
+		t.Errorf("%v still runs", left)
+	}
 }
 
 // piped imports on one host what another one bundles.
