@@ -33,7 +33,10 @@ type Certificate struct {
 const (
 	// renewLook is how often certificates are looked at whatever they said the last
 	// time: they may have been replaced, and timers stand still while a machine sleeps.
-	renewLook = time.Minute
+	renewLook = 10 * time.Minute
+	// renewFirst is how often they are looked for while there are none: the loop
+	// runs before init or join have made them.
+	renewFirst = 15 * time.Second
 	// renewAgain is how soon what failed is tried again, at first and at most.
 	renewAgain, renewSeldom = 15 * time.Second, time.Hour
 	// troubleAgain is how often the same trouble is told.
@@ -167,6 +170,9 @@ func due(all []Certificate, now time.Time) []string {
 
 // untilDue is how long nothing has to be looked at.
 func untilDue(all []Certificate, now time.Time) time.Duration {
+	if len(all) == 0 {
+		return renewFirst
+	}
 	wait := renewLook
 	for _, c := range all {
 		if !c.Due.IsZero() {

@@ -119,7 +119,7 @@ func judgeCertificates(all []heldCertificate) error {
 			soon = append(soon, c.Name)
 		}
 	}
-	const advice = "'boot certs renew' renews what can be renewed here; 'boot certs rotate-ca' is for authorities"
+	const advice = "'boot certs renew' renews what can be renewed here; docs/certificates.md tells what to do about authorities"
 	if len(bad) > 0 {
 		return withCode(exitExpired, hint.With(fmt.Errorf("ended or unusable: %s", strings.Join(bad, ", ")), advice))
 	}
