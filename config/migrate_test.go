@@ -34,7 +34,7 @@ func TestMigrate(t *testing.T) {
 // itself finds nothing wrong with it.
 func TestPrint(t *testing.T) {
 	both := []string{kindKubelet, kindKubeProxy}
-	for name, print := range map[string]func() ([]byte, error){
+	for name, documents := range map[string]func() ([]byte, error){
 		"init.yaml":            func() ([]byte, error) { return PrintInit(nil) },
 		"init-components.yaml": func() ([]byte, error) { return PrintInit(both) },
 		"join.yaml":            func() ([]byte, error) { return PrintJoin(nil) },
@@ -42,7 +42,7 @@ func TestPrint(t *testing.T) {
 		"upgrade.yaml":         PrintUpgrade,
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := print()
+			got, err := documents()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,9 +17,8 @@ import (
 const (
 	placeholderToken  = "abcdef.0123456789abcdef" //nolint:gosec // a placeholder
 	placeholderServer = "kube-apiserver:6443"
+	placeholderHash   = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 )
-
-var placeholderHash = "sha256:" + strings.Repeat("0", 64)
 
 // A printed document has a line above it that says what it is about.
 type printed struct {

@@ -1,12 +1,12 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -21,13 +21,13 @@ func decompress(ctx context.Context, f *os.File, tmp string) (*os.File, error) {
 	}
 	var plain io.Reader
 	switch {
-	case bytes.HasPrefix(magic, gzipMagic):
+	case strings.HasPrefix(string(magic), gzipMagic):
 		z, err := gzip.NewReader(f)
 		if err != nil {
 			return nil, fmt.Errorf("read gzip: %w", err)
 		}
 		plain = z
-	case bytes.Equal(magic, zstdMagic):
+	case string(magic) == zstdMagic:
 		z, err := zstd.NewReader(f)
 		if err != nil {
 			return nil, fmt.Errorf("read zstd: %w", err)

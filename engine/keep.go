@@ -3,7 +3,6 @@ package engine
 import (
 	"archive/tar"
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,9 +22,9 @@ import (
 )
 
 // What compressed archives begin with.
-var (
-	gzipMagic = []byte{0x1f, 0x8b}
-	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+const (
+	gzipMagic = "\x1f\x8b"
+	zstdMagic = "\x28\xb5\x2f\xfd"
 )
 
 // Keep puts an archive among those of a directory, from where engines get their
@@ -81,9 +80,9 @@ func archiveName(name string, magic []byte) string {
 		name = strings.TrimSuffix(name, ext)
 	}
 	switch {
-	case bytes.HasPrefix(magic, gzipMagic):
+	case strings.HasPrefix(string(magic), gzipMagic):
 		return name + ".tar.gz"
-	case bytes.Equal(magic, zstdMagic):
+	case string(magic) == zstdMagic:
 		return name + ".tar.zst"
 	}
 	return name + ".tar"
@@ -162,10 +161,10 @@ func plainReader(f *os.File) (r io.Reader, done func(), err error) {
 		return nil, nil, fmt.Errorf("not a whole archive: %w", err)
 	}
 	switch {
-	case bytes.HasPrefix(magic, gzipMagic):
+	case strings.HasPrefix(string(magic), gzipMagic):
 		z, err := gzip.NewReader(f)
 		return z, func() {}, err
-	case bytes.Equal(magic, zstdMagic):
+	case string(magic) == zstdMagic:
 		z, err := zstd.NewReader(f)
 		if err != nil {
 			return nil, nil, err

@@ -48,11 +48,11 @@ the cluster that a node joins is at kube-apiserver:6443.`,
 }
 
 // without is for commands that read no components' configuration.
-func without(print func() ([]byte, error)) func([]string) ([]byte, error) {
-	return func([]string) ([]byte, error) { return print() }
+func without(text func() ([]byte, error)) func([]string) ([]byte, error) {
+	return func([]string) ([]byte, error) { return text() }
 }
 
-func newPrint(ui *ui, command string, print func(components []string) ([]byte, error)) *cobra.Command {
+func newPrint(ui *ui, command string, documents func(components []string) ([]byte, error)) *cobra.Command {
 	var components []string
 	name := command + "-defaults"
 	c := &cobra.Command{
@@ -61,7 +61,7 @@ func newPrint(ui *ui, command string, print func(components []string) ([]byte, e
 		Example: "  boot config print " + name + " > kubeadm.yaml",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			text, err := print(components)
+			text, err := documents(components)
 			if err != nil {
 				return withCode(exitValidation, err)
 			}
