@@ -65,7 +65,7 @@ func interrupt(t *testing.T, n *lab.Node, at string, signal syscall.Signal, args
 // returns what it said and its exit code.
 func cut(t *testing.T, n *lab.Node, signal syscall.Signal, args []string, at ...string) (said string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience) // components take turns
 	defer cancel()
 	cmd := n.Command(ctx, append([]string{lab.BootBinary(t)}, args...)...)
 	r, w := io.Pipe()
