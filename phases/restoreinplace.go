@@ -212,46 +212,47 @@ func (r inPlace) start(context.Context) ([]Change, error) {
 	return changes, nil
 }
 
-// startGroup leaves the manifests aside until their pods are healthy: that is how
-// the next run knows whom to wait for.
+// startGroup starts all of a group before it waits for any. The manifests stay aside
+// until their pods are healthy: that is how the next run knows whom to wait for.
 func (r inPlace) startGroup(ctx context.Context, group []string) error {
-	wait := rollout{RolloutOptions: r.Rollout}
-	wait.Timeout, wait.Stable = r.Rollout.timeout(), time.Second
-	for _, name := range group {
-		data, err := os.ReadFile(r.asideOf(name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if name == config.ComponentEtcd && err == nil {
-			data, err = alone(data, r.member)
-		}
-		if err == nil {
-			err = atomicfile.Write(r.path(name), data, 0o600)
-		}
-		if err != nil {
+	left := slices.DeleteFunc(slices.Clone(group), func(name string) bool { return !exists(r.asideOf(name)) })
+	for _, name := range left {
+		if err := r.putBack(name); err != nil {
 			return err
 		}
 	}
-	for _, name := range group {
-		data, err := os.ReadFile(r.asideOf(name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			data, err = os.ReadFile(r.path(name))
-		}
-		if err != nil {
-			return err
-		}
-		wait.component = name
-		if err := wait.await(ctx, data); err != nil {
-			return err
-		}
-		if err := os.Remove(r.asideOf(name)); err != nil {
+	for _, name := range left {
+		if err := r.awaitBack(ctx, name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// putBack has the loop start a component again.
+func (r inPlace) putBack(name string) error {
+	data, err := os.ReadFile(r.asideOf(name))
+	if name == config.ComponentEtcd && err == nil {
+		data, err = alone(data, r.member)
+	}
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(r.path(name), data, 0o600)
+}
+
+// awaitBack waits until a component is healthy, and forgets that it was stopped.
+func (r inPlace) awaitBack(ctx context.Context, name string) error {
+	data, err := os.ReadFile(r.path(name))
+	if err != nil {
+		return err
+	}
+	wait := rollout{RolloutOptions: r.Rollout, component: name}
+	wait.Timeout, wait.Stable = r.Rollout.timeout(), time.Second
+	if err := wait.await(ctx, data); err != nil {
+		return err
+	}
+	return os.Remove(r.asideOf(name))
 }
 
 // alone changes the manifest of an etcd that had others to begin with: it is the
