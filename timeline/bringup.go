@@ -62,14 +62,14 @@ func (b *BringUp) Took() time.Duration { return b.Ended.Sub(b.Began) }
 // finish finds the goal that was reached last, and with it the end. Where no goal
 // was reached, it is the last of all that happened.
 func (b *BringUp) finish() (last *Record) {
-	goals, any := b.goals(), (*Record)(nil)
+	goals, latest := b.goals(), (*Record)(nil)
 	for i := range b.Records {
 		r := &b.Records[i]
 		if !r.over() {
 			continue
 		}
-		if any == nil || !r.End.Before(any.End) {
-			any = r
+		if latest == nil || !r.End.Before(latest.End) {
+			latest = r
 		}
 		if _, goal := goals[r.Key()]; !goal || goals[r.Key()] || r.Err != "" {
 			continue
@@ -86,7 +86,7 @@ func (b *BringUp) finish() (last *Record) {
 	}
 	slices.Sort(b.Missing)
 	if last == nil {
-		last = any
+		last = latest
 	}
 	if last != nil {
 		b.Ended = last.End

@@ -156,7 +156,7 @@ func resetOnce(ctx context.Context, ui *ui, o phases.ResetOptions, dryRun bool) 
 
 // askReset shows what is going to be done and asks whether it shall be.
 func askReset(ctx context.Context, ui *ui, o phases.ResetOptions) (yes bool, err error) {
-	if !canAsk() {
+	if ui.stream != nil || !canAsk() {
 		return false, withCode(exitValidation, hint.With(
 			errors.New("reset asks before it removes anything, and there is no terminal to ask on"),
 			"run it with --force to not be asked, or with --dry-run to see what it would do"))
