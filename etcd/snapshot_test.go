@@ -152,7 +152,7 @@ func TestDefragmentOrder(t *testing.T) {
 		{"aV* bV cl", "b a"},
 	} {
 		var all []Status
-		for _, text := range strings.Fields(c.members) {
+		for text := range strings.FieldsSeq(c.members) {
 			s := Status{Member: Member{Name: text[:1], Learner: strings.EqualFold(text[1:2], "l")}, Leader: strings.HasSuffix(text, "*")}
 			if text[1] == 'v' || text[1] == 'l' {
 				s.Err = errors.New("ill")
