@@ -156,7 +156,7 @@ func isSetting(value string) bool {
 }
 
 // encoded is base64 of PEM.
-var encoded = regexp.MustCompile(`LS0tLS1[A-Za-z0-9+/]{20,}={0,2}`) //nolint:gochecknoglobals // constant
+var encoded = regexp.MustCompile(`LS0tLS1[A-Za-z0-9+/]{20,}={0,2}`)
 
 // remove returns the text without what is secret.
 func (s *secrets) remove(text []byte) []byte {

@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"boot.internal/kubelet/pod"
 )
@@ -37,7 +36,7 @@ func waits(reason, message string) v1.ContainerState {
 }
 
 func status(phase v1.PodPhase, ready bool, containers ...v1.ContainerStatus) v1.PodStatus {
-	s := v1.PodStatus{Phase: phase, StartTime: ptr.To(at(0)), ContainerStatuses: containers}
+	s := v1.PodStatus{Phase: phase, StartTime: new(at(0)), ContainerStatuses: containers}
 	if ready {
 		s.Conditions = []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionTrue}}
 	}
@@ -73,7 +72,7 @@ func TestPodOf(t *testing.T) {
 		"it ended well":  {status(v1.PodSucceeded, false, v1.ContainerStatus{State: terminated(0, 5)}), Succeeded, 5, ""},
 		"it ended badly": {status(v1.PodFailed, false, v1.ContainerStatus{State: terminated(3, 50)}), Failed, 50, "exit code 3"},
 		"not taken": {
-			v1.PodStatus{Phase: v1.PodFailed, Reason: "OutOfcpu", Message: "no room", StartTime: ptr.To(at(0))}, Rejected, 0, "OutOfcpu: no room",
+			v1.PodStatus{Phase: v1.PodFailed, Reason: "OutOfcpu", Message: "no room", StartTime: new(at(0))}, Rejected, 0, "OutOfcpu: no room",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -169,7 +168,7 @@ func TestComplaintsAreHeardOfTheLog(t *testing.T) {
 		t.Errorf("of a pod that is gone: %+v", f)
 	}
 	for i := range 3 * maxComplaints {
-		log.Warn(string(rune('A'+i)) + " fails")
+		c.note(noon, string(rune('A'+i))+" fails", nil)
 	}
 	if all := c.All(); len(all) != maxComplaints {
 		t.Errorf("%d complaints are remembered", len(all))
