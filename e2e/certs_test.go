@@ -40,7 +40,6 @@ type certsCluster struct {
 	gaps   func() []string          // when the API did not answer
 	pods   map[string]lab.Container // what ran at first
 	client string                   // the kubelet's client certificate at first
-	served string                   // and what it served with
 }
 
 // TestCertificates looks at certificates from their first to their last day.

@@ -59,7 +59,7 @@ func (c *podCluster) mountIn(t *testing.T, pod, path string) {
 		if err != nil {
 			return err
 		}
-		defer view.Close()
+		defer func() { _ = view.Close() }() // it was only read
 		if err := unix.Setns(int(view.Fd()), unix.CLONE_NEWNS); err != nil {
 			return fmt.Errorf("enter the container: %w", err)
 		}

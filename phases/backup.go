@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,10 +109,8 @@ func addTree(b *backup.Writer, name, dir string, but ...string) error {
 		if err != nil {
 			return err
 		}
-		for _, skip := range but {
-			if rel == skip {
-				return filepath.SkipDir
-			}
+		if slices.Contains(but, rel) {
+			return filepath.SkipDir
 		}
 		fi, err := os.Stat(p)
 		if err != nil || !fi.Mode().IsRegular() || strings.HasPrefix(d.Name(), ".") {

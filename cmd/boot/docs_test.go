@@ -95,10 +95,10 @@ func headed(t *testing.T, path, heading string) bool {
 func TestWrongWith(t *testing.T) {
 	root := commandTree()
 	for line, wrong := range map[string]bool{
-		"boot init --dry-run":                           false,
-		"boot init --config=kubeadm.yaml":               false,
-		"boot init phase certs -v 2":                    false,
-		"boot join 192.0.2.1:6443 --token … --v":        true,
+		"boot init --dry-run":                    false,
+		"boot init --config=kubeadm.yaml":        false,
+		"boot init phase certs -v 2":             false,
+		"boot join 192.0.2.1:6443 --token … --v": true,
 		"boot token":                                    false,
 		"boot token create --ttl 0 --not-a-flag":        true,
 		"boot token mint":                               true,

@@ -48,7 +48,7 @@ func runDoctor(ctx context.Context, ui *ui, output string) error {
 	if err != nil {
 		return err
 	}
-	d := h.diagnose(ctx, ui)
+	d := h.diagnose(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -63,8 +63,8 @@ func runDoctor(ctx context.Context, ui *ui, output string) error {
 }
 
 // diagnose looks at everything.
-func (h *hostLook) diagnose(ctx context.Context, ui *ui) diagnosis {
-	facts := h.facts(ctx, ui)
+func (h *hostLook) diagnose(ctx context.Context) diagnosis {
+	facts := h.facts(ctx)
 	d := diagnosis{Verdict: facts.Report.Verdict, Findings: doctor.Examine(facts)}
 	if d.Findings == nil {
 		d.Findings = []doctor.Finding{} // a list without any, to scripts

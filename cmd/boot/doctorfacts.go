@@ -30,14 +30,14 @@ import (
 const factLimit = 2 * time.Second
 
 // facts gathers what a diagnosis is made of, all at once.
-func (h *hostLook) facts(ctx context.Context, ui *ui) doctor.Facts {
+func (h *hostLook) facts(ctx context.Context) doctor.Facts {
 	ctx, cancel := context.WithTimeout(ctx, 2*factLimit)
 	defer cancel()
 	f := doctor.Facts{Kubeconfig: filepath.Join(h.dirs.Kubernetes, "kubelet.conf")}
 	var preflightErr error
 	var group sync.WaitGroup
 	group.Go(func() { f.Report = status.Look(ctx, h.sources()) })
-	group.Go(func() { f.Preflight, preflightErr = h.preflight(ctx, ui) })
+	group.Go(func() { f.Preflight, preflightErr = h.preflight(ctx) })
 	group.Go(func() { f.ClusterDNS = h.askDNS(ctx) })
 	group.Go(func() { f.EngineDriver = h.engineDriver(ctx) })
 	group.Go(func() { f.FsyncMillis = h.fsync(ctx) })
@@ -60,7 +60,7 @@ func (h *hostLook) facts(ctx context.Context, ui *ui) doctor.Facts {
 }
 
 // preflight makes the checks of init or join, as this node is now.
-func (h *hostLook) preflight(ctx context.Context, ui *ui) ([]doctor.Finding, error) {
+func (h *hostLook) preflight(ctx context.Context) ([]doctor.Finding, error) {
 	cfg, err := h.initConfig()
 	if err != nil {
 		return nil, err

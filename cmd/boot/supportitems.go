@@ -40,7 +40,7 @@ func (h *hostLook) nodeItems(ui *ui) []support.Item {
 			_, err := io.WriteString(to, status.Screen(status.Look(ctx, h.sources()), 80, func(_ status.Tone, text string) string { return text }))
 			return err
 		}},
-		support.JSON("doctor.json", func(ctx context.Context) (any, error) { return h.diagnose(ctx, ui), nil }),
+		support.JSON("doctor.json", func(ctx context.Context) (any, error) { return h.diagnose(ctx), nil }),
 		support.JSON("loop.json", func(ctx context.Context) (any, error) { return h.client.State(ctx) }),
 	}
 }
