@@ -23,11 +23,11 @@ import (
 
 // supportItems are what goes into a support bundle.
 func (h *hostLook) supportItems(ui *ui) []support.Item {
-	return slices.Concat(h.nodeItems(ui), h.configItems(), h.logItems(), h.engineItems(), h.clusterItems(), hostItems(), networkItems())
+	return slices.Concat(h.nodeItems(), h.configItems(), h.logItems(), h.engineItems(), h.clusterItems(), hostItems(), networkItems())
 }
 
 // nodeItems are what boot itself has to say.
-func (h *hostLook) nodeItems(ui *ui) []support.Item {
+func (h *hostLook) nodeItems() []support.Item {
 	return []support.Item{
 		support.JSON("version.json", func(context.Context) (any, error) {
 			return versionInfo{
