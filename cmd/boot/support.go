@@ -56,7 +56,7 @@ func runSupportBundle(ctx context.Context, ui *ui, output string) error {
 	}
 	now := time.Now()
 	o := support.Options{
-		Items: h.supportItems(ui), Learn: h.secretDocuments(), Now: now,
+		Items: h.supportItems(), Learn: h.secretDocuments(), Now: now,
 		Dir: "boot-support-" + h.name() + "-" + now.UTC().Format("20060102T150405Z"),
 	}
 	if output == "-" {

@@ -22,7 +22,7 @@ import (
 )
 
 // supportItems are what goes into a support bundle.
-func (h *hostLook) supportItems(ui *ui) []support.Item {
+func (h *hostLook) supportItems() []support.Item {
 	return slices.Concat(h.nodeItems(), h.configItems(), h.logItems(), h.engineItems(), h.clusterItems(), hostItems(), networkItems())
 }
 
