@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,18 +16,30 @@ import (
 
 // fakeCertificates are renewed for a year, or fail.
 type fakeCertificates struct {
+	mu      sync.Mutex // guards the fields below
 	all     []Certificate
 	err     error
 	renewed [][]string
 	looks   int
 }
 
+// with looks at what the fields are, or changes them.
+func (f *fakeCertificates) with(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+}
+
 func (f *fakeCertificates) Look(time.Time) []Certificate {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.looks++
 	return slices.Clone(f.all)
 }
 
 func (f *fakeCertificates) Renew(_ context.Context, names []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.renewed = append(f.renewed, names)
 	if f.err != nil {
 		return f.err
@@ -46,6 +59,8 @@ func newRenewer(f *fakeCertificates) *renewer {
 
 // told returns the reasons and messages of all events.
 func (r *renewer) toldEvents() []string {
+	r.events.mu.Lock()
+	defer r.events.mu.Unlock()
 	var all []string
 	for _, e := range r.events.pending {
 		all = append(all, e.reason+": "+e.message)
@@ -62,10 +77,14 @@ func TestRenewsInTime(t *testing.T) {
 		r := newRenewer(f)
 		go r.run(t.Context())
 		time.Sleep(89 * time.Second)
-		if f.renewed != nil {
-			t.Errorf("renewed before: %q", f.renewed)
-		}
+		synctest.Wait()
+		f.with(func() {
+			if f.renewed != nil {
+				t.Errorf("renewed before: %q", f.renewed)
+			}
+		})
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if len(f.renewed) != 1 || !slices.Equal(f.renewed[0], []string{"apiserver", "admin.conf"}) {
 			t.Errorf("renewed %q", f.renewed)
 		}
@@ -85,14 +104,18 @@ func TestRenewsAgain(t *testing.T) {
 		r := newRenewer(f)
 		go r.run(t.Context())
 		time.Sleep(24 * time.Hour)
-		if n := len(f.renewed); n < 20 || n > 40 {
-			t.Errorf("tried %d times in a day", n)
-		}
+		synctest.Wait()
+		f.with(func() {
+			if n := len(f.renewed); n < 20 || n > 40 {
+				t.Errorf("tried %d times in a day", n)
+			}
+		})
 		if got := r.toldEvents()[0]; !strings.HasPrefix(got, "CertificateRenewalFailed: Renew apiserver: no space left") || len(got) > 1100 {
 			t.Errorf("told %q", got)
 		}
-		f.err = nil
+		f.with(func() { f.err = nil })
 		time.Sleep(2 * time.Hour)
+		synctest.Wait()
 		if got := r.toldEvents(); got[len(got)-1] != "CertificatesRenewed: Renewed apiserver" || r.failed != 0 {
 			t.Errorf("told %q", got[len(got)-1])
 		}
@@ -111,6 +134,7 @@ func TestTellsOfTroubleOnceADay(t *testing.T) {
 		r := newRenewer(f)
 		go r.run(t.Context())
 		time.Sleep(25 * time.Hour)
+		synctest.Wait()
 		if got := r.toldEvents(); len(got) != 2 || got[0] != "CertificateExpiring: the authority ca ends on Friday" || f.renewed != nil {
 			t.Errorf("told %q, renewed %q", got, f.renewed)
 		}
@@ -124,8 +148,10 @@ func TestLooksForTheFirst(t *testing.T) {
 		r := newRenewer(f)
 		go r.run(t.Context())
 		time.Sleep(time.Minute)
-		f.all = []Certificate{{Name: "apiserver", Due: time.Now().Add(time.Minute)}}
+		synctest.Wait()
+		f.with(func() { f.all = []Certificate{{Name: "apiserver", Due: time.Now().Add(time.Minute)}} })
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		if len(f.renewed) != 1 {
 			t.Errorf("renewed %q", f.renewed)
 		}

@@ -217,9 +217,10 @@ func TestServing(t *testing.T) {
 	if r := a.requests[0].Spec; r.SignerName != certificatesv1.KubeletServingSignerName || !slices.Contains(r.Usages, certificatesv1.UsageServerAuth) {
 		t.Errorf("asks %s for %v", r.SignerName, r.Usages)
 	}
-	before := requests()
+	before, first := requests(), s.Certificate()
 	now.Store(&[]v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "192.0.2.3"}})
 	until(t, "none is asked for when addresses change", func() bool { return requests() > before })
+	until(t, "it is not used", func() bool { return s.Certificate() != first }) // client-go has replaced the link by then
 	if _, err := os.Readlink(currentPath(o.CertDir, serverPrefix)); err != nil {
 		t.Error(err)
 	}
