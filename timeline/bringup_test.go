@@ -123,6 +123,14 @@ func TestCriticalPath(t *testing.T) {
 			[]Record{rec(Import, "a", 0, 9), rec(Engine, "", 0, 1), rec(Run, "init", 0, 3, "import:a", "engine")},
 			[]string{"0 1 engine ", "1 3 run init"},
 		},
+		"seen before whoever writes it is done": {
+			[]Record{rec(Engine, "", 0, 1), rec(Change, "write a", 2, 4, "engine"), rec(Run, "init", 0, 3, "change:write a", "engine")},
+			[]string{"0 1 engine ", "1 3 change write a"},
+		},
+		"written only after it was there": {
+			[]Record{rec(Engine, "", 0, 1), rec(Change, "write a", 4, 5), rec(Run, "init", 0, 3, "change:write a", "engine")},
+			[]string{"0 1 engine ", "1 3 run init"},
+		},
 		"what failed is nothing to wait for": {
 			[]Record{failed, rec(Engine, "", 0, 1), rec(Run, "init", 0, 4, "import:a", "engine")},
 			[]string{"0 1 engine ", "1 4 run init"},

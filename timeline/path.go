@@ -28,11 +28,8 @@ func (b *BringUp) critical(last *Record) []Step {
 	seen := map[*Record]bool{}
 	for r, until := last, last.End; r != nil; {
 		seen[r] = true
-		before := b.before(index, r, until, seen)
-		from, inLine := b.Began, false
-		if before != nil {
-			from, inLine = before.End, r.inLine()
-		}
+		before, from := b.before(index, r, until, seen)
+		inLine := before != nil && r.inLine()
 		path = append(path, parts(r, from, until, inLine)...)
 		r, until = before, from
 	}
@@ -73,20 +70,35 @@ func (b *BringUp) index() map[string][]*Record {
 	return index
 }
 
-// before returns what the record needed that was over last, nil if there is
-// nothing. What was over only after it can not have been waited for.
-func (b *BringUp) before(index map[string][]*Record, r *Record, until time.Time, seen map[*Record]bool) (last *Record) {
+// before returns what the record needed that was there last, and since when it was:
+// nil and the beginning if there is nothing. What was there only after it can not have
+// been waited for.
+func (b *BringUp) before(index map[string][]*Record, r *Record, until time.Time, seen map[*Record]bool) (last *Record, since time.Time) {
+	since = b.Began
 	for _, key := range append(slices.Clone(r.Needs), known(index, r)...) {
 		for _, need := range index[key] {
-			if need.End.After(until) || seen[need] {
+			there, ok := need.there(until)
+			if !ok || seen[need] {
 				continue
 			}
-			if last == nil || need.End.After(last.End) {
-				last = need
+			if last == nil || there.After(since) {
+				last, since = need, there
 			}
 		}
 	}
-	return last
+	return last, since
+}
+
+// there returns since when there is what the record is about, if it was by then. A
+// file is there a moment before the change that writes it is over.
+func (r *Record) there(by time.Time) (since time.Time, ok bool) {
+	switch {
+	case !r.End.After(by):
+		return r.End, true
+	case r.Kind == Change && !r.Start.After(by):
+		return by, true
+	}
+	return time.Time{}, false
 }
 
 // known returns what a record needs as far as this is not the recorder's to know:
