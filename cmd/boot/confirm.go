@@ -3,10 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"os"
 	"strings"
 
 	"golang.org/x/term"
+
+	"boot.internal/hint"
 )
 
 // canAsk says whether there is somebody to ask.
@@ -30,4 +33,14 @@ func confirm(ctx context.Context, ui *ui, question string) (yes bool, err error)
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
+}
+
+// ask is confirm where there is somebody to ask, and else an error.
+func (u *ui) ask(ctx context.Context, question string) (yes bool, err error) {
+	if !canAsk() {
+		return false, withCode(exitValidation, hint.With(
+			errors.New("this asks before it changes anything, and there is no terminal to ask on"),
+			"run it with --yes to not be asked, or with --dry-run to see what it would do"))
+	}
+	return confirm(ctx, u, question)
 }

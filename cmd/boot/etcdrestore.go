@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"boot.internal/hint"
 	"boot.internal/journal"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"boot.internal/config"
 	"boot.internal/etcd"
@@ -120,32 +116,6 @@ func localRollout(ui *ui) (phases.RolloutOptions, error) {
 // ownLoop is what the loop of this node is configured to do.
 func ownLoop(ui *ui) (*config.Loop, error) {
 	return nodeConfig(ui, filepath.Join(phases.DefaultDirs().Kubelet, "config.yaml"))
-}
-
-// ask asks what is to be answered with yes or no. Where there is no terminal to ask
-// on, it is an error.
-func (u *ui) ask(ctx context.Context, question string) (yes bool, err error) {
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return false, withCode(exitValidation, hint.With(
-			errors.New("this asks before it changes anything, and there is no terminal to ask on"),
-			"run it with --yes to not be asked, or with --dry-run to see what it would do"))
-	}
-	u.printf("%s [y/N] ", question)
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // no answer is no
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case a := <-answer:
-		if a == "y" || a == "yes" {
-			return true, nil
-		}
-		u.printf("Nothing has been changed.\n")
-		return false, nil
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
-	}
 }
 
 // ownName is the name of the node that boot has made of this host.
