@@ -67,7 +67,7 @@ with the place in the file, and the exit code is 3.`,
 			if (len(args) == 1) == (path != "") {
 				return withCode(exitValidation, hint.With(errors.New("which file?"), "name one file, or - for a pipe"))
 			}
-			return withCode(exitValidation, cobra.MaximumNArgs(1)(c, args))
+			return atMostOneArg(c, args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			name, data, err := readConfig(c, strings.Join(append(args, path), ""))

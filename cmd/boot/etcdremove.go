@@ -35,9 +35,7 @@ cluster's data would be out of reach. Nothing overrides that.`,
   # The control plane cp3 has burnt down
   boot etcd remove cp3
   kubectl delete node cp3`,
-		Args: func(c *cobra.Command, args []string) error {
-			return withCode(exitValidation, cobra.ExactArgs(1)(c, args))
-		},
+		Args: exactlyOneArg,
 		RunE: func(c *cobra.Command, args []string) error { return runEtcdRemove(c.Context(), ui, f, args[0]) },
 	}
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print what would be done and change nothing")

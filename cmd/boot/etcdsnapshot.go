@@ -68,16 +68,6 @@ somebody removes it.`,
 	return c
 }
 
-// atMostOneArg refuses more with the exit code of wrong input.
-func atMostOneArg(c *cobra.Command, args []string) error {
-	return withCode(exitValidation, cobra.MaximumNArgs(1)(c, args))
-}
-
-// exactlyOneArg refuses less and more with the exit code of wrong input.
-func exactlyOneArg(c *cobra.Command, args []string) error {
-	return withCode(exitValidation, cobra.ExactArgs(1)(c, args))
-}
-
 func runSnapshotSave(ctx context.Context, ui *ui, f etcdFlags, path string) error {
 	if path == "-" {
 		if err := ui.wantsPipe(); err != nil {

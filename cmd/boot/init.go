@@ -113,9 +113,7 @@ func newInitPhase(ui *ui, f *initFlags) *cobra.Command {
 		Example: `  boot init phase list
   boot init phase certs
   boot init phase control-plane/apiserver --dry-run`,
-		Args: func(c *cobra.Command, args []string) error {
-			return withCode(exitValidation, cobra.ExactArgs(1)(c, args))
-		},
+		Args: exactlyOneArg,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return phaseNames(), cobra.ShellCompDirectiveNoFileComp
 		},

@@ -45,18 +45,13 @@ Killed at any moment, the same command run again finishes the job.`,
 
   # From a kubeadm configuration file, without doing it
   boot join --config join.yaml --dry-run`,
-		Args: atMostOneServer,
+		Args: atMostOneArg,
 		RunE: func(c *cobra.Command, args []string) error { return runJoin(c.Context(), ui, f.read(args)) },
 	}
 	f.register(c)
 	ui.eventsFlag(c.Flags())
 	c.AddCommand(newJoinPhase(ui, &f))
 	return c
-}
-
-// atMostOneServer refuses further arguments with the exit code of wrong input.
-func atMostOneServer(c *cobra.Command, args []string) error {
-	return withCode(exitValidation, cobra.MaximumNArgs(1)(c, args))
 }
 
 // register declares the flags. They are persistent, so that single phases take

@@ -109,3 +109,13 @@ Every command can be run again: it does only what is left to do.`,
 func noArgs(c *cobra.Command, args []string) error {
 	return withCode(exitValidation, cobra.NoArgs(c, args))
 }
+
+// atMostOneArg refuses more with the exit code of wrong input.
+func atMostOneArg(c *cobra.Command, args []string) error {
+	return withCode(exitValidation, cobra.MaximumNArgs(1)(c, args))
+}
+
+// exactlyOneArg refuses less and more with the exit code of wrong input.
+func exactlyOneArg(c *cobra.Command, args []string) error {
+	return withCode(exitValidation, cobra.ExactArgs(1)(c, args))
+}

@@ -40,9 +40,7 @@ copy of one from another node.`,
 
   # For a script: what held it up longest?
   boot timeline -o json | jq '.criticalPath | max_by(.seconds)'`,
-		Args: func(c *cobra.Command, args []string) error {
-			return withCode(exitValidation, cobra.MaximumNArgs(1)(c, args))
-		},
+		Args: atMostOneArg,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if list {
 				return listTimelines(ui, output)

@@ -51,9 +51,7 @@ func newTokenCreate(ui *ui, kubeconfig *string) *cobra.Command {
 
   # For one hour, and with another description
   boot token create --ttl 1h --description "rack 7"`,
-		Args: func(c *cobra.Command, args []string) error {
-			return withCode(exitValidation, cobra.MaximumNArgs(1)(c, args))
-		},
+		Args: atMostOneArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				f.Token = config.Secret(args[0])

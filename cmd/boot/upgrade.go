@@ -62,7 +62,7 @@ Killed at any moment, the same command run again finishes the job.`,
 
   # Without doing it
   boot upgrade apply v1.37.2 --dry-run`,
-		Args: atMostOneVersion,
+		Args: atMostOneArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			return runUpgrade(c.Context(), ui, f.read(args), config.UpgradeApply)
 		},
@@ -112,7 +112,7 @@ The exit code is 2 if something speaks against it.`,
 
   # For scripts
   boot upgrade plan v1.37.2 -o json`,
-		Args: atMostOneVersion,
+		Args: atMostOneArg,
 		RunE: func(c *cobra.Command, args []string) error { return runUpgradePlan(c.Context(), ui, f.read(args)) },
 	}
 	f.registerConfig(c)
@@ -133,18 +133,13 @@ diff. Nothing is changed.`,
 
   # With the patches that the upgrade is going to have
   boot upgrade diff v1.37.2 --patches /etc/kubernetes/patches`,
-		Args: atMostOneVersion,
+		Args: atMostOneArg,
 		RunE: func(c *cobra.Command, args []string) error { return runUpgradeDiff(c.Context(), ui, f.read(args)) },
 	}
 	f.registerConfig(c)
 	f.registerPatches(c)
 	c.Flags().IntVarP(&f.ContextLines, "context-lines", "c", 0, "how many unchanged `lines` to show around a change (default 3)")
 	return c
-}
-
-// atMostOneVersion refuses further arguments with the exit code of wrong input.
-func atMostOneVersion(c *cobra.Command, args []string) error {
-	return withCode(exitValidation, cobra.MaximumNArgs(1)(c, args))
 }
 
 func (f *upgradeFlags) registerConfig(c *cobra.Command) {
