@@ -35,11 +35,12 @@ func confirm(ctx context.Context, ui *ui, question string) (yes bool, err error)
 	}
 }
 
-// ask is confirm where there is somebody to ask, and else an error.
-func (u *ui) ask(ctx context.Context, question string) (yes bool, err error) {
+// ask is confirm where there is somebody to ask, and else an error, which names what
+// asks.
+func (u *ui) ask(ctx context.Context, what, question string) (yes bool, err error) {
 	if !canAsk() {
 		return false, withCode(exitValidation, hint.With(
-			errors.New("this asks before it changes anything, and there is no terminal to ask on"),
+			errors.New(what+" asks before it changes anything, and there is no terminal to ask on"),
 			"run it with --yes to not be asked, or with --dry-run to see what it would do"))
 	}
 	return confirm(ctx, u, question)

@@ -83,23 +83,32 @@ type etcdMember struct {
 }
 
 func runEtcdMembers(ctx context.Context, ui *ui, f etcdFlags, output string) error {
-	cluster, err := f.cluster()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = cluster.Close() }()
-	members, err := listMembers(ctx, ui, cluster)
+	statuses, err := f.statuses(ctx, ui)
 	if err != nil {
 		return err
 	}
 	var all []etcdMember
-	for _, s := range cluster.Statuses(ctx, members) {
+	for _, s := range statuses {
 		all = append(all, printed(s))
 	}
 	if output != "" {
 		return ui.object(output, all)
 	}
 	return ui.members(all)
+}
+
+// statuses asks every member how it is.
+func (f etcdFlags) statuses(ctx context.Context, ui *ui) ([]etcd.Status, error) {
+	cluster, err := f.cluster()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = cluster.Close() }()
+	members, err := listMembers(ctx, ui, cluster)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.Statuses(ctx, members), nil
 }
 
 // listMembers asks for the members. Without a quorum there is still somebody to

@@ -79,7 +79,7 @@ func runSnapshotRestore(ctx context.Context, ui *ui, f snapshotRestoreFlags, pat
 	}
 	if !f.yes && !f.dryRun {
 		question := fmt.Sprintf("All that has changed in the cluster since %s is lost. Go back to revision %d?", snapshot.Taken.Format(time.RFC1123), snapshot.Revision)
-		if yes, err := ui.ask(ctx, question); err != nil || !yes {
+		if yes, err := ui.ask(ctx, "this", question); err != nil || !yes {
 			return err
 		}
 	}

@@ -45,18 +45,13 @@ type memberFigures struct {
 }
 
 func runEtcdStatus(ctx context.Context, ui *ui, f etcdFlags, output string) error {
-	cluster, err := f.cluster()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = cluster.Close() }()
-	members, err := listMembers(ctx, ui, cluster)
+	statuses, err := f.statuses(ctx, ui)
 	if err != nil {
 		return err
 	}
 	var all []memberFigures
 	var unwell []string
-	for _, s := range cluster.Statuses(ctx, members) {
+	for _, s := range statuses {
 		all = append(all, figuresOf(s))
 		if s.Err != nil {
 			unwell = append(unwell, s.String())

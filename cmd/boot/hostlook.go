@@ -19,7 +19,6 @@ import (
 	"boot.internal/config"
 	"boot.internal/etcd"
 	"boot.internal/hint"
-	"boot.internal/journal"
 	"boot.internal/kubelet/local"
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/runtime"
@@ -60,13 +59,10 @@ func (h *hostLook) sources() status.Sources {
 
 // name is that of the node, noted when it was made one.
 func (h *hostLook) name() string {
-	entries, _ := hostJournal().Entries() // without it, there still is the host's name
-	for _, e := range entries {
-		if e.Kind == journal.Node {
-			return e.Name
-		}
+	if name, err := ownName(); err == nil {
+		return name
 	}
-	name, _ := os.Hostname()
+	name, _ := os.Hostname() // which there still is
 	return strings.ToLower(name)
 }
 
@@ -80,9 +76,7 @@ func (h *hostLook) begun() bool {
 func (h *hostLook) certificates() []status.Certificate {
 	now := time.Now()
 	var all []status.Certificate
-	for _, held := range certs.Hold(certs.Places{
-		PKI: config.DefaultCertificatesDir, Kubernetes: h.dirs.Kubernetes, Kubelet: filepath.Join(h.dirs.Kubelet, "pki"),
-	}) {
+	for _, held := range certs.Hold(certsFlags{config.DefaultCertificatesDir, h.dirs.Kubernetes}.places()) {
 		all = append(all, h.certificate(held, now))
 	}
 	slices.SortStableFunc(all, func(a, b status.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +16,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"boot.internal/config"
+	"boot.internal/kubelet/runtime"
 	"boot.internal/status"
 	"boot.internal/support"
 )
@@ -29,12 +29,7 @@ func (h *hostLook) supportItems() []support.Item {
 // nodeItems are what boot itself has to say.
 func (h *hostLook) nodeItems() []support.Item {
 	return []support.Item{
-		support.JSON("version.json", func(context.Context) (any, error) {
-			return versionInfo{
-				Version: version, GitCommit: gitCommit, KubernetesVersion: config.DefaultKubernetesVersion,
-				GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-			}, nil
-		}),
+		support.JSON("version.json", func(context.Context) (any, error) { return thisVersion(), nil }),
 		support.JSON("status.json", func(ctx context.Context) (any, error) { return status.Look(ctx, h.sources()), nil }),
 		{Name: "status.txt", Collect: func(ctx context.Context, to io.Writer) error {
 			_, err := io.WriteString(to, status.Screen(status.Look(ctx, h.sources()), 80, func(_ status.Tone, text string) string { return text }))
@@ -92,36 +87,31 @@ func (h *hostLook) hasUnit(unit string) bool {
 // engineItems are what the engine has: lists only, as the rest of what it tells of
 // a container has its variables in it.
 func (h *hostLook) engineItems() []support.Item {
-	ask := func(name string, what func(context.Context, cri.RuntimeServiceClient) (any, error)) support.Item {
+	ask := func(name string, what func(context.Context, *runtime.Conn) (any, error)) support.Item {
 		return support.JSON("engine/"+name, func(ctx context.Context) (any, error) {
 			conn, _, err := h.dial(ctx)
 			if err != nil {
 				return nil, err
 			}
 			defer func() { _ = conn.Close() }()
-			return what(ctx, conn.Runtime)
+			return what(ctx, conn)
 		})
 	}
 	return []support.Item{
-		ask("version.json", func(ctx context.Context, c cri.RuntimeServiceClient) (any, error) {
-			return c.Version(ctx, &cri.VersionRequest{})
+		ask("version.json", func(ctx context.Context, c *runtime.Conn) (any, error) {
+			return c.Runtime.Version(ctx, &cri.VersionRequest{})
 		}),
-		ask("status.json", func(ctx context.Context, c cri.RuntimeServiceClient) (any, error) {
-			return c.Status(ctx, &cri.StatusRequest{})
+		ask("status.json", func(ctx context.Context, c *runtime.Conn) (any, error) {
+			return c.Runtime.Status(ctx, &cri.StatusRequest{})
 		}),
-		ask("sandboxes.json", func(ctx context.Context, c cri.RuntimeServiceClient) (any, error) {
-			return c.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
+		ask("sandboxes.json", func(ctx context.Context, c *runtime.Conn) (any, error) {
+			return c.Runtime.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
 		}),
-		ask("containers.json", func(ctx context.Context, c cri.RuntimeServiceClient) (any, error) {
-			return c.ListContainers(ctx, &cri.ListContainersRequest{})
+		ask("containers.json", func(ctx context.Context, c *runtime.Conn) (any, error) {
+			return c.Runtime.ListContainers(ctx, &cri.ListContainersRequest{})
 		}),
-		support.JSON("engine/images.json", func(ctx context.Context) (any, error) {
-			conn, _, err := h.dial(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer func() { _ = conn.Close() }()
-			return conn.Images.ListImages(ctx, &cri.ListImagesRequest{})
+		ask("images.json", func(ctx context.Context, c *runtime.Conn) (any, error) {
+			return c.Images.ListImages(ctx, &cri.ListImagesRequest{})
 		}),
 	}
 }

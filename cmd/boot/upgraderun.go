@@ -97,12 +97,7 @@ func (h *upgradeHost) sure(ctx context.Context, f upgradeFlags, o phases.Upgrade
 	if !apply || f.yes || h.cfg.Force || h.cfg.DryRun || refused(o) {
 		return true, nil
 	}
-	if !canAsk() {
-		return false, withCode(exitValidation, hint.With(
-			errors.New("an upgrade asks before it changes anything, and there is no terminal to ask on"),
-			"run it with --yes to not be asked, or with --dry-run to see what it would do"))
-	}
-	return confirm(ctx, h.ui, "Move the cluster from "+o.Note.From+" to "+o.Config.Cluster.KubernetesVersion+"?")
+	return h.ui.ask(ctx, "an upgrade", "Move the cluster from "+o.Note.From+" to "+o.Config.Cluster.KubernetesVersion+"?")
 }
 
 // refused says whether preflight is going to stop.

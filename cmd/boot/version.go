@@ -39,11 +39,16 @@ func newVersion(ui *ui) *cobra.Command {
 	return c
 }
 
-func printVersion(ui *ui, output string) error {
-	info := versionInfo{
+// thisVersion is that of this program.
+func thisVersion() versionInfo {
+	return versionInfo{
 		Version: version, GitCommit: gitCommit, KubernetesVersion: config.DefaultKubernetesVersion,
 		GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}
+}
+
+func printVersion(ui *ui, output string) error {
+	info := thisVersion()
 	switch output {
 	case "":
 		ui.printf("boot %s (Kubernetes %s, %s, %s)\n", info.Version, info.KubernetesVersion, info.GoVersion, info.Platform)
