@@ -79,7 +79,20 @@ func VerifySnapshot(r io.Reader) (digest string, err error) {
 // look reads what the database says of itself. The buckets and the form of
 // revisions are etcd's: server/storage/schema and mvcc.
 func (s *Snapshot) look() error {
-	db, err := bbolt.Open(s.Path, 0o400, &bbolt.Options{ReadOnly: true, Timeout: callTimeout})
+	return viewKeys(s.Path, func(tx *bbolt.Tx, keys *bbolt.Bucket) error {
+		if last, _ := keys.Cursor().Last(); len(last) >= 8 {
+			s.Revision = int64(binary.BigEndian.Uint64(last)) //nolint:gosec // etcd's own conversion
+		}
+		if meta := tx.Bucket([]byte("meta")); meta != nil {
+			s.Version = string(meta.Get([]byte("storageVersion")))
+		}
+		return nil
+	})
+}
+
+// viewKeys shows the database in a file, and in it the bucket of all keys.
+func viewKeys(path string, view func(*bbolt.Tx, *bbolt.Bucket) error) error {
+	db, err := bbolt.Open(path, 0o400, &bbolt.Options{ReadOnly: true, Timeout: callTimeout})
 	if err != nil {
 		return err
 	}
@@ -88,13 +101,7 @@ func (s *Snapshot) look() error {
 		if keys == nil {
 			return errors.New("it holds no keys of etcd")
 		}
-		if last, _ := keys.Cursor().Last(); len(last) >= 8 {
-			s.Revision = int64(binary.BigEndian.Uint64(last)) //nolint:gosec // etcd's own conversion
-		}
-		if meta := tx.Bucket([]byte("meta")); meta != nil {
-			s.Version = string(meta.Get([]byte("storageVersion")))
-		}
-		return nil
+		return view(tx, keys)
 	})
 	return errors.Join(err, db.Close())
 }

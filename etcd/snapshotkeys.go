@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"errors"
 	"fmt"
 
 	"go.etcd.io/bbolt"
@@ -16,23 +15,15 @@ const tombstone = 17
 // SnapshotValues reads what some keys had when a snapshot was taken, out of the
 // file and without an etcd. Those that were not there are missing.
 func SnapshotValues(path string, keys ...string) (map[string][]byte, error) {
-	db, err := bbolt.Open(path, 0o400, &bbolt.Options{ReadOnly: true, Timeout: callTimeout})
-	if err != nil {
-		return nil, fmt.Errorf("read the database of %s: %w", path, err)
-	}
 	wanted := map[string]bool{}
 	for _, key := range keys {
 		wanted[key] = true
 	}
 	values := map[string][]byte{}
-	err = db.View(func(tx *bbolt.Tx) error {
-		all := tx.Bucket([]byte("key"))
-		if all == nil {
-			return errors.New("it holds no keys of etcd")
-		}
+	err := viewKeys(path, func(_ *bbolt.Tx, all *bbolt.Bucket) error {
 		return all.ForEach(func(revision, record []byte) error { return collect(values, wanted, revision, record) })
 	})
-	if err = errors.Join(err, db.Close()); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("read the database of %s: %w", path, err)
 	}
 	return values, nil

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/distribution/reference"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -146,10 +145,7 @@ func (d *diary) imageOf(p *v1.Pod, container string) timeline.Record {
 
 // imported is the key of the import of an image, by whatever name.
 func imported(image string) string {
-	if named, err := reference.ParseNormalizedNamed(image); err == nil {
-		image = reference.TagNameOnly(named).String()
-	}
-	return timeline.ImportKey(image)
+	return timeline.ImportKey(fullName(image))
 }
 
 // acts notes the beginning of an action on a container, or on the sandbox if that
@@ -243,7 +239,7 @@ func (d *diary) said(p *v1.Pod, before, now v1.PodStatus) {
 			}, nil)
 		}
 	}
-	if isReady(now) {
+	if pod.IsReady(now) {
 		d.mu.Lock()
 		if _, known := d.wanted[p.UID]; known {
 			d.wanted[p.UID] = true
@@ -262,15 +258,6 @@ func (d *diary) startOf(pod string, c v1.ContainerStatus) time.Time {
 		return at
 	}
 	return c.State.Running.StartedAt.Time
-}
-
-func isReady(s v1.PodStatus) bool {
-	for _, c := range s.Conditions {
-		if c.Type == v1.PodReady {
-			return c.Status == v1.ConditionTrue
-		}
-	}
-	return false
 }
 
 // reaching notes that access to the API server is waited for, and returns what

@@ -221,13 +221,6 @@ func (s seed) tidy() Phase {
 	})
 }
 
-func (o RolloutOptions) timeout() time.Duration {
-	if o.Timeout == 0 {
-		return rolloutTimeout
-	}
-	return o.Timeout
-}
-
 // awaitGone waits until the engine has nothing of some static pods any more.
 func (o RolloutOptions) awaitGone(ctx context.Context, pods ...string) error {
 	return until(ctx, o.timeout(), func(ctx context.Context) (bool, error) {

@@ -2,6 +2,7 @@ package phases
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,14 +71,14 @@ type rollout struct {
 //
 // A run that was killed is gone on with by running the phase again.
 func Rollout(o RolloutOptions, component string, next func(current []byte) ([]byte, error)) Phase {
-	if o.Timeout == 0 {
-		o.Timeout = rolloutTimeout
-	}
+	o.Timeout = o.timeout()
 	if o.Stable == 0 {
 		o.Stable = rolloutStable
 	}
 	return rollout{o, component, next}
 }
+
+func (o RolloutOptions) timeout() time.Duration { return cmp.Or(o.Timeout, rolloutTimeout) }
 
 // RolloutTurn waits until nobody else replaces static pods of this node: the loop
 // does so, and commands do. Taking the turn is for whoever runs phases of
@@ -187,7 +188,7 @@ func (e *RolledBackError) Unwrap() error { return e.Err }
 
 // forget removes the manifest that need not come back any more.
 func (r rollout) forget() error {
-	if err := os.Remove(r.aside()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := ignoreMissing(os.Remove(r.aside())); err != nil {
 		return err
 	}
 	return r.beside.forget()

@@ -84,7 +84,7 @@ type Container struct {
 func PodOf(p *v1.Pod, s v1.PodStatus, complaint *Failure) Pod {
 	out := Pod{
 		Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Source: source(p), Static: pod.IsStatic(p),
-		Ready: isReady(s), Containers: []Container{},
+		Ready: pod.IsReady(s), Containers: []Container{},
 	}
 	if s.StartTime != nil {
 		out.Created = s.StartTime.Time
@@ -111,15 +111,6 @@ func source(p *v1.Pod) string {
 		return from
 	}
 	return pod.SourceAPI
-}
-
-func isReady(s v1.PodStatus) bool {
-	for _, c := range s.Conditions {
-		if c.Type == v1.PodReady {
-			return c.Status == v1.ConditionTrue
-		}
-	}
-	return false
 }
 
 func containerOf(c v1.ContainerStatus) Container {

@@ -109,6 +109,16 @@ func IsSidecar(c *v1.Container) bool {
 	return c.RestartPolicy != nil && *c.RestartPolicy == v1.ContainerRestartPolicyAlways
 }
 
+// IsReady says whether a status has the condition Ready.
+func IsReady(s v1.PodStatus) bool {
+	for _, c := range s.Conditions {
+		if c.Type == v1.PodReady {
+			return c.Status == v1.ConditionTrue
+		}
+	}
+	return false
+}
+
 // IsHostNetwork reports whether p shares the network namespace of the node.
 func IsHostNetwork(p *v1.Pod) bool { return p.Spec.HostNetwork }
 
