@@ -80,7 +80,7 @@ func (w *rolloutWorld) Look(context.Context) ([]Component, error) {
 		}
 	}
 	c := Component{Pod: "etcd", PodUID: uidOf(w.running), PodSince: w.since, Container: "etcd", State: ContainerRunning}
-	if strings.Contains(w.running, "bad") {
+	if strings.HasPrefix(w.running, "a: bad") {
 		c.Restarts = int(time.Since(w.since) / time.Second)
 		c.State, c.ExitCode, c.Reason = ContainerExited, 2, "Error"
 	}
