@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"time"
 
 	"k8s.io/client-go/util/cert"
@@ -102,7 +101,7 @@ func (h Held) Gain(now time.Time) time.Duration {
 
 // again certifies key as what old certified another for.
 func (s signing) again(old *x509.Certificate, key crypto.Signer, now time.Time, life time.Duration) ([]byte, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	serial, err := newSerial()
 	if err != nil {
 		return nil, err
 	}
