@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	certificatesv1 "k8s.io/api/certificates/v1"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/certificate"
@@ -28,6 +26,7 @@ type holder struct {
 	o       ClientOptions
 	store   *store
 	dialer  *connrotation.Dialer
+	route   *route
 	current atomic.Pointer[tls.Certificate] // nil before there is one
 	initial [2][]byte                       // certificate and key of the kubeconfig itself, if it holds any
 
@@ -42,6 +41,7 @@ func newHolder(o ClientOptions, config *rest.Config) (*holder, error) {
 		o: o, first: make(chan struct{}),
 		dialer: connrotation.NewDialer((&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext),
 	}
+	h.route = &route{holder: h}
 	var err error
 	if h.store, err = openStore(o.CertDir, clientPrefix, o.Log, h.use); err != nil {
 		return nil, err
@@ -81,27 +81,15 @@ func (h *holder) use(c *tls.Certificate) {
 	h.once.Do(func() { close(h.first) })
 }
 
-// transport returns config with connections that show the current certificate.
+// transport returns config with connections that show the current certificate, and
+// trust the authorities that the kubeconfig names by then.
 func (h *holder) transport(config *rest.Config) (*rest.Config, error) {
+	if _, err := h.route.trust(config); err != nil {
+		return nil, err
+	}
 	config = rest.AnonymousClientConfig(config)
 	h.o.tune(config)
-	secure, err := rest.TLSConfigFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("use kubeconfig %s: %w", h.o.Kubeconfig, err)
-	}
-	if secure == nil {
-		secure = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	secure.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if c := h.current.Load(); c != nil {
-			return c, nil
-		}
-		return &tls.Certificate{}, nil
-	}
-	config.Transport = utilnet.SetTransportDefaults(&http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, TLSClientConfig: secure,
-		MaxIdleConnsPerHost: 25, DialContext: h.dialer.DialContext,
-	})
+	config.Transport = h.route
 	config.TLSClientConfig = rest.TLSClientConfig{} // the transport has it all
 	return config, nil
 }

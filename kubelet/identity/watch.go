@@ -2,8 +2,10 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -11,29 +13,33 @@ import (
 
 // watch uses certificates that somebody else puts in the place of the current
 // one, until ctx ends: whoever renews all certificates of a node renews this one
-// too.
+// too. In the same way it takes up the authorities that the kubeconfig trusts.
 func (h *holder) watch(ctx context.Context) {
 	w, err := fsnotify.NewWatcher()
 	if err == nil {
 		defer func() { _ = w.Close() }() // it only watched
 		if err = os.MkdirAll(h.o.CertDir, 0o755); err == nil {
-			err = w.Add(h.o.CertDir)
+			err = errors.Join(w.Add(h.o.CertDir), w.Add(filepath.Dir(h.o.Kubeconfig)))
 		}
 	}
 	if err != nil {
 		h.o.Log.LogAttrs(ctx, slog.LevelWarn, "watch client certificate", slog.String("path", h.o.CertDir), slog.Any("err", err))
 		return
 	}
-	path := currentPath(h.o.CertDir, clientPrefix)
+	path, trust := currentPath(h.o.CertDir, clientPrefix), filepath.Clean(h.o.Kubeconfig)
+	h.reload()
+	h.retrust(ctx)
 	for {
-		h.reload()
-		for changed := ""; changed != path; {
-			select {
-			case ev := <-w.Events:
-				changed = ev.Name
-			case <-ctx.Done():
-				return
+		select {
+		case ev := <-w.Events:
+			switch ev.Name {
+			case path:
+				h.reload()
+			case trust:
+				h.retrust(ctx)
 			}
+		case <-ctx.Done():
+			return
 		}
 	}
 }
