@@ -293,7 +293,7 @@ func (l *lab) learner(c *Cluster) Member {
 	if err == nil || !strings.Contains(err.Error(), "no progress for 1s") || !strings.Contains(err.Error(), "has not started") {
 		l.t.Errorf("promote what has not started: %v", err)
 	}
-	if _, err := c.AddLearner(within(l.t, 2*time.Second), "https://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "too many learner") {
+	if _, err := c.AddLearner(within(l.t, 5*time.Second), "https://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "too many learner") {
 		l.t.Errorf("a second learner: %v", err)
 	}
 	return b
@@ -321,7 +321,7 @@ func (l *lab) promote(c *Cluster, b Member) {
 // refused wants a removal to be refused because of a member.
 func (l *lab) refused(c *Cluster, id uint64, who string) {
 	l.t.Helper()
-	err := c.Remove(within(l.t, 2*time.Second), id)
+	err := c.Remove(within(l.t, 5*time.Second), id)
 	if !errors.Is(err, ErrQuorum) || !strings.Contains(err.Error(), who) {
 		l.t.Errorf("remove one too many: %v", err)
 	}
