@@ -58,15 +58,6 @@ func Upgrade(o UpgradeOptions) ([]Step, error) {
 	return upgradeSteps(o, certs.New(pki)), nil
 }
 
-// UpgradePhases lists the phases of "boot upgrade apply", or else of "boot upgrade
-// node", for help and completion.
-func UpgradePhases(apply bool) []Entry { return List(allUpgradeSteps(apply)) }
-
-// UpgradeSkipping is [Skipping] for these phases.
-func UpgradeSkipping(apply bool, names []string) (func(name string) bool, error) {
-	return Skipping(allUpgradeSteps(apply), names)
-}
-
 func allUpgradeSteps(apply bool) []Step {
 	unasked := &config.Init{Init: config.InitConfiguration{Timeouts: &config.Timeouts{}}}
 	return upgradeSteps(UpgradeOptions{Config: unasked, Apply: apply, ControlPlane: true}, certs.New(certs.Options{}))
@@ -79,7 +70,7 @@ func allUpgradeSteps(apply bool) []Step {
 func upgradeSteps(o UpgradeOptions, pki *certs.PKI) []Step {
 	pods := manifests{o.Config, o.Inputs, pki}
 	controlPlane := o.controlPlane(pods)
-	proxy := unless(o.Config.Cluster.Proxy.Disabled, []Step{{"addon/kube-proxy", "Install kube-proxy", o.proxy(pods)}})
+	proxy := unless(o.Config.Cluster.Proxy.Disabled, []Step{{"addon/kube-proxy", "Replace kube-proxy", o.proxy(pods)}})
 	agent := []Step{{"kubelet-config", "Write the kubelet's configuration, and have the loop run from this program", upgradeLoop{
 		kubeletStart{cfg: o.Config, patches: o.Inputs.Patches, dir: o.Dirs.Kubelet, service: o.Service}, o.Program,
 	}}}
@@ -88,7 +79,7 @@ func upgradeSteps(o UpgradeOptions, pki *certs.PKI) []Step {
 	return slices.Concat(
 		[]Step{
 			{"preflight", "Check the cluster and this node, and get the images", upgradePreflight{o}},
-			{"begin", "Note what the cluster is, so that a run after one that was killed can go on", note},
+			note.begin(),
 		},
 		unless(o.Config.Cluster.Etcd.External != nil || !o.ControlPlane, []Step{
 			{"etcd-snapshot", "Save a snapshot of etcd", snapshotFirst{o.Dirs.State, controlPlane, o.saveSnapshot}},
@@ -97,7 +88,7 @@ func upgradeSteps(o UpgradeOptions, pki *certs.PKI) []Step {
 		proxy,
 		o.cluster(),
 		agent,
-		[]Step{{"post-upgrade", "Forget what was noted", PlanFunc(note.forget)}},
+		[]Step{note.end()},
 	)
 }
 
@@ -175,7 +166,8 @@ func (o UpgradeOptions) proxy(pods manifests) Phase {
 	})
 }
 
-// cluster returns the phases that change what the cluster stores.
+// cluster returns the phases that change what the cluster stores. Of these, "boot
+// upgrade node" has the one that kubeadm's has, too, which people may want to skip.
 func (o UpgradeOptions) cluster() []Step {
 	cfg, api := *o.Config, localAPI(o.Config, o.Dirs)
 	if o.Stored != nil {
@@ -184,18 +176,20 @@ func (o UpgradeOptions) cluster() []Step {
 	objects := func(render func(*config.Init) ([]*unstructured.Unstructured, error)) Phase {
 		return stored(api, func() ([]*unstructured.Unstructured, error) { return render(&cfg) })
 	}
-	return unless(!o.Apply, slices.Concat(
+	dns := []Step{{"addon/coredns", "Install CoreDNS, as 'boot upgrade apply' does", coreDNS(api, &cfg, o.Inputs.Patches)}}
+	if !o.Apply {
+		return unless(true, dns)
+	}
+	return slices.Concat(
 		[]Step{
 			{"upload-config/kubeadm", "Store the ClusterConfiguration in a ConfigMap", objects(templates.KubeadmConfig)},
 			{"upload-config/kubelet", "Store the KubeletConfiguration in a ConfigMap", objects(templates.KubeletConfig)},
 		},
 		unless(o.Stored == nil, []Step{{"upload-config/boot", "Store what only boot knows of in a ConfigMap", objects(templates.BootConfig)}}),
-		[]Step{
-			{"bootstrap-token", "Create the rules that let nodes join", stored(api, templates.BootstrapTokenRBAC)},
-			{"addon/coredns", "Install CoreDNS", coreDNS(api, &cfg, o.Inputs.Patches)},
-		},
-		unless(cfg.Cluster.Proxy.Disabled, []Step{{"addon/kube-proxy", "Install kube-proxy", stored(api, templates.ProxyRBAC)}}),
-	))
+		[]Step{{"bootstrap-token", "Create the rules that let nodes join", stored(api, templates.BootstrapTokenRBAC)}},
+		dns,
+		unless(cfg.Cluster.Proxy.Disabled, []Step{{"addon/kube-proxy", "Let kube-proxy see Services", stored(api, templates.ProxyRBAC)}}),
+	)
 }
 
 // saveSnapshot saves a snapshot of the etcd that this node is a member of.

@@ -61,6 +61,16 @@ type noting struct {
 	work  []Step
 }
 
+// begin is the phase that writes the note.
+func (p noting) begin() Step {
+	return Step{"begin", "Note what the cluster is, so that a run after one that was killed can go on", p}
+}
+
+// end is the phase after which there is none.
+func (p noting) end() Step {
+	return Step{"post-upgrade", "Forget what was noted", PlanFunc(p.forget)}
+}
+
 // Plan implements Phase.
 func (p noting) Plan(ctx context.Context) ([]Change, error) {
 	have, err := ReadUpgradeNote(p.state)

@@ -49,6 +49,7 @@ from elsewhere than /etc/kubernetes.`,
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "`duration` that it may take in all")
+	ui.eventsFlag(c.Flags())
 	return c
 }
 
@@ -76,6 +77,7 @@ func runBackup(ctx context.Context, ui *ui, path string) error {
 	if err != nil {
 		return err
 	}
+	ui.made(result{Node: o.Node, File: path, Size: fi.Size()})
 	ui.printf("Wrote %s, %s. It holds the keys of the cluster, and is not encrypted.\n", path, size(fi.Size()))
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"boot.internal/backup"
+	"boot.internal/certs"
 	"boot.internal/config"
 	"boot.internal/hint"
 	"boot.internal/phases"
@@ -66,6 +67,7 @@ job.`,
 	p.StringVar(&f.Address, "apiserver-advertise-address", "", "`IP` of this host; that of the backup if the host has it, else the one of the default route")
 	p.BoolVar(&f.dryRun, "dry-run", false, "print what would be done and change nothing")
 	p.StringVar(&f.replace, "replace", "", "reset this host first, which is the `node` of that name")
+	ui.eventsFlag(p)
 	p.StringSliceVar(&f.ignoreChecks, "ignore-preflight-errors", nil, "`checks` whose errors are only warned of; 'all' ignores all")
 	return c
 }
@@ -213,7 +215,9 @@ func (r *restorer) run(ctx context.Context, a *backup.Archive) error {
 	if err != nil {
 		return err
 	}
-	err = phases.Runner{DryRun: r.flags.dryRun, Report: r.ui.progress(r.flags.dryRun)}.Run(ctx, steps)
+	err = r.ui.recorded("restore", r.flags.dryRun, func(report func(phases.Event)) error {
+		return phases.Runner{DryRun: r.flags.dryRun, Report: report}.Run(ctx, steps)
+	})
 	if err != nil || r.flags.dryRun {
 		return exitOf(err)
 	}
@@ -254,8 +258,9 @@ func (r *restorer) options(a *backup.Archive) (phases.RestoreOptions, error) {
 // restored says what there is now and what is left to do.
 func (u *ui) restored(a *backup.Archive, o phases.RestoreOptions) {
 	name := o.Init.Config.Init.NodeRegistration.Name
+	u.made(result{Node: name, Cluster: o.Init.Config.Cluster.ClusterName, Kubeconfig: certs.KubeconfigTree(phases.DefaultDirs().Kubernetes).Admin})
 	u.printf("\nThis host is node %q, the control plane that %q was on %s.\n", name, a.Node, a.Taken.Format(time.RFC1123))
-	u.printf("\nTo use it:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", filepath.Join(phases.DefaultDirs().Kubernetes, "admin.conf"))
+	u.printf("\nTo use it:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", certs.KubeconfigTree(phases.DefaultDirs().Kubernetes).Admin)
 	if name != a.Node {
 		u.printf("\nThe old machine still is in the cluster. Once it is off for good, its pods start elsewhere after:\n\n  kubectl delete node %s\n", a.Node)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,10 @@ on this node is left to whoever has that key; see 'boot certs generate-csr'.`,
   boot certs renew all --dry-run
 
   # The API server's serving certificate and the administrator's kubeconfig, for 90 days
-  boot certs renew apiserver admin.conf --validity 90d`,
+  boot certs renew apiserver admin.conf --validity 90d
+
+  # For a script
+  boot certs renew -o json | jq -r 'select(.type == "result") | .certificates[].name'`,
 		ValidArgs: append(certs.Names(), "all"),
 		RunE: func(c *cobra.Command, names []string) error {
 			life, err := parseDays(validity)
@@ -54,6 +58,7 @@ on this node is left to whoever has that key; see 'boot certs generate-csr'.`,
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done and change nothing")
 	c.Flags().DurationVar(&timeout, "timeout", 4*time.Minute, "`duration` that a pod may take to become healthy, before what was comes back")
 	c.Flags().StringVar(&validity, "validity", "", "`time` that the new certificates are good for, such as 90d; as long as those before if not set")
+	ui.eventsFlag(c.Flags())
 	return c
 }
 
@@ -130,14 +135,27 @@ func runRenewal(ctx context.Context, ui *ui, o phases.RenewOptions, dryRun bool)
 	if dryRun {
 		return nil
 	}
+	ui.renewed(o)
+	return nil
+}
+
+// A renewed certificate, as it is told.
+type renewed struct {
+	Name    string    `json:"name"`
+	Expires time.Time `json:"expires"`
+}
+
+// renewed says until when the new certificates are good.
+func (u *ui) renewed(o phases.RenewOptions) {
+	var all []renewed
 	for _, h := range certs.Hold(o.Places) {
-		for _, was := range o.Held {
-			if h.Name == was.Name && h.Certificate != nil {
-				ui.printf("%s is good until %s\n", h.Name, h.Certificate.NotAfter.UTC().Format(time.RFC1123))
-			}
+		asked := slices.ContainsFunc(o.Held, func(was certs.Held) bool { return was.Name == h.Name })
+		if asked && h.Certificate != nil {
+			all = append(all, renewed{h.Name, h.Certificate.NotAfter.UTC()})
+			u.printf("%s is good until %s\n", h.Name, h.Certificate.NotAfter.UTC().Format(time.RFC1123))
 		}
 	}
-	return nil
+	u.made(result{Certificates: all})
 }
 
 func newCertsRequest(ui *ui, f *certsFlags) *cobra.Command {
@@ -161,6 +179,7 @@ are there already are used and stay as they are.`,
 	c.Flags().StringVar(&path, "config", "", "configuration `file` of the cluster: kubeadm.k8s.io/v1beta4 documents")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done and change nothing")
 	_ = c.MarkFlagFilename("config", "yaml", "yml", "json")
+	ui.eventsFlag(c.Flags())
 	return c
 }
 

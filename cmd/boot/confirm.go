@@ -12,8 +12,8 @@ import (
 	"boot.internal/hint"
 )
 
-// canAsk says whether there is somebody to ask.
-func canAsk() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
+// canAsk says whether there is somebody to ask: who reads events is not.
+func (u *ui) canAsk() bool { return u.stream == nil && term.IsTerminal(int(os.Stdin.Fd())) }
 
 // confirm asks whether to go on. No answer is no.
 func confirm(ctx context.Context, ui *ui, question string) (yes bool, err error) {
@@ -38,7 +38,7 @@ func confirm(ctx context.Context, ui *ui, question string) (yes bool, err error)
 // ask is confirm where there is somebody to ask, and else an error, which names what
 // asks.
 func (u *ui) ask(ctx context.Context, what, question string) (yes bool, err error) {
-	if !canAsk() {
+	if !u.canAsk() {
 		return false, withCode(exitValidation, hint.With(
 			errors.New(what+" asks before it changes anything, and there is no terminal to ask on"),
 			"run it with --yes to not be asked, or with --dry-run to see what it would do"))

@@ -41,6 +41,7 @@ cluster's data would be out of reach. Nothing overrides that.`,
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print what would be done and change nothing")
 	c.Flags().BoolVar(&f.force, "force", false, "also remove a member that runs and is well: its API server loses its data, until its node is reset")
 	c.Flags().DurationVar(&f.timeout, "timeout", 2*time.Minute, "`duration` for which to try again what fails")
+	ui.eventsFlag(c.Flags())
 	return c
 }
 

@@ -56,6 +56,7 @@ Killed at any moment, the same command run again finishes the job.`,
 	p.BoolVar(&f.newCluster, "new-cluster", false, "leave the other members of etcd behind: their nodes are to be reset and joined again")
 	p.BoolVar(&f.dryRun, "dry-run", false, "print what would be done and change nothing")
 	p.DurationVar(&f.timeout, "timeout", 5*time.Minute, "`duration` for which each component is waited for")
+	ui.eventsFlag(p)
 	return c
 }
 
@@ -92,6 +93,7 @@ func runSnapshotRestore(ctx context.Context, ui *ui, f snapshotRestoreFlags, pat
 	}
 	err = phases.Runner{DryRun: f.dryRun, Report: ui.progress(f.dryRun)}.Run(ctx, steps)
 	if err == nil && !f.dryRun {
+		ui.made(result{Revision: snapshot.Revision})
 		ui.printf("The cluster is what it was at revision %d. The data from before is beside etcd's own, as member-before-restore-…: remove it once you miss nothing.\n", snapshot.Revision)
 	}
 	return err

@@ -65,6 +65,7 @@ somebody removes it.`,
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "`duration` that it may take in all")
+	ui.eventsFlag(c.Flags())
 	return c
 }
 
@@ -95,12 +96,16 @@ func runSnapshotSave(ctx context.Context, ui *ui, f etcdFlags, path string) erro
 	if err != nil {
 		return err
 	}
+	ui.made(result{File: s.Path, Size: s.Size, Revision: s.Revision})
 	ui.printf("Saved %s: %s, revision %d.\n", s.Path, size(s.Size), s.Revision)
 	return nil
 }
 
-// wantsPipe refuses to write what is not text to a terminal.
+// wantsPipe refuses to write what is not text to a terminal, or among events.
 func (u *ui) wantsPipe() error {
+	if u.stream != nil {
+		return withCode(exitValidation, hint.With(errors.New("standard output cannot be both, this and what happens"), "name a file"))
+	}
 	if f, ok := u.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return withCode(exitValidation, hint.With(errors.New("standard output is a terminal, and this is not text"), "pipe it somewhere, or name a file"))
 	}

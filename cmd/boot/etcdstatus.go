@@ -102,6 +102,7 @@ a second for each few hundred megabytes.`,
 		RunE: func(c *cobra.Command, _ []string) error { return runEtcdDefrag(c.Context(), ui, *f, dryRun) },
 	}
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done and change nothing")
+	ui.eventsFlag(c.Flags())
 	return c
 }
 

@@ -78,6 +78,7 @@ func (f *initFlags) register(c *cobra.Command) {
 	for _, dir := range []string{"cert-dir", "patches"} {
 		_ = c.MarkPersistentFlagDirname(dir)
 	}
+	completePhases(c, phases.InitPhases)
 }
 
 // read returns the flags in the form that config takes.
@@ -107,40 +108,14 @@ func (f initFlags) load(ui *ui) (*config.Init, error) {
 }
 
 func newInitPhase(ui *ui, f *initFlags) *cobra.Command {
-	c := &cobra.Command{
-		Use:   "phase NAME",
-		Short: "Run one phase of init, or a group of them",
-		Example: `  boot init phase list
+	return newPhase(ui, phased{
+		name: "init",
+		example: `  boot init phase list
   boot init phase certs
   boot init phase control-plane/apiserver --dry-run`,
-		Args: exactlyOneArg,
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return phaseNames(), cobra.ShellCompDirectiveNoFileComp
+		entries: phases.InitPhases,
+		run: func(c *cobra.Command, phase string, _ []string) error {
+			return runInitPhase(c.Context(), ui, f.read(c), phase)
 		},
-		RunE: func(c *cobra.Command, args []string) error {
-			return runInitPhase(c.Context(), ui, f.read(c), args[0])
-		},
-	}
-	ui.eventsFlag(c.Flags())
-	c.AddCommand(newInitPhaseList(ui))
-	return c
-}
-
-func newInitPhaseList(ui *ui) *cobra.Command {
-	return &cobra.Command{
-		Use:     "list",
-		Short:   "List the phases of init",
-		Example: "  boot init phase list",
-		Args:    noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			for _, e := range phases.InitPhases() {
-				ui.printf("%-34s %s\n", e.Name, e.Desc)
-			}
-			return nil
-		},
-	}
-}
-
-func phaseNames() []string {
-	return namesOf(phases.InitPhases())
+	})
 }

@@ -80,6 +80,7 @@ func (f *joinFlags) register(c *cobra.Command) {
 		_ = c.MarkPersistentFlagFilename(name, "yaml", "yml", "json", "conf")
 	}
 	_ = c.MarkPersistentFlagDirname("patches")
+	completePhases(c, phases.JoinPhases)
 }
 
 // read returns flags and arguments in the form that config takes.
@@ -110,45 +111,14 @@ func (f joinFlags) load(ui *ui) (*config.Join, error) {
 }
 
 func newJoinPhase(ui *ui, f *joinFlags) *cobra.Command {
-	c := &cobra.Command{
-		Use:   "phase NAME [ADDR:PORT]",
-		Short: "Run one phase of join, or a group of them",
-		Example: `  boot join phase list
+	return newPhase(ui, phased{
+		name: "join", argument: "[ADDR:PORT]",
+		example: `  boot join phase list
   boot join phase preflight --config join.yaml
   boot join phase kubelet-start --config join.yaml --dry-run`,
-		Args: func(c *cobra.Command, args []string) error {
-			return withCode(exitValidation, cobra.RangeArgs(1, 2)(c, args))
-		},
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			return namesOf(phases.JoinPhases()), cobra.ShellCompDirectiveNoFileComp
-		},
-		RunE: func(c *cobra.Command, args []string) error {
-			return runJoinPhase(c.Context(), ui, f.read(args[1:]), args[0])
-		},
-	}
-	ui.eventsFlag(c.Flags())
-	c.AddCommand(&cobra.Command{
-		Use:     "list",
-		Short:   "List the phases of join",
-		Example: "  boot join phase list",
-		Args:    noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			for _, e := range phases.JoinPhases() {
-				ui.printf("%-40s %s\n", e.Name, e.Desc)
-			}
-			return nil
+		entries: phases.JoinPhases,
+		run: func(c *cobra.Command, phase string, args []string) error {
+			return runJoinPhase(c.Context(), ui, f.read(args), phase)
 		},
 	})
-	return c
-}
-
-func namesOf(entries []phases.Entry) []string {
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name)
-	}
-	return names
 }

@@ -83,13 +83,7 @@ func (f *resetFlags) register(c *cobra.Command) {
 	_ = c.MarkFlagFilename("kubeconfig")
 	_ = c.MarkFlagFilename("config", "yaml", "yml", "json")
 	_ = c.MarkFlagDirname("cert-dir")
-	_ = c.RegisterFlagCompletionFunc("skip-phases", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		var names []string
-		for _, e := range phases.ResetPhases() {
-			names = append(names, e.Name+"\t"+e.Desc)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	})
+	completePhases(c, phases.ResetPhases)
 }
 
 func runReset(ctx context.Context, ui *ui, f resetFlags) error {
@@ -156,7 +150,7 @@ func resetOnce(ctx context.Context, ui *ui, o phases.ResetOptions, dryRun bool) 
 
 // askReset shows what is going to be done and asks whether it shall be.
 func askReset(ctx context.Context, ui *ui, o phases.ResetOptions) (yes bool, err error) {
-	if ui.stream != nil || !canAsk() {
+	if !ui.canAsk() {
 		return false, withCode(exitValidation, hint.With(
 			errors.New("reset asks before it removes anything, and there is no terminal to ask on"),
 			"run it with --force to not be asked, or with --dry-run to see what it would do"))

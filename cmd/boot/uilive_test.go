@@ -185,6 +185,23 @@ func TestStream(t *testing.T) {
 	if diff := cmp.Diff(want, lines(t, out.String())); diff != "" {
 		t.Error(diff)
 	}
+
+	// What was made is told at the end, also of what has gone half well.
+	out.Reset()
+	if failed := (eventsFormat{u}).Set("json"); failed != nil {
+		t.Fatal(failed)
+	}
+	u.made(result{File: "/root/x.db", Size: 7, Revision: 9})
+	if out.Len() > 0 {
+		t.Errorf("told before the end: %s", out.String())
+	}
+	u.ended(errors.New("no more"), 1)
+	want = []map[string]any{{
+		"type": "result", "state": "failed", "error": "no more", "exitCode": 1.0, "file": "/root/x.db", "size": 7.0, "revision": 9.0,
+	}}
+	if diff := cmp.Diff(want, lines(t, out.String())); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // lines decodes lines, without what depends on the time.

@@ -45,6 +45,12 @@ type result struct {
 	Join           []string `json:"join,omitempty"`
 	CertificateKey string   `json:"certificateKey,omitempty"`
 	Changes        *int     `json:"changes,omitempty"` // made, or in a dry run to be made
+	Version        string   `json:"version,omitempty"` // of Kubernetes, that the node is at, or in a dry run would be
+	// Certificates are those that were renewed.
+	Certificates []renewed `json:"certificates,omitempty"`
+	File         string    `json:"file,omitempty"`     // that was written
+	Size         int64     `json:"size,omitempty"`     // of the file, in bytes
+	Revision     int64     `json:"revision,omitempty"` // of the data of the cluster that was saved, or is back
 }
 
 // A stream tells scripts what happens.
@@ -102,11 +108,18 @@ func (s *stream) warn(text string) {
 	s.write(streamed{Type: "event", State: string(phases.Warned), Text: text})
 }
 
+// made keeps for those who read events what there is now, until the command ends.
+func (u *ui) made(r result) {
+	if u.stream != nil {
+		u.stream.result = &r
+	}
+}
+
 // result tells those who read events what there is now. It is the last they hear
 // of a command that goes well, although it may go on in the foreground.
 func (u *ui) result(r result) {
+	u.made(r)
 	if u.stream != nil {
-		u.stream.result = &r
 		u.stream.end(nil, 0)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"boot.internal/config"
 	"boot.internal/phases"
@@ -15,6 +16,7 @@ type upgradeFlags struct {
 	etcdUpgrade bool
 	yes         bool
 	output      string
+	phase       string // the only one to run; "" for all
 }
 
 func newUpgrade(ui *ui) *cobra.Command {
@@ -67,11 +69,42 @@ Killed at any moment, the same command run again finishes the job.`,
 			return runUpgrade(c.Context(), ui, f.read(args), config.UpgradeApply)
 		},
 	}
-	f.registerRun(c, true)
-	f.registerPolicy(c)
-	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	c.Flags().BoolVarP(&f.Force, "force", "f", false, "do not ask, and go on where versions are advised against")
+	f.registerRun(c, func() []phases.Entry { return phases.UpgradePhases(true) })
+	f.registerPolicy(c.PersistentFlags())
+	p := c.PersistentFlags()
+	p.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	p.BoolVarP(&f.Force, "force", "f", false, "do not ask, and go on where versions are advised against")
+	ui.eventsFlag(c.Flags())
+	c.AddCommand(newUpgradeApplyPhase(ui, &f))
 	return c
+}
+
+// upgradePhaseLong is what is to be known of a phase of an upgrade on its own.
+const upgradePhaseLong = `
+
+Versions that cannot go together are refused as ever. That the cluster is well, and
+that all images are there, is the phase preflight, and not looked at otherwise. A
+phase that replaces something on this node can be killed and run again like the
+whole, for which it notes the cluster before (begin) and forgets that after
+(post-upgrade).`
+
+func newUpgradeApplyPhase(ui *ui, f *upgradeFlags) *cobra.Command {
+	return newPhase(ui, phased{
+		name: "upgrade apply", argument: "[VERSION]",
+		long: "Run one phase of 'boot upgrade apply', or a group of them, without asking." + upgradePhaseLong,
+		example: `  boot upgrade apply phase list
+  boot upgrade apply phase preflight v1.37.2
+  boot upgrade apply phase control-plane v1.37.2 --dry-run
+
+  # Once more, after a change of what kubeadm-config says of the scheduler
+  boot upgrade apply phase control-plane/scheduler v1.37.2`,
+		entries: func() []phases.Entry { return phases.UpgradePhases(true) },
+		run: func(c *cobra.Command, phase string, args []string) error {
+			got := f.read(args)
+			got.phase = phase
+			return runUpgrade(c.Context(), ui, got, config.UpgradeApply)
+		},
+	})
 }
 
 func newUpgradeNode(ui *ui) *cobra.Command {
@@ -94,8 +127,28 @@ Killed at any moment, the same command run again finishes the job.`,
 			return runUpgrade(c.Context(), ui, f.read(nil), config.UpgradeNode)
 		},
 	}
-	f.registerRun(c, false)
+	f.registerRun(c, func() []phases.Entry { return phases.UpgradePhases(false) })
+	ui.eventsFlag(c.Flags())
+	c.AddCommand(newUpgradeNodePhase(ui, &f))
 	return c
+}
+
+func newUpgradeNodePhase(ui *ui, f *upgradeFlags) *cobra.Command {
+	return newPhase(ui, phased{
+		name: "upgrade node",
+		long: "Run one phase of 'boot upgrade node', or a group of them." + upgradePhaseLong,
+		example: `  boot upgrade node phase list
+  boot upgrade node phase control-plane --skip-phases control-plane/etcd
+
+  # Without doing it
+  boot upgrade node phase kubelet-config --dry-run`,
+		entries: func() []phases.Entry { return phases.UpgradePhases(false) },
+		run: func(c *cobra.Command, phase string, _ []string) error {
+			got := f.read(nil)
+			got.phase = phase
+			return runUpgrade(c.Context(), ui, got, config.UpgradeNode)
+		},
+	})
 }
 
 func newUpgradePlan(ui *ui) *cobra.Command {
@@ -115,9 +168,9 @@ The exit code is 2 if something speaks against it.`,
 		Args: atMostOneArg,
 		RunE: func(c *cobra.Command, args []string) error { return runUpgradePlan(c.Context(), ui, f.read(args)) },
 	}
-	f.registerConfig(c)
-	f.registerPolicy(c)
-	f.registerChecks(c)
+	f.registerConfig(c.Flags())
+	f.registerPolicy(c.Flags())
+	f.registerChecks(c.Flags())
 	c.Flags().StringVarP(&f.output, "output", "o", "", "output `format`: json or yaml; a table if not set")
 	return c
 }
@@ -136,43 +189,43 @@ diff. Nothing is changed.`,
 		Args: atMostOneArg,
 		RunE: func(c *cobra.Command, args []string) error { return runUpgradeDiff(c.Context(), ui, f.read(args)) },
 	}
-	f.registerConfig(c)
-	f.registerPatches(c)
+	f.registerConfig(c.Flags())
+	f.registerPatches(c.Flags())
 	c.Flags().IntVarP(&f.ContextLines, "context-lines", "c", 0, "how many unchanged `lines` to show around a change (default 3)")
 	return c
 }
 
-func (f *upgradeFlags) registerConfig(c *cobra.Command) {
-	c.Flags().StringVar(&f.path, "config", "", "configuration `file`: a kubeadm.k8s.io/v1beta4 UpgradeConfiguration")
-	_ = c.MarkFlagFilename("config", "yaml", "yml", "json")
+func (f *upgradeFlags) registerConfig(p *pflag.FlagSet) {
+	p.StringVar(&f.path, "config", "", "configuration `file`: a kubeadm.k8s.io/v1beta4 UpgradeConfiguration")
+	_ = cobra.MarkFlagFilename(p, "config", "yaml", "yml", "json")
 }
 
-func (f *upgradeFlags) registerPatches(c *cobra.Command) {
-	c.Flags().StringVar(&f.patches, "patches", "", "`directory` of files \"target[suffix][+patchtype].extension\" that patch the manifests")
-	_ = c.MarkFlagDirname("patches")
+func (f *upgradeFlags) registerPatches(p *pflag.FlagSet) {
+	p.StringVar(&f.patches, "patches", "", "`directory` of files \"target[suffix][+patchtype].extension\" that patch the manifests")
+	_ = p.SetAnnotation("patches", cobra.BashCompSubdirsInDir, []string{})
 }
 
-func (f *upgradeFlags) registerChecks(c *cobra.Command) {
-	c.Flags().StringSliceVar(&f.IgnorePreflightErrors, "ignore-preflight-errors", nil, "`checks` whose errors are only warned of; 'all' ignores all")
+func (f *upgradeFlags) registerChecks(p *pflag.FlagSet) {
+	p.StringSliceVar(&f.IgnorePreflightErrors, "ignore-preflight-errors", nil, "`checks` whose errors are only warned of; 'all' ignores all")
 }
 
 // registerPolicy declares what has the user take the responsibility for versions.
-func (f *upgradeFlags) registerPolicy(c *cobra.Command) {
-	c.Flags().BoolVar(&f.Prereleases, "allow-experimental-upgrades", false, "also go to alpha and beta versions")
-	c.Flags().BoolVar(&f.Candidates, "allow-release-candidate-upgrades", false, "also go to release candidates")
+func (f *upgradeFlags) registerPolicy(p *pflag.FlagSet) {
+	p.BoolVar(&f.Prereleases, "allow-experimental-upgrades", false, "also go to alpha and beta versions")
+	p.BoolVar(&f.Candidates, "allow-release-candidate-upgrades", false, "also go to release candidates")
 }
 
-// registerRun declares the flags of what changes something.
-func (f *upgradeFlags) registerRun(c *cobra.Command, apply bool) {
-	f.registerConfig(c)
-	f.registerPatches(c)
-	f.registerChecks(c)
-	c.Flags().BoolVar(&f.DryRun, "dry-run", false, "print what would be done and change nothing")
-	c.Flags().BoolVar(&f.etcdUpgrade, "etcd-upgrade", true, "upgrade etcd as well")
-	c.Flags().StringSliceVar(&f.SkipPhases, "skip-phases", nil, "`phases` not to run")
-	_ = c.RegisterFlagCompletionFunc("skip-phases", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return namesOf(phases.UpgradePhases(apply)), cobra.ShellCompDirectiveNoFileComp
-	})
+// registerRun declares the flags of what changes something. They are persistent, so
+// that single phases take the same ones.
+func (f *upgradeFlags) registerRun(c *cobra.Command, entries func() []phases.Entry) {
+	p := c.PersistentFlags()
+	f.registerConfig(p)
+	f.registerPatches(p)
+	f.registerChecks(p)
+	p.BoolVar(&f.DryRun, "dry-run", false, "print what would be done and change nothing")
+	p.BoolVar(&f.etcdUpgrade, "etcd-upgrade", true, "upgrade etcd as well")
+	p.StringSliceVar(&f.SkipPhases, "skip-phases", nil, "`phases` not to run")
+	completePhases(c, entries)
 }
 
 // read returns flags and arguments in the form that config takes.

@@ -13,21 +13,9 @@ import (
 // findings are what speaks against a move of this node to a version. With apply the
 // whole cluster moves.
 func (h *upgradeHost) findings(ctx context.Context, target string, apply bool) ([]phases.Finding, error) {
-	if h.api == nil {
-		return h.workerVersions(ctx).NodeSkew(), nil
-	}
-	versions, err := h.versions(target, apply)
-	if err != nil {
-		return nil, err
-	}
-	policy := phases.Policy{Prereleases: h.cfg.Prereleases, Candidates: h.cfg.Candidates, Force: h.cfg.Force}
-	all := versions.Skew(policy)
-	if !apply {
-		// Its own API server comes before it, and is the one it prefers.
-		for _, f := range versions.NodeSkew() {
-			f.Warning = true
-			all = append(all, f)
-		}
+	all, err := h.skew(ctx, target, apply)
+	if err != nil || h.api == nil {
+		return all, err
 	}
 	members, err := h.etcd()
 	if err != nil {
@@ -37,6 +25,42 @@ func (h *upgradeHost) findings(ctx context.Context, target string, apply bool) (
 		defer func() { _ = members.Close() }()
 	}
 	return append(all, h.survey.Health(ctx, members, h.note != nil)...), nil
+}
+
+// skew is what the versions alone say against it.
+func (h *upgradeHost) skew(ctx context.Context, target string, apply bool) ([]phases.Finding, error) {
+	if h.api == nil {
+		return h.workerVersions(ctx).NodeSkew(), nil
+	}
+	versions, err := h.versions(target, apply)
+	if err != nil {
+		return nil, err
+	}
+	all := versions.Skew(phases.Policy{Prereleases: h.cfg.Prereleases, Candidates: h.cfg.Candidates, Force: h.cfg.Force})
+	if apply {
+		return all, nil
+	}
+	// Its own API server comes before it, and is the one it prefers.
+	for _, f := range versions.NodeSkew() {
+		f.Warning = true
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// refusal is what an upgrade ends with before it has begun, nil if no finding stops
+// it.
+func refusal(all []phases.Finding, ignore []string) error {
+	e := &phases.PreflightError{Subject: "the cluster"}
+	for _, f := range all {
+		if f.Stops(ignore) {
+			e.Findings = append(e.Findings, f)
+		}
+	}
+	if len(e.Findings) == 0 {
+		return nil
+	}
+	return withCode(exitPreflight, e)
 }
 
 // versions are those of the cluster as a control plane knows them. Of the API

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
+	"boot.internal/certs"
 	"boot.internal/config"
 	"boot.internal/phases"
 )
@@ -18,6 +20,8 @@ type upgradePlan struct {
 	Changes      []phases.ComponentChange `json:"changes"`
 	Problems     []upgradeProblem         `json:"problems"`
 	Certificates []upgradeCertificate     `json:"certificates"` // of this node, that end soon
+
+	findings []phases.Finding // of which Problems are made
 }
 
 // An upgradeProblem is what speaks against an upgrade.
@@ -58,52 +62,40 @@ func runUpgradePlan(ctx context.Context, ui *ui, f upgradeFlags) error {
 	if err != nil {
 		return err
 	}
-	return plan.err(cfg.IgnorePreflightErrors)
+	return refusal(plan.findings, cfg.IgnorePreflightErrors)
 }
 
+// plan finds what an upgrade would change, and what speaks against it.
 func (h *upgradeHost) plan(ctx context.Context) (*upgradePlan, error) {
 	p := &upgradePlan{
-		Cluster: h.shared.Cluster.KubernetesVersion, Target: h.cfg.Version, Boot: config.DefaultKubernetesVersion,
+		Cluster: h.shared.Cluster.KubernetesVersion, Target: cmp.Or(h.cfg.Version, config.DefaultKubernetesVersion), Boot: config.DefaultKubernetesVersion,
 		Changes: []phases.ComponentChange{}, Problems: []upgradeProblem{}, Certificates: []upgradeCertificate{},
 	}
-	if p.Target == "" {
-		p.Target = p.Boot
-	}
-	node := h.node(p.Target)
-	findings, err := h.findings(ctx, p.Target, true)
-	if err != nil {
+	var err error
+	if p.findings, err = h.findings(ctx, p.Target, true); err != nil {
 		return nil, err
 	}
-	for _, f := range findings {
+	for _, f := range p.findings {
 		p.Problems = append(p.Problems, upgradeProblem(f))
 	}
+	node := h.node(p.Target)
 	p.Changes = append(p.Changes, h.survey.Changes(&node.Cluster, p.Boot)...)
 	if h.api == nil {
 		return p, nil
 	}
 	ageing, err := phases.Ageing(node, h.dirs)
 	for _, c := range ageing {
-		cert := upgradeCertificate{Name: c.Name, Path: c.Path, Reason: c.Reason}
-		if !c.NotAfter.IsZero() {
-			cert.Ends = &c.NotAfter
-		}
-		p.Certificates = append(p.Certificates, cert)
+		p.Certificates = append(p.Certificates, ageingOf(c))
 	}
 	return p, err
 }
 
-// err is what the plan ends with, if something speaks against it.
-func (p *upgradePlan) err(ignore []string) error {
-	e := &phases.PreflightError{Subject: "the cluster"}
-	for _, problem := range p.Problems {
-		if f := phases.Finding(problem); f.Stops(ignore) {
-			e.Findings = append(e.Findings, f)
-		}
+func ageingOf(c certs.Info) upgradeCertificate {
+	cert := upgradeCertificate{Name: c.Name, Path: c.Path, Reason: c.Reason}
+	if !c.NotAfter.IsZero() {
+		cert.Ends = &c.NotAfter
 	}
-	if len(e.Findings) == 0 {
-		return nil
-	}
-	return exitOf(e)
+	return cert
 }
 
 // upgradePlan prints the plan for people. What speaks against it follows as an
@@ -128,9 +120,9 @@ func (u *ui) upgradePlan(p *upgradePlan) error {
 	for _, c := range p.Certificates {
 		u.warn(c.Path + " " + c.Reason)
 	}
-	for _, problem := range p.Problems {
-		if problem.Warning {
-			u.warn(phases.Finding(problem).String())
+	for _, f := range p.findings {
+		if f.Warning {
+			u.warn(f.String())
 		}
 	}
 	return nil
