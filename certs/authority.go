@@ -78,8 +78,11 @@ func (a authority) Look() (Status, error) {
 // Plan implements item: the key is on disk before anything is signed with it.
 func (a authority) Plan() ([]Write, error) {
 	ca, err := a.load()
-	if err != nil || len(ca.certs) > 0 {
+	if err != nil {
 		return nil, err
+	}
+	if len(ca.certs) > 0 {
+		return a.planSigning(ca)
 	}
 	var writes []Write
 	if ca.key == nil {
@@ -111,7 +114,7 @@ func (a authority) signer() (signing, error) {
 	case ca.external():
 		return signing{}, fmt.Errorf("read %s: %w", a.files.Key, fs.ErrNotExist)
 	}
-	return signing{ca.certs[0], ca.key}, nil
+	return signing{ca.certs[0], ca.key, crossOf(a.files, ca.certs[0], time.Now())}, nil
 }
 
 // keyWrite is the write of a new key.

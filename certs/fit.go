@@ -25,6 +25,19 @@ func readPair(files Pair) pair {
 	var p pair
 	p.chain, p.certErr = readCerts(files.Cert)
 	p.key, p.keyErr = readKey(files.Key)
+	return p.keyFirst()
+}
+
+// keyFirst has the certificate that belongs to the key come first: while an
+// authority is rotated, its file holds several.
+func (p pair) keyFirst() pair {
+	if p.certErr != nil || p.keyErr != nil {
+		return p
+	}
+	i := slices.IndexFunc(p.chain, func(c *x509.Certificate) bool { return belong(c.PublicKey, p.key) })
+	if i > 0 {
+		p.chain = slices.Insert(slices.Delete(slices.Clone(p.chain), i, i+1), 0, p.chain[i])
+	}
 	return p
 }
 

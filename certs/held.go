@@ -56,10 +56,23 @@ func Hold(p Places) []Held {
 	var held []Held
 	for _, h := range p.all() {
 		if h = h.looked(); !errors.Is(h.Err, fs.ErrNotExist) {
-			held = append(held, h)
+			held = append(append(held, h), h.others()...)
 		}
 	}
 	return held
+}
+
+// others are the authorities that are trusted besides the one that signs: "ca-2",
+// "ca-3". Nothing on this node depends on their keys.
+func (h Held) others() []Held {
+	if h.CA != "" || h.Certificate == nil {
+		return nil
+	}
+	var others []Held
+	for i, c := range h.form.read().chain[1:] {
+		others = append(others, Held{Name: fmt.Sprintf("%s-%d", h.Name, i+2), Path: h.Path, Certificate: c, External: true})
+	}
+	return others
 }
 
 // Names returns what the certificates are called that can be renewed, in the order

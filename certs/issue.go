@@ -73,11 +73,13 @@ func selfSign(r row, key crypto.Signer, life time.Duration) ([]byte, error) {
 
 // A signing is an authority with its key at hand.
 type signing struct {
-	cert *x509.Certificate
-	key  crypto.Signer
+	cert  *x509.Certificate
+	key   crypto.Signer
+	cross []byte // what is shown along with what it signs, in PEM; see [Succession.Cross]
 }
 
-// sign certifies key as the row, for life but no longer than the CA lives.
+// sign certifies key as the row, for life but no longer than the CA lives. The
+// certificates of older authorities that vouch for this one follow.
 func (s signing) sign(r row, key crypto.Signer, life time.Duration) ([]byte, error) {
 	usages := append([]string{"digital signature", "key encipherment"}, r.usages...)
 	policy := &config.Signing{Default: &config.SigningProfile{
@@ -102,5 +104,5 @@ func (s signing) sign(r row, key crypto.Signer, life time.Duration) ([]byte, err
 	if err != nil {
 		return nil, fmt.Errorf("sign %s with the CA %s: %w", r.cn, s.cert.Subject.CommonName, err)
 	}
-	return pem, nil
+	return append(pem, s.cross...), nil
 }

@@ -40,7 +40,7 @@ func intermediate(t *testing.T, root signing) signing {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signing{c, key}
+	return signing{cert: c, key: key}
 }
 
 // Every kubeconfig is what client-go needs to be somebody to a certain server.

@@ -7,13 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
-	"k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 
 	"boot.internal/hint"
@@ -38,20 +35,11 @@ func (h Held) Renewable(now time.Time) error {
 }
 
 func (h Held) signer(now time.Time) (signing, error) {
-	p := readPair(h.authority)
-	switch {
-	case errors.Is(p.keyErr, fs.ErrNotExist) && p.certErr == nil:
-		return signing{}, hint.With(fmt.Errorf("renew %s: %w: %s", h.Name, ErrExternal, h.authority.Key),
-			"'boot certs generate-csr' makes requests that its holder can sign")
-	case p.certErr != nil:
-		return signing{}, p.certErr
-	case p.keyErr != nil:
-		return signing{}, p.keyErr
-	case !p.matched():
-		return signing{}, fmt.Errorf("%s does not belong to %s", h.authority.Cert, h.authority.Key)
+	s, err := authoritySigner(h.authority, now)
+	if errors.Is(err, ErrExternal) {
+		return s, hint.With(fmt.Errorf("renew %s: %w", h.Name, err), "'boot certs generate-csr' makes requests that its holder can sign")
 	}
-	a := authority{row: row{files: h.authority}}
-	return signing{p.chain[0], p.key}, a.usable(p.chain[0], now)
+	return s, err
 }
 
 // shortest is how long a certificate lives at least, unless somebody asks for less:
@@ -87,14 +75,14 @@ func (h Held) Renew(life time.Duration, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("encode the key of %s: %w", h.Name, err)
 	}
-	return h.form.write(pem.EncodeToMemory(&pem.Block{Type: cert.CertificateBlockType, Bytes: der}), keyPEM)
+	return h.form.write(append(certPEM(der), authority.cross...), keyPEM)
 }
 
 // Gain returns how much later a certificate would end that is made now.
 func (h Held) Gain(now time.Time) time.Duration {
 	end := now.Add(h.next())
-	if a, err := readCerts(h.authority.Cert); err == nil && a[0].NotAfter.Before(end) {
-		end = a[0].NotAfter
+	if a := readPair(h.authority).first(); a != nil && a.NotAfter.Before(end) {
+		end = a.NotAfter
 	}
 	return end.Sub(h.Certificate.NotAfter)
 }

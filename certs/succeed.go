@@ -34,6 +34,9 @@ type Succession struct {
 // must not sign another, has an error with a hint.
 func Succeed(old Pair, now time.Time) (Succession, error) {
 	signer, err := authoritySigner(old, now)
+	if errors.Is(err, ErrExternal) {
+		err = hint.With(err, "an authority is rotated by whoever has its key; docs/certificates.md tells how by hand")
+	}
 	if err != nil {
 		return Succession{}, err
 	}
@@ -64,7 +67,7 @@ func (s signing) succession(key crypto.Signer, now time.Time) (Succession, error
 	if err != nil {
 		return fail(err)
 	}
-	cross, err := s.cross(successor)
+	cross, err := s.vouch(successor)
 	if err != nil {
 		return fail(err)
 	}
@@ -87,8 +90,8 @@ func (s signing) template(now time.Time) (*x509.Certificate, error) {
 	return &t, nil
 }
 
-// cross signs the successor's certificate, to end no later than who signs.
-func (s signing) cross(successor *x509.Certificate) ([]byte, error) {
+// vouch signs the successor's certificate, to end no later than who signs.
+func (s signing) vouch(successor *x509.Certificate) ([]byte, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
@@ -108,7 +111,7 @@ func authoritySigner(files Pair, now time.Time) (signing, error) {
 	p := readPair(files)
 	switch {
 	case errors.Is(p.keyErr, fs.ErrNotExist) && p.certErr == nil:
-		return signing{}, hint.With(fmt.Errorf("%w: %s", ErrExternal, files.Key), "rotate it where its key is kept")
+		return signing{}, fmt.Errorf("%w: %s", ErrExternal, files.Key)
 	case p.certErr != nil:
 		return signing{}, p.certErr
 	case p.keyErr != nil:
@@ -117,10 +120,12 @@ func authoritySigner(files Pair, now time.Time) (signing, error) {
 		return signing{}, fmt.Errorf("%s does not belong to %s", files.Cert, files.Key)
 	}
 	a := authority{row: row{files: files}}
-	return signing{p.chain[0], p.key}, a.usable(p.chain[0], now)
+	return signing{p.chain[0], p.key, crossOf(files, p.chain[0], now)}, a.usable(p.chain[0], now)
 }
 
-func newSerial() (*big.Int, error) { return rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)) }
+func newSerial() (*big.Int, error) {
+	return rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+}
 
 func certPEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: cert.CertificateBlockType, Bytes: der})

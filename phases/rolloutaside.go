@@ -19,7 +19,14 @@ type asides struct {
 	paths []string
 }
 
-func (a *asides) copyOf(path string) string { return filepath.Join(a.dir, filepath.Base(path)) }
+// copyOf tells files of etcd from those of the same name.
+func (a *asides) copyOf(path string) string {
+	name := filepath.Base(path)
+	if dir := filepath.Base(filepath.Dir(path)); dir == "etcd" {
+		name = dir + "-" + name
+	}
+	return filepath.Join(a.dir, name)
+}
 
 // keep returns the change that copies a file, none if it is not among those that
 // come back. A copy that is there is of the time before a run that was killed.
@@ -42,7 +49,13 @@ func (a *asides) keep(path string) ([]Change, error) {
 
 // putBack puts the copies in the places of the files.
 func (a *asides) putBack() error {
-	return a.each(func(path string, data []byte) error { return atomicfile.Write(path, data, 0o600) })
+	return a.each(func(path string, data []byte) error {
+		mode := os.FileMode(0o600)
+		if filepath.Ext(path) == ".crt" {
+			mode = 0o644 // whoever reads certificates need not be root
+		}
+		return atomicfile.Write(path, data, mode)
+	})
 }
 
 // forget removes the copies.

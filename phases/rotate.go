@@ -1,7 +1,15 @@
 package phases
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
 	"boot.internal/certs"
+	"boot.internal/config"
 )
 
 // A RotationStage is how far the rotation of authorities has come. All nodes end
@@ -40,4 +48,113 @@ type RotateOptions struct {
 	// Keys are those of the new authorities by name, in PEM: secrets, which a control
 	// plane needs for [RotationIssue] unless it has them in place already.
 	Keys map[string][]byte
+}
+
+// RotateStage returns the phases that bring this node to a stage, whether it is a
+// control plane or not is told by the files that are there. Run again, they make
+// what is left. They ask no API server, and replace pods of this node one at a time,
+// each of which comes back as it was if it does not become healthy: running them is
+// for whoever has the [RolloutTurn].
+//
+//	trust   the authorities' files and kubeconfigs trust both; the controller manager
+//	        signs with a file of its own, since it takes no file with several
+//	issue   the new keys sign, and all that this node holds is signed anew, along with
+//	        the cross certificate; whoever only reads that at its start is replaced
+//	drop    the old ones are trusted no more; whoever only reads that at its start is
+//	        replaced
+//
+// Since everything is shown along with the cross certificate, pods that trust the old
+// authority alone are not replaced before drop.
+func RotateStage(o RotateOptions, stage RotationStage) ([]Step, error) {
+	r, err := newRotation(o)
+	if err != nil {
+		return nil, err
+	}
+	switch stage {
+	case RotationTrust:
+		return r.trust(), nil
+	case RotationIssue:
+		return r.issue(), nil
+	case RotationRenew:
+		return nil, nil
+	case RotationDrop:
+		return r.drop(), nil
+	default:
+		return nil, fmt.Errorf("no stage of a rotation is called %q", string(stage))
+	}
+}
+
+// A rotation is this node's part of one.
+type rotation struct {
+	RotateOptions
+	turns []certs.Turn // of the authorities that this node has
+	renew RenewOptions // knows what pods read
+}
+
+func newRotation(o RotateOptions) (rotation, error) {
+	r := rotation{RotateOptions: o, renew: RenewOptions{Places: o.Places, Rollout: o.Rollout}}
+	for _, a := range o.Rotation.Authorities {
+		turn, err := certs.ParseTurn(a.Name, []byte(a.Old), []byte(a.New), []byte(a.Cross))
+		if err != nil {
+			return r, fmt.Errorf("read what the cluster says of the rotation: %w", err)
+		}
+		if r.has(turn.Files(o.Places).Cert) {
+			r.turns = append(r.turns, turn)
+		}
+	}
+	return r, nil
+}
+
+// has says whether a file is there. One that cannot be looked at is taken for there:
+// whoever reads it will say why not.
+func (r rotation) has(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// turn returns the one of an authority.
+func (r rotation) turn(name string) (certs.Turn, bool) {
+	i := slices.IndexFunc(r.turns, func(t certs.Turn) bool { return t.Name == name })
+	if i < 0 {
+		return certs.Turn{}, false
+	}
+	return r.turns[i], true
+}
+
+func (r rotation) trust() []Step {
+	both := func(t certs.Turn) certs.Retrust { return t.Both }
+	return slices.Concat([]Step{
+		{"rotate/known", "See that the authorities are those that are rotated", PlanFunc(r.known)},
+		{"rotate/trust", "Trust the old and the new authorities", r.retrust(both, always, config.ComponentControllerManager)},
+		{"rotate/signing", "Have what the controller manager signs with in a file of its own", PlanFunc(r.signing)},
+	}, r.restarts(config.ComponentControllerManager), r.accepts())
+}
+
+func (r rotation) issue() []Step {
+	first := func(t certs.Turn) certs.Retrust { return t.NewFirst }
+	steps := []Step{
+		{"rotate/trusted", "See that the new authorities are trusted", PlanFunc(r.trusted)},
+		{"rotate/keys", "Sign with the new authorities", PlanFunc(r.keys)},
+		{"rotate/signing", "Have the controller manager sign with the new authority", PlanFunc(r.signing)},
+		{"rotate/first", "Have the new authorities come first", r.retrust(first, bundles, config.ComponentControllerManager)},
+	}
+	held := r.own()
+	for _, h := range held {
+		steps = append(steps, Step{"renew/" + h.Name, "Have " + h.Name + " signed by the new authority", PlanFunc(func(context.Context) ([]Change, error) {
+			return r.reissue(h.Name)
+		})})
+	}
+	uses := r.renew
+	uses.Held = held
+	return slices.Concat(steps, uses.uses(), r.restarts(config.ComponentControllerManager, config.ComponentScheduler), r.reconnects())
+}
+
+func (r rotation) drop() []Step {
+	only := func(t certs.Turn) certs.Retrust { return t.OnlyNew }
+	return slices.Concat([]Step{
+		{"rotate/complete", "See that nothing of this node is signed by an old authority", PlanFunc(r.complete)},
+		{"rotate/drop", "Trust the new authorities alone", r.retrust(only, always, renewComponents()...)},
+	}, r.accepts(), r.restarts(renewComponents()...), []Step{
+		{"rotate/clean", "Remove what only the rotation needed", PlanFunc(r.clean)},
+	})
 }

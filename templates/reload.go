@@ -45,12 +45,21 @@ func HashOf(manifest []byte) (string, error) {
 // WithHash returns a manifest with another [CertsHash], and nothing else changed
 // that counts.
 func WithHash(manifest []byte, hash string) ([]byte, error) {
+	return WithAnnotation(manifest, CertsHash, hash)
+}
+
+// WithAnnotation returns a manifest with an annotation, and nothing else changed
+// that counts.
+func WithAnnotation(manifest []byte, name, value string) ([]byte, error) {
 	var fields map[string]any
 	if err := yaml.Unmarshal(manifest, &fields); err != nil {
 		return nil, err
 	}
 	annotations := childOf(childOf(fields, "metadata"), "annotations")
-	annotations[CertsHash] = hash
+	if annotations[name] == value {
+		return manifest, nil
+	}
+	annotations[name] = value
 	return yaml.Marshal(fields)
 }
 

@@ -27,13 +27,8 @@ func expired(config *rest.Config) bool {
 	if err != nil {
 		return true
 	}
-	for _, raw := range pair.Certificate {
-		c, err := x509.ParseCertificate(raw)
-		if err != nil || time.Now().After(c.NotAfter) {
-			return true
-		}
-	}
-	return false
+	// What follows it vouches for its authority, and may end sooner.
+	return pair.Leaf == nil || time.Now().After(pair.Leaf.NotAfter)
 }
 
 // refer writes the kubeconfig of the cluster that login knows, for the user whose
