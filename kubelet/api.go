@@ -45,6 +45,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	k.followServers(ctx, &g, client)
 	k.keepServing(ctx, &g, client)
 	k.approveServing(ctx, &g, client)
+	g.Go(func() error { k.rotator.run(ctx, apart.core); return nil })
 	g.Go(func() error { k.followStorage(ctx); return nil })
 	return g.Wait()
 }

@@ -78,6 +78,9 @@ type Options struct {
 	SandboxImage string
 	// Certificates are renewed in time; nil if that is nobody's business here.
 	Certificates Certificates
+	// Rotation brings the node to the stages of a rotation of authorities; nil if the
+	// node has no part in any.
+	Rotation Rotation
 	// Timeline is told what happens while the node comes up; nil: nobody is. It
 	// belongs to the caller.
 	Timeline *timeline.Writer

@@ -94,6 +94,7 @@ func (k *kubelet) onNode(n *v1.Node) {
 	k.mirrors.SetNode(n)
 	k.setNode(n)
 	k.csi.NodeChanged()
+	k.rotator.nodeIs(n)
 }
 
 // apiClient returns a client of the API, nil while there is none.

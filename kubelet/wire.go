@@ -86,6 +86,7 @@ type kubelet struct {
 	facts     spec.Node // what pods get to see of the node
 
 	identity identities
+	rotator  *rotator                             // nil where nobody rotates authorities
 	client   atomic.Pointer[kubernetes.Interface] // nil before there is an API server
 
 	snapshots chan source.Snapshot // of all origins
@@ -129,6 +130,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 		Adopt: func(p *v1.Pod, held v1.PodStatus) { k.adopt(ctx, p, held) },
 	})
 	k.dispatch.admission = k.admission()
+	k.rotator = k.newRotator()
 	k.api = source.API(source.APIOptions{Node: o.Node, Also: k.mirrors.Store(), Log: o.Logger})
 	if err := os.MkdirAll(o.RootDir, 0o755); err != nil { // what is measured must be there
 		return nil, fmt.Errorf("make root directory: %w", err)
@@ -172,7 +174,7 @@ func (k *kubelet) newNode(ctx context.Context) error {
 		return err
 	}
 	k.node, err = node.New(node.Options{
-		Name: k.o.Node, IPs: ips, Labels: k.o.Labels, Taints: c.RegisterWithTaints, ProviderID: c.ProviderID,
+		Name: k.o.Node, IPs: ips, Labels: k.o.Labels, Taints: c.RegisterWithTaints, ProviderID: c.ProviderID, Annotations: k.followsRotation(),
 		Port: c.Port, Version: k.o.Version, MaxPods: c.MaxPods, PodsPerCore: c.PodsPerCore,
 		SystemReserved: c.SystemReserved, KubeReserved: c.KubeReserved, EvictionHard: evictionOf(c).HardSettings(),
 		NoLocalStorage: !ptr.Deref(c.LocalStorageCapacityIsolation, true),

@@ -40,6 +40,8 @@ type Options struct {
 	Labels     map[string]string // --node-labels, at registration
 	Taints     []v1.Taint        // registerWithTaints
 	ProviderID string
+	// Annotations say what this loop can do; they are put right at each start.
+	Annotations map[string]string
 	// NoRegister leaves it to others to create the Node object (registerNode).
 	NoRegister bool
 	// NodeAttaches says that the node attaches volumes itself, instead of the

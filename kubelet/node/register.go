@@ -146,7 +146,9 @@ func (k *Keeper) ownAnnotations() map[string]string {
 	if k.o.NodeAttaches {
 		attach = ""
 	}
-	return map[string]string{attachAnnotation: attach, annotationProvidedIP: k.providedIP()}
+	own := map[string]string{attachAnnotation: attach, annotationProvidedIP: k.providedIP()}
+	maps.Copy(own, k.o.Annotations)
+	return own
 }
 
 // takeOver goes on with the Node object of an earlier start. What users changed
