@@ -85,7 +85,7 @@ func (s signing) template(now time.Time) (*x509.Certificate, error) {
 		return nil, err
 	}
 	t := *s.cert
-	t.SerialNumber, t.SubjectKeyId, t.AuthorityKeyId, t.SignatureAlgorithm = serial, nil, nil, 0
+	t.SerialNumber, t.SubjectKeyId, t.AuthorityKeyId, t.SignatureAlgorithm, t.PublicKey = serial, nil, nil, 0, nil
 	t.NotBefore, t.NotAfter = now.Add(-backdate), now.Add(Held{Certificate: s.cert}.Lives())
 	return &t, nil
 }
