@@ -15,7 +15,7 @@ const tailLines = 20
 
 // report makes the error of a wait that ended with pod, in the words of ended.
 // It also shows what comes up before pod and has not: that may be the cause.
-func (p waitControlPlane) report(ctx context.Context, w *watcher, pod, ended string) error {
+func (p *waitControlPlane) report(ctx context.Context, w *watcher, pod, ended string) error {
 	r := report{lines: []string{ended}, log: p.log}
 	p.loop(ctx, &r)
 	if w.lookErr != nil {
@@ -29,7 +29,7 @@ func (p waitControlPlane) report(ctx context.Context, w *watcher, pod, ended str
 }
 
 // loop adds that the kubelet loop is gone, if it is.
-func (p waitControlPlane) loop(ctx context.Context, r *report) {
+func (p *waitControlPlane) loop(ctx context.Context, r *report) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	if running, err := p.service.Running(ctx); err == nil && !running {

@@ -62,9 +62,10 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 	cfg, tree, api := o.Config, certs.Tree(o.Config.Cluster.CertificatesDir), o.api()
 	pods, externalEtcd := manifests{cfg, o.Inputs, pki}, cfg.Cluster.Etcd.External != nil
 	timeouts, node := cfg.Init.Timeouts, cfg.Init.NodeRegistration
-	wait := waitControlPlane{
-		probes(cfg, api, tree), o.Components, o.Service, limit(timeouts.ControlPlaneComponentHealthCheck), time.Now(),
-		loopLog{o.LoopLog, node.Name},
+	wait := &waitControlPlane{
+		probes: probes(cfg, api, tree), components: o.Components, service: o.Service,
+		timeout: limit(timeouts.ControlPlaneComponentHealthCheck), begun: time.Now(),
+		log: loopLog{o.LoopLog, node.Name},
 	}
 	return slices.Concat(
 		[]Step{

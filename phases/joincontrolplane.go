@@ -84,10 +84,10 @@ func (o JoinOptions) joinEtcd(pki *certs.PKI) []Step {
 func (o JoinOptions) joinControlPlane(pki *certs.PKI) []Step {
 	cfg, api, pods := o.Config, localAPI(o.Config, o.Dirs), manifests{o.Config, o.Inputs, pki}
 	node := cfg.Init.NodeRegistration
-	wait := waitControlPlane{
-		probes(cfg, api, certs.Tree(cfg.Cluster.CertificatesDir)), o.Components, o.Service,
-		limit(cfg.Init.Timeouts.ControlPlaneComponentHealthCheck), time.Now(),
-		loopLog{o.LoopLog, node.Name},
+	wait := &waitControlPlane{
+		probes: probes(cfg, api, certs.Tree(cfg.Cluster.CertificatesDir)), components: o.Components, service: o.Service,
+		timeout: limit(cfg.Init.Timeouts.ControlPlaneComponentHealthCheck), begun: time.Now(),
+		log: loopLog{o.LoopLog, node.Name},
 	}
 	return []Step{
 		{"wait-control-plane", "Wait until the control plane is healthy", wait.forAPIServer()},

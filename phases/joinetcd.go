@@ -100,16 +100,19 @@ func (p joinEtcd) knownCluster() string {
 	return flagOf(pod, "initial-cluster")
 }
 
-// members asks who is a member.
-func (p joinEtcd) members(ctx context.Context) ([]etcd.Member, error) {
+// members asks who is a member, and asks again meanwhile: a cluster that has just
+// got another vote may have no leader for a moment.
+func (p joinEtcd) members(ctx context.Context) (members []etcd.Member, err error) {
 	c, err := p.cluster(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = c.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	return c.Members(ctx)
+	err = until(ctx, lookTimeout, func(ctx context.Context) (bool, error) {
+		members, err = c.Members(ctx)
+		return err == nil, err
+	})
+	return members, err
 }
 
 // cluster returns a client of the members there are.

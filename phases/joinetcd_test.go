@@ -139,6 +139,25 @@ func TestEtcdJoinsAsALearner(t *testing.T) {
 	}
 }
 
+// With another vote there may be no leader for a moment: that is no end to a join that
+// went well.
+func TestEtcdHasJoinedWhoeverLeadsIt(t *testing.T) {
+	w := newEtcdJoin(t)
+	asked := 0
+	w.etcd.leaderless = func() bool {
+		if !exists(w.phase.manifest()) || w.phase.note().there() {
+			return false
+		}
+		asked++ // since it is done
+		return asked < 3
+	}
+	w.runPhase(w.phase)
+	w.joined()
+	if asked != 3 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
 func TestEtcdJoinsBeforeAnythingIsThere(t *testing.T) {
 	w := newEtcdJoin(t)
 	w.phase.api.kubeconfigs = certs.KubeconfigTree(t.TempDir())

@@ -34,7 +34,7 @@ time=2026-01-01T00:00:04Z level=INFO msg=act pod=kube-system/etcd-node1 action="
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		_, err := await(t, waitControlPlane{
+		_, err := await(t, &waitControlPlane{
 			probes: []probe{never("etcd")}, components: nothing, service: &fakeService{running: true}, timeout: time.Minute,
 			log: loopLog{path, "node1"},
 		})

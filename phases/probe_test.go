@@ -131,7 +131,7 @@ func TestWaitPlanIsNotKeptByWhoDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		silent := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-		changes, err := waitControlPlane{probes: []probe{{"a", silent}, healthyAfter("b", 0), {"c", silent}}}.Plan(t.Context())
+		changes, err := (&waitControlPlane{probes: []probe{{"a", silent}, healthyAfter("b", 0), {"c", silent}}}).Plan(t.Context())
 		if err != nil || len(changes) != 1 || changes[0].Desc != "wait for a, c" {
 			t.Errorf("changes %v, %v", changes, err)
 		}

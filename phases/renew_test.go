@@ -1,6 +1,8 @@
 package phases
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"boot.internal/atomicfile"
 	"boot.internal/certs"
@@ -223,7 +226,7 @@ func TestRenewWaitsUntilItIsUsed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, config.ComponentAPIServer+".yaml"), []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u := use{
+	u := &use{
 		held: certs.Places{PKI: w.cfg.Cluster.CertificatesDir}, name: "apiserver", component: config.ComponentAPIServer, manifests: dir, address: probed,
 	}
 	if changes, err := u.Plan(t.Context()); err != nil || len(changes) > 0 {
@@ -241,6 +244,46 @@ func TestRenewWaitsUntilItIsUsed(t *testing.T) {
 		t.Fatal(changes, err)
 	}
 	if err := u.shown(t.Context(), host+":"+port); err == nil || !strings.Contains(err.Error(), "kube-apiserver still serves with another certificate") {
+		t.Error(err)
+	}
+}
+
+// What has been waited for is not looked for again by the plan that follows: on a
+// slow host that look alone could take too long.
+func TestRenewLooksNoMoreOnceItIsUsed(t *testing.T) {
+	w := running(t, "")
+	address := strings.TrimPrefix(localURL(w.cfg), "https://")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, config.ComponentAPIServer+".yaml"), []byte("spec: {containers: [{name: c}]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	looks := 0
+	u := &use{
+		held: certs.Places{PKI: w.cfg.Cluster.CertificatesDir}, name: "apiserver", component: config.ComponentAPIServer, manifests: dir,
+		address: func(*corev1.Pod) string {
+			if looks++; looks > 1 {
+				t.Error("it is looked for again")
+			}
+			return address
+		},
+	}
+	// Nobody serves with the certificate yet when it is looked for first.
+	held, err := certs.Find(certs.Hold(u.held), []string{u.name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, err := os.ReadFile(held[0].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := held[0].Renew(0, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	phase := PlanFunc(func(ctx context.Context) ([]Change, error) {
+		changes, err := u.Plan(ctx)
+		return changes, errors.Join(err, os.WriteFile(held[0].Path, served, 0o600)) // what is served is on the disk again
+	})
+	if _, err := runSteps(t.Context(), Runner{}, Step{Name: "use", Phase: phase}); err != nil {
 		t.Error(err)
 	}
 }

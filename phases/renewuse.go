@@ -28,12 +28,13 @@ type use struct {
 	component string
 	manifests string
 	address   func(*corev1.Pod) string
+	seen      bool // it was served when it was waited for
 }
 
 // uses returns the phases that wait until components serve with what was renewed.
 func (o RenewOptions) uses() []Step {
 	var steps []Step
-	for _, u := range []use{
+	for _, u := range []*use{
 		{name: "etcd-server", component: config.ComponentEtcd, address: etcdServes},
 		{name: "apiserver", component: config.ComponentAPIServer, address: probed},
 	} {
@@ -45,8 +46,12 @@ func (o RenewOptions) uses() []Step {
 	return steps
 }
 
-// Plan implements Phase.
-func (u use) Plan(ctx context.Context) ([]Change, error) {
+// Plan implements Phase. What has been seen by waiting for it is not looked for
+// again, which a slow host might not answer in time.
+func (u *use) Plan(ctx context.Context) ([]Change, error) {
+	if u.seen {
+		return nil, nil
+	}
 	pod, err := readPod(filepath.Join(u.manifests, u.component+".yaml"))
 	if err != nil || pod == nil {
 		return nil, err
@@ -59,13 +64,14 @@ func (u use) Plan(ctx context.Context) ([]Change, error) {
 		waiting(ctx, u.component)
 		return until(ctx, useTimeout, func(ctx context.Context) (bool, error) {
 			err := u.shown(ctx, address)
-			return err == nil, err
+			u.seen = err == nil
+			return u.seen, err
 		})
 	}}}, nil
 }
 
 // shown says why a component does not serve with what is on the disk.
-func (u use) shown(ctx context.Context, address string) error {
+func (u *use) shown(ctx context.Context, address string) error {
 	held, err := certs.Find(certs.Hold(u.held), []string{u.name})
 	if err != nil {
 		return err

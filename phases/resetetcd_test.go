@@ -30,6 +30,8 @@ type fakeEtcd struct {
 	// ready, if set, is asked whether a learner runs and is in sync, and says what
 	// is wrong if not.
 	ready func(*etcdserverpb.Member) error
+	// leaderless, if set, says whether there is nobody who could tell the members.
+	leaderless func() bool
 }
 
 // A fakeMember answers as one of the members.
@@ -47,6 +49,9 @@ func (m fakeMember) header() *etcdserverpb.ResponseHeader {
 func (m fakeMember) MemberList(context.Context, *etcdserverpb.MemberListRequest) (*etcdserverpb.MemberListResponse, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.leaderless != nil && m.leaderless() {
+		return nil, rpctypes.ErrGRPCNoLeader
+	}
 	for i, e := range m.members {
 		if e.Name == "" && m.ready != nil && m.ready(e) == nil {
 			m.members[i] = &etcdserverpb.Member{ID: e.ID, Name: "node-1", PeerURLs: e.PeerURLs, ClientURLs: []string{"https://127.0.0.1:1"}, IsLearner: true}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"boot.internal/backoff"
 	"boot.internal/config"
 )
 
@@ -29,6 +30,11 @@ const (
 	// planTimeout is how long a healthy component may take to say so, before it
 	// is waited for in the open.
 	planTimeout = 2 * time.Second
+	// lookShare and askShare are what part of the time may go into looking at
+	// containers, and into asking one component: one in so many.
+	lookShare, askShare = 10, 4
+	// maxAskPause is how long a component may be healthy without being asked.
+	maxAskPause = time.Second
 	// maxExits of one component end the wait: it will not come up by waiting.
 	maxExits = 3
 )
@@ -42,17 +48,23 @@ type waitControlPlane struct {
 	timeout    time.Duration
 	begun      time.Time // when the run that waits began
 	log        loopLog
+	met        bool // all were found healthy by waiting for them
 }
 
 // forAPIServer returns the wait for those components alone that the others need.
-func (p waitControlPlane) forAPIServer() waitControlPlane {
+func (p *waitControlPlane) forAPIServer() *waitControlPlane {
+	first := *p
 	last := slices.IndexFunc(p.probes, func(q probe) bool { return q.pod == config.ComponentAPIServer })
-	p.probes = p.probes[:last+1]
-	return p
+	first.probes = p.probes[:last+1]
+	return &first
 }
 
-// Plan implements Phase.
-func (p waitControlPlane) Plan(ctx context.Context) ([]Change, error) {
+// Plan implements Phase. Who has been waited for is not asked again: on a slow host
+// a component that is healthy may well take longer to say so than a plan does.
+func (p *waitControlPlane) Plan(ctx context.Context) ([]Change, error) {
+	if p.met {
+		return nil, nil
+	}
 	sick := p.sick(ctx)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -65,7 +77,7 @@ func (p waitControlPlane) Plan(ctx context.Context) ([]Change, error) {
 
 // sick asks all components at once and returns those that are not healthy. One
 // that takes connections and does not answer is not, and keeps nobody waiting.
-func (p waitControlPlane) sick(ctx context.Context) []string {
+func (p *waitControlPlane) sick(ctx context.Context) []string {
 	ctx, cancel := context.WithTimeout(ctx, planTimeout)
 	defer cancel()
 	errs := make([]error, len(p.probes))
@@ -97,7 +109,7 @@ type sight struct {
 
 // wait follows the probes and the containers until all are well, time is up or
 // one component has ended too often.
-func (p waitControlPlane) wait(ctx context.Context) error {
+func (p *waitControlPlane) wait(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	verdicts, sights := make(chan verdict), make(chan sight)
@@ -112,6 +124,7 @@ func (p waitControlPlane) wait(ctx context.Context) error {
 		select {
 		case v := <-verdicts:
 			if w.heard(v); w.healthy() {
+				p.met = true
 				return nil
 			}
 		case s := <-sights:
@@ -127,11 +140,16 @@ func (p waitControlPlane) wait(ctx context.Context) error {
 	}
 }
 
+// pauseAfter returns how long to wait after a look that took so long, for the sake of
+// a machine so slow that a look takes long: those who are looked at need it more than
+// the one who looks, who gets one part in so many as share.
+func pauseAfter(took time.Duration, share int, least, most time.Duration) time.Duration {
+	return min(max(least, took*time.Duration(share-1)), most)
+}
+
 // look looks at the containers again and again. An engine that does not answer
-// must not keep anybody from hearing that all are well. On a machine so slow that a
-// look takes long, those who are looked at need it more than the one who looks.
-func (p waitControlPlane) look(ctx context.Context, sights chan<- sight) {
-	const share = 10 // one part in so many goes into looking, at most
+// must not keep anybody from hearing that all are well.
+func (p *waitControlPlane) look(ctx context.Context, sights chan<- sight) {
 	for pause := lookInterval; ; {
 		select {
 		case <-time.After(pause):
@@ -142,7 +160,7 @@ func (p waitControlPlane) look(ctx context.Context, sights chan<- sight) {
 		limited, cancel := context.WithTimeout(ctx, callTimeout)
 		containers, err := p.components.Look(limited)
 		cancel()
-		pause = min(max(lookInterval, time.Since(begin)*(share-1)), callTimeout)
+		pause = pauseAfter(time.Since(begin), lookShare, lookInterval, callTimeout)
 		select {
 		case sights <- sight{containers, err}:
 		case <-ctx.Done():
@@ -152,11 +170,11 @@ func (p waitControlPlane) look(ctx context.Context, sights chan<- sight) {
 }
 
 // follow asks one component again and again, until it is healthy.
-func (p waitControlPlane) follow(ctx context.Context, i int, verdicts chan<- verdict) {
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
+func (p *waitControlPlane) follow(ctx context.Context, i int, verdicts chan<- verdict) {
 	for {
+		begin := time.Now()
 		err := p.probes[i].ask(ctx)
+		pause := pauseAfter(time.Since(begin), askShare, pollInterval, maxAskPause)
 		if ctx.Err() != nil {
 			return
 		}
@@ -168,9 +186,7 @@ func (p waitControlPlane) follow(ctx context.Context, i int, verdicts chan<- ver
 		if err == nil {
 			return
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, pause) {
 			return
 		}
 	}

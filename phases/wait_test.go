@@ -7,11 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"boot.internal/backoff"
+	"boot.internal/config"
 )
 
 // A fakeService is a loop that is started or not.
@@ -63,7 +67,7 @@ func healthyAfter(pod string, d time.Duration) probe {
 func never(pod string) probe { return healthyAfter(pod, 1000*time.Hour) }
 
 // await runs the phase and returns what it reported besides the error.
-func await(t *testing.T, p waitControlPlane) (string, error) {
+func await(t *testing.T, p *waitControlPlane) (string, error) {
 	t.Helper()
 	var b strings.Builder
 	begin := time.Now()
@@ -78,7 +82,7 @@ func await(t *testing.T, p waitControlPlane) (string, error) {
 
 func TestWaitSaysWhatItWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		got, err := await(t, waitControlPlane{
+		got, err := await(t, &waitControlPlane{
 			probes:     []probe{healthyAfter("etcd", 2*time.Second), healthyAfter("kube-apiserver", 5*time.Second), healthyAfter("kube-scheduler", 3*time.Second)},
 			components: nothing, service: &fakeService{running: true}, timeout: time.Minute,
 		})
@@ -127,13 +131,13 @@ func TestWaitSaysWhy(t *testing.T) {
 func TestAnEngineThatDoesNotAnswerKeepsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		_, err := await(t, waitControlPlane{
+		_, err := await(t, &waitControlPlane{
 			probes: []probe{healthyAfter("etcd", 3*time.Second)}, components: deaf{}, service: &fakeService{running: true}, timeout: time.Minute,
 		})
 		if d := time.Since(begin); err != nil || d > 4*time.Second {
 			t.Errorf("after %s: %v", d, err)
 		}
-		_, err = await(t, waitControlPlane{probes: []probe{never("etcd")}, components: deaf{}, service: &fakeService{running: true}, timeout: time.Minute})
+		_, err = await(t, &waitControlPlane{probes: []probe{never("etcd")}, components: deaf{}, service: &fakeService{running: true}, timeout: time.Minute})
 		if err == nil || !strings.Contains(err.Error(), "the containers cannot be looked at: context deadline exceeded") {
 			t.Error(err)
 		}
@@ -141,10 +145,75 @@ func TestAnEngineThatDoesNotAnswerKeepsNobody(t *testing.T) {
 }
 
 func TestHealthyIsNothingToWaitFor(t *testing.T) {
-	changes, err := waitControlPlane{probes: []probe{healthyAfter("etcd", 0)}}.Plan(t.Context())
+	changes, err := (&waitControlPlane{probes: []probe{healthyAfter("etcd", 0)}}).Plan(t.Context())
 	if err != nil || len(changes) > 0 {
 		t.Errorf("would %v, %v", changes, err)
 	}
+}
+
+// On a slow host a component that has just been found healthy may take longer to say
+// so again than the plan does that follows.
+func TestWhoWasWaitedForIsHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(ctx context.Context) error {
+			select {
+			case <-time.After(planTimeout + time.Second):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		said, err := await(t, &waitControlPlane{
+			probes:     []probe{{"etcd", slow}, healthyAfter("kube-apiserver", time.Second)},
+			components: nothing, service: &fakeService{running: true}, timeout: time.Minute,
+		})
+		if err != nil || !strings.Contains(said, "changing wait for etcd, kube-apiserver") {
+			t.Errorf("%v after\n%s", err, said)
+		}
+	})
+}
+
+// Asking costs a slow host what the one who is asked needs to come up.
+func TestWhoIsSlowToAnswerIsAskedLess(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		time.Millisecond:       pollInterval,
+		100 * time.Millisecond: 300 * time.Millisecond,
+		probeTimeout:           maxAskPause,
+	} {
+		if got := pauseAfter(took, askShare, pollInterval, maxAskPause); got != want {
+			t.Errorf("after %s: %s, want %s", took, got, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		_, err := await(t, &waitControlPlane{
+			probes: []probe{{"etcd", func(ctx context.Context) error {
+				asked.Add(1)
+				backoff.Sleep(ctx, 200*time.Millisecond)
+				return errors.New("connection refused")
+			}}},
+			components: nothing, service: &fakeService{running: true}, timeout: 8 * time.Second,
+		})
+		if n := asked.Load(); err == nil || n > 12 {
+			t.Errorf("asked %d times: %v", n, err)
+		}
+	})
+}
+
+// To have waited for some is not to have waited for all.
+func TestEachWaitIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := &waitControlPlane{
+			probes:     []probe{healthyAfter(config.ComponentAPIServer, time.Second), healthyAfter(config.ComponentScheduler, time.Hour)},
+			components: nothing, service: &fakeService{running: true}, timeout: time.Minute,
+		}
+		if _, err := await(t, all.forAPIServer()); err != nil {
+			t.Fatal(err)
+		}
+		if changes, err := all.Plan(t.Context()); err != nil || len(changes) != 1 {
+			t.Errorf("would %v, %v", changes, err)
+		}
+	})
 }
 
 func crashing(pod string, restarts func() int) Components {
@@ -157,7 +226,7 @@ func TestThreeCrashesEndTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		everyTwoSeconds := func() int { return int(time.Since(begin) / (2 * time.Second)) }
-		_, err := await(t, waitControlPlane{
+		_, err := await(t, &waitControlPlane{
 			probes:     []probe{healthyAfter("etcd", 0), never("kube-apiserver")},
 			components: crashing("kube-apiserver", everyTwoSeconds), service: &fakeService{running: true}, timeout: time.Hour, begun: begin,
 		})
@@ -221,7 +290,7 @@ func TestTheReport(t *testing.T) {
 		}, nil
 	})
 	synctest.Test(t, func(t *testing.T) {
-		p := waitControlPlane{
+		p := &waitControlPlane{
 			probes:     []probe{healthyAfter("etcd", 0), never("kube-apiserver"), never("kube-scheduler")},
 			components: look, service: &fakeService{}, timeout: 4 * time.Minute,
 		}
@@ -250,7 +319,7 @@ kube-apiserver: the last lines of its log:
 func TestTheReportShowsTheCauseBeforeTheVictim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		_, err := await(t, waitControlPlane{
+		_, err := await(t, &waitControlPlane{
 			probes:     []probe{never("etcd"), never("kube-apiserver")},
 			components: crashing("kube-apiserver", func() int { return int(time.Since(begin) / time.Second) }),
 			service:    &fakeService{running: true}, timeout: time.Hour,
@@ -265,7 +334,7 @@ func TestTheReportShowsTheCauseBeforeTheVictim(t *testing.T) {
 
 func TestContainersThatCannotBeLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, err := await(t, waitControlPlane{
+		_, err := await(t, &waitControlPlane{
 			probes:     []probe{never("etcd")},
 			components: lookFunc(func() ([]Component, error) { return nil, errors.New("dial unix: no such file") }),
 			service:    &fakeService{running: true}, timeout: time.Minute,
@@ -279,7 +348,7 @@ func TestContainersThatCannotBeLookedAt(t *testing.T) {
 func TestInterruptedWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, interrupt := context.WithCancelCause(t.Context())
-		p := waitControlPlane{probes: []probe{never("etcd")}, components: nothing, service: &fakeService{}, timeout: time.Hour}
+		p := &waitControlPlane{probes: []probe{never("etcd")}, components: nothing, service: &fakeService{}, timeout: time.Hour}
 		reason := errors.New("interrupted")
 		time.AfterFunc(time.Second, func() { interrupt(reason) })
 		if err := p.wait(ctx); !errors.Is(err, reason) || !strings.Contains(err.Error(), "waiting for etcd") {
