@@ -68,7 +68,7 @@ func (k *kubelet) lendDevices(ctx context.Context, p *v1.Pod) error {
 	err = fmt.Errorf("Allocate failed due to %w, which is unexpected", err) //nolint:staticcheck // the words of upstream
 	if !pod.IsStatic(p) && ctx.Err() == nil {
 		k.events.ofPod(p, v1.EventTypeWarning, reason, err.Error())
-		k.stop(ctx, p.UID, pod.Stop{Grace: pod.Grace(p), Reason: reason, Message: "Pod was rejected: " + err.Error()})
+		k.stop(ctx, p.UID, pod.Stop{Grace: pod.Grace(p), Reason: reason, Message: "Pod was rejected: " + err.Error(), Fails: true})
 	}
 	return &pod.ActionError{Reason: reason, Err: err}
 }

@@ -101,7 +101,7 @@ func (d *dispatcher) watchDeadlines(now time.Time) {
 		case left > 0:
 			next = min(next, left)
 		default:
-			stops[p.UID] = pod.Stop{Since: now, Grace: pod.Grace(p), Reason: deadlineReason, Message: deadlineMessage}
+			stops[p.UID] = pod.Stop{Since: now, Grace: pod.Grace(p), Reason: deadlineReason, Message: deadlineMessage, Fails: true}
 			d.expired(p)
 		}
 	}

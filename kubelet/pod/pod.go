@@ -33,8 +33,11 @@ type Want struct {
 type Stop struct {
 	Since   time.Time
 	Grace   time.Duration // may only shrink (SP-44)
-	Reason  string        // status reason, "" for an ordinary deletion
+	Reason  string        // status reason of a pod that fails by it, "" for an ordinary deletion
 	Message string
+	// Fails is set where the pod is Failed even if all its containers end well,
+	// as upstream has it of a deadline, but not of evictions.
+	Fails bool
 	// Disruption is the message of the condition DisruptionTarget (KEP-3329), ""
 	// where the pod gets none.
 	Disruption string

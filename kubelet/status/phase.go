@@ -11,7 +11,7 @@ func (v *view) phase(s *v1.PodStatus) {
 	s.Phase = v.fromContainers(s)
 	evicted := v.Stop != nil && v.Stop.Reason != ""
 	stuck := v.over && !v.running || v.ended() && !pod.IsStatic(v.Pod) // it will not get any further (IC-13, IC-24)
-	if evicted || stuck && !finished(s.Phase) {
+	if evicted && v.Stop.Fails || (evicted || stuck) && !finished(s.Phase) {
 		s.Phase = v1.PodFailed
 	}
 	before := v.last()

@@ -9,7 +9,7 @@
 //	ephemeral e
 //	regular a cpu=100m/1 memory=1Mi/2Mi restart-on=cpu,memory   requests and limits; also of a pod
 //	applied a cpu=100m/1                  resources it runs with; "pod" is the pod itself
-//	stop grace=5s reason=Evicted message=disk
+//	stop grace=5s reason=Evicted message=disk [fails]
 //	stopping 3s                           tear-down began 3 s ago
 //	sandbox sb uid=1 ready attempt=0      newest first; ready, dead, host, no-ip
 //	is a running                          instances, newest first
@@ -115,7 +115,7 @@ func (p *parser) verb(verb string, a *args) error {
 	case "stop":
 		p.Want.Stop = &pod.Stop{
 			Grace: a.duration("grace", 30*time.Second), Reason: a.text("reason", ""), Message: a.text("message", ""),
-			Since: Now(),
+			Since: Now(), Fails: a.flag("fails"),
 		}
 	case "applied":
 		p.applied(a)
