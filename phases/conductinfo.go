@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,6 +14,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+
+	"boot.internal/hint"
 )
 
 // clusterInfo returns the phase that has nodes which join trust what is to be
@@ -116,6 +119,12 @@ func (c conductor) writeInfo(ctx context.Context, s RotationStage) error {
 // certificates of clients from. They add to it, and take from it only what has ended.
 const publishedClients = "extension-apiserver-authentication"
 
+// How it is with what the API servers tell.
+var (
+	errUnwritten = errors.New("no API server has written it yet")
+	errStale     = errors.New("an API server still trusts the old authorities")
+)
+
 // clients has the API servers write anew whom they trust: they make it again of what
 // their files say.
 func (c conductor) clients(ctx context.Context) ([]Change, error) {
@@ -123,56 +132,47 @@ func (c conductor) clients(ctx context.Context) ([]Change, error) {
 	if told == nil || err != nil || told.past(RotationDrop) {
 		return nil, err
 	}
-	stale, err := c.stale(ctx, told)
-	if err != nil || !stale {
+	name := metav1.NamespaceSystem + "/" + publishedClients
+	wait := Change{"wait until the API servers have written the ConfigMap " + name, func(ctx context.Context) error {
+		waiting(ctx, "the API servers")
+		return until(ctx, c.Timeout, func(ctx context.Context) (bool, error) {
+			err := c.published(ctx, told)
+			return err == nil || errors.Is(err, errStale), err
+		})
+	}}
+	switch err := c.published(ctx, told); {
+	case errors.Is(err, errUnwritten):
+		return []Change{wait}, nil
+	case errors.Is(err, errStale):
+		return []Change{{"delete the ConfigMap " + name + ", which names the old authorities", c.deleteClients}, wait}, nil
+	default:
 		return nil, err
 	}
-	name := metav1.NamespaceSystem + "/" + publishedClients
-	return []Change{
-		{"delete the ConfigMap " + name + ", which names the old authorities", func(ctx context.Context) error {
-			return c.call(ctx, func(ctx context.Context, client kubernetes.Interface) error {
-				return gone(client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Delete(ctx, publishedClients, metav1.DeleteOptions{}))
-			})
-		}},
-		{"wait until the API servers have written it again", func(ctx context.Context) error { return c.awaitClients(ctx, told) }},
-	}, nil
 }
 
-// stale says whether an old authority is among those that are told.
-func (c conductor) stale(ctx context.Context, told *ToldRotation) (stale bool, err error) {
-	err = c.call(ctx, func(ctx context.Context, client kubernetes.Interface) error {
+func (c conductor) deleteClients(ctx context.Context) error {
+	return c.call(ctx, func(ctx context.Context, client kubernetes.Interface) error {
+		return gone(client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Delete(ctx, publishedClients, metav1.DeleteOptions{}))
+	})
+}
+
+// published says what is wrong with what the API servers tell.
+func (c conductor) published(ctx context.Context, told *ToldRotation) error {
+	return c.call(ctx, func(ctx context.Context, client kubernetes.Interface) error {
 		m, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, publishedClients, metav1.GetOptions{})
-		if err != nil {
-			return gone(err)
+		switch {
+		case apierrors.IsNotFound(err):
+			return hint.With(errUnwritten, "see the logs of the API servers")
+		case err != nil:
+			return err
 		}
 		for _, text := range m.Data {
 			for _, a := range told.Authorities {
-				stale = stale || bytes.Contains([]byte(text), bytes.TrimSpace([]byte(a.Old)))
+				if strings.Contains(text, strings.TrimSpace(a.Old)) {
+					return hint.With(errStale, "run the same command again")
+				}
 			}
 		}
 		return nil
-	})
-	return stale, err
-}
-
-func (c conductor) awaitClients(ctx context.Context, told *ToldRotation) error {
-	waiting(ctx, "the API servers")
-	return until(ctx, c.Timeout, func(ctx context.Context) (bool, error) {
-		client, err := c.Client()
-		if err != nil {
-			return false, err
-		}
-		_, err = client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, publishedClients, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return false, errors.New("no API server has written it yet")
-		}
-		if err != nil {
-			return false, err
-		}
-		stale, err := c.stale(ctx, told)
-		if stale {
-			return true, errors.New("an API server still trusts the old authorities")
-		}
-		return err == nil, err
 	})
 }

@@ -39,7 +39,7 @@ therefore reaches no API server, is helped as well.`,
 	for _, dir := range []string{"cert-dir", "kubeconfig-dir"} {
 		_ = c.MarkPersistentFlagDirname(dir)
 	}
-	c.AddCommand(newCertsCheck(ui, &f), newCertsRenew(ui, &f), newCertsRequest(ui, &f))
+	c.AddCommand(newCertsCheck(ui, &f), newCertsRenew(ui, &f), newCertsRotate(ui, &f), newCertsRequest(ui, &f))
 	return c
 }
 
