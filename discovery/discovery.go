@@ -81,7 +81,7 @@ func (o Options) find(ctx context.Context, own past) (*Cluster, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case own.ca != nil && !sameAuthority(own.ca, c.CA):
+	case own.ca != nil && !SameAuthority(own.ca, c.CA):
 		return nil, fail(ErrMember, "this host is a node of another cluster than the one at "+c.Server, resetFirst)
 	case own.login != nil:
 		c.Joined, c.login = true, *own.login

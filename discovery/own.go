@@ -61,13 +61,18 @@ func pairOf(user *clientcmdapi.AuthInfo) (tls.Certificate, error) {
 // valid tells whether the authority has signed the certificate for the node, and
 // still does.
 func valid(pair tls.Certificate, ca []byte, node string, now time.Time) bool {
-	roots := x509.NewCertPool()
+	roots, way := x509.NewCertPool(), x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
+	for _, der := range pair.Certificate[1:] { // an authority that took the place of another shows who vouches for it
+		if c, err := x509.ParseCertificate(der); err == nil {
+			way.AddCert(c)
+		}
+	}
 	if pair.Leaf == nil || pair.Leaf.Subject.CommonName != "system:node:"+node {
 		return false
 	}
 	_, err := pair.Leaf.Verify(x509.VerifyOptions{
-		Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		Roots: roots, Intermediates: way, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	return err == nil
 }
@@ -95,7 +100,7 @@ func Joined(kubeconfig, node string, ca []byte) (bool, error) {
 	if err != nil || o.ca == nil {
 		return false, err
 	}
-	if !sameAuthority(o.ca, ca) {
+	if !SameAuthority(o.ca, ca) {
 		return false, fail(ErrMember, kubeconfig+" is of another cluster", resetFirst)
 	}
 	return o.login != nil, nil

@@ -116,8 +116,8 @@ func Hash(c *x509.Certificate) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// sameAuthority tells whether two texts in PEM have a certificate in common.
-func sameAuthority(a, b []byte) bool {
+// SameAuthority tells whether two texts in PEM have a certificate in common.
+func SameAuthority(a, b []byte) bool {
 	ours, err := cert.ParseCertsPEM(a)
 	if err != nil {
 		return false

@@ -14,10 +14,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/util/cert"
 
 	"boot.internal/atomicfile"
 	"boot.internal/config"
+	"boot.internal/discovery"
 	"boot.internal/hint"
 )
 
@@ -119,17 +119,10 @@ func (p downloadCerts) sameCluster() error {
 	if err != nil {
 		return err
 	}
-	if !sameCertificate(have, p.ca) {
+	if !discovery.SameAuthority(have, p.ca) {
 		return hint.With(fmt.Errorf("%s is the authority of another cluster", path), "run 'boot reset' to begin anew, or put the right one there")
 	}
 	return nil
-}
-
-// sameCertificate compares the first certificate of each.
-func sameCertificate(a, b []byte) bool {
-	first, errA := cert.ParseCertsPEM(a)
-	second, errB := cert.ParseCertsPEM(b)
-	return errA == nil && errB == nil && first[0].Equal(second[0])
 }
 
 func (p downloadCerts) download(ctx context.Context, key []byte, missing []string) error {
@@ -141,18 +134,20 @@ func (p downloadCerts) download(ctx context.Context, key []byte, missing []strin
 	if err != nil {
 		return err
 	}
-	if ca := plain["ca.crt"]; p.ca != nil && !sameCertificate(ca, p.ca) {
+	if ca := plain["ca.crt"]; p.ca != nil && !discovery.SameAuthority(ca, p.ca) {
 		return hint.With(errors.New("the certificates in Secret kube-system/"+certsName+" are of another cluster"), uploadAgain)
 	}
-	for _, name := range missing {
+	files := maps.Clone(p.files)
+	maps.Copy(files, crossFiles(p.files))
+	for _, name := range append(slices.Sorted(maps.Keys(crossFiles(p.files))), missing...) {
 		if len(plain[name]) == 0 {
-			continue // the key of an external authority
+			continue // the key of an external authority, or nobody vouches for this one
 		}
 		mode := os.FileMode(0o644)
 		if strings.HasSuffix(name, ".key") {
 			mode = 0o600
 		}
-		if err := atomicfile.Write(p.files[name], plain[name], mode); err != nil {
+		if err := atomicfile.Write(files[name], plain[name], mode); err != nil {
 			return err
 		}
 	}
@@ -178,10 +173,10 @@ func (p downloadCerts) open(secret *corev1.Secret, key []byte) (map[string][]byt
 	if err != nil {
 		return nil, err
 	}
-	plain := map[string][]byte{}
-	for _, name := range slices.Sorted(maps.Keys(p.files)) {
+	plain, crosses := map[string][]byte{}, crossFiles(p.files)
+	for _, name := range append(slices.Sorted(maps.Keys(p.files)), slices.Sorted(maps.Keys(crosses))...) {
 		sealed, is := secret.Data[name]
-		if !is {
+		if _, optional := crosses[name]; !is && !optional {
 			return nil, hint.With(fmt.Errorf("the Secret kube-system/%s holds no %s", certsName, name), uploadAgain)
 		}
 		if len(sealed) == 0 {

@@ -53,7 +53,7 @@ func (m manifests) known() (templates.Inputs, error) {
 	if err != nil {
 		return inputs, err
 	}
-	inputs.ExternalCA = external
+	inputs.ExternalCA, inputs.SigningCert = external, certs.SigningCert(m.cfg.Cluster.CertificatesDir)
 	inputs.CertsHash = map[string]string{}
 	for _, component := range []string{
 		config.ComponentEtcd, config.ComponentAPIServer, config.ComponentControllerManager,

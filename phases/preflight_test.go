@@ -2,6 +2,7 @@ package phases
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -220,17 +221,22 @@ func TestPreflightLeftovers(t *testing.T) {
 
 func TestPreflightOtherAuthority(t *testing.T) {
 	const conf = "apiVersion: v1\nkind: Config\nclusters: [{name: k, cluster: {server: 'https://h:6443', certificate-authority-data: %s}}]\n"
+	w := newWorld(t, "")
+	w.makeCerts()
+	one, two := read(t, w.tree().CA.Cert), read(t, w.tree().EtcdCA.Cert)
 	h := newTestHost(t)
 	h.begun()
-	h.file("etc/kubernetes/admin.conf", fmt.Sprintf(conf, "b25l")) // "one"
+	h.file("etc/kubernetes/admin.conf", fmt.Sprintf(conf, base64.StdEncoding.EncodeToString([]byte(one))))
 	if _, _, stops := h.plan(); len(stops) > 0 {
 		t.Errorf("no CA: %s", stops)
 	}
-	h.file("etc/kubernetes/pki/ca.crt", "one\n")
-	if _, _, stops := h.plan(); len(stops) > 0 {
-		t.Errorf("same CA: %s", stops)
+	for _, ca := range []string{one, two + one} { // the second as it is while one replaces the other
+		h.file("etc/kubernetes/pki/ca.crt", ca)
+		if _, _, stops := h.plan(); len(stops) > 0 {
+			t.Errorf("same CA: %s", stops)
+		}
 	}
-	h.file("etc/kubernetes/pki/ca.crt", "two\n")
+	h.file("etc/kubernetes/pki/ca.crt", two)
 	_, _, stops := h.plan()
 	if len(stops) != 1 || !strings.Contains(stops[0], "admin.conf is of a cluster with another CA than /etc/kubernetes/pki/ca.crt: put the right") {
 		t.Errorf("other CA: %s", stops)

@@ -1,7 +1,6 @@
 package phases
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -12,6 +11,7 @@ import (
 
 	"boot.internal/certs"
 	"boot.internal/config"
+	"boot.internal/discovery"
 )
 
 // staticPods are the components that have a manifest on this host.
@@ -110,7 +110,7 @@ func checkLeftovers(_ context.Context, p preflight, ours bool) []Finding {
 }
 
 // checkAuthority compares the CA that kubeconfigs trust with the one that is
-// there: if they differ, the files are of two clusters.
+// there: if they have nothing in common, the files are of two clusters.
 func checkAuthority(_ context.Context, p preflight, _ bool) []Finding {
 	tree := certs.Tree(p.Config.Cluster.CertificatesDir)
 	ca, err := os.ReadFile(p.host.path(tree.CA.Cert))
@@ -131,8 +131,8 @@ func checkAuthority(_ context.Context, p preflight, _ bool) []Finding {
 			continue // the phase that writes it says what is wrong with it
 		}
 		for _, cluster := range conf.Clusters {
-			trusted := bytes.TrimSpace(cluster.CertificateAuthorityData)
-			if len(trusted) > 0 && !bytes.Equal(trusted, bytes.TrimSpace(ca)) {
+			trusted := cluster.CertificateAuthorityData
+			if len(trusted) > 0 && !discovery.SameAuthority(trusted, ca) {
 				all = append(all, found("ClusterCA", "put the right "+tree.CA.Cert+" back, or run 'boot reset' to begin anew",
 					"%s is of a cluster with another CA than %s", path, tree.CA.Cert)...)
 			}

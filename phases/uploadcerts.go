@@ -53,6 +53,19 @@ func sharedFiles(tree certs.Paths, external *config.ExternalEtcd) map[string]str
 	return files
 }
 
+// crossFiles are what vouches for authorities that took the place of others, beside
+// the files of these. The names in the Secret are boot's own; who does not know them
+// passes over them.
+func crossFiles(files map[string]string) map[string]string {
+	crosses := map[string]string{}
+	for _, name := range []string{"ca", "front-proxy-ca", "etcd-ca"} {
+		if path, is := files[name+".crt"]; is {
+			crosses[name+"-cross.crt"] = certs.Pair{Cert: path}.CrossPath()
+		}
+	}
+	return crosses
+}
+
 // Plan implements Phase.
 func (p uploadCerts) Plan(ctx context.Context) ([]Change, error) {
 	key, err := hex.DecodeString(p.key.Reveal())
@@ -92,6 +105,14 @@ func (p uploadCerts) read() (map[string][]byte, error) {
 			return nil, err
 		}
 		content[name] = data
+	}
+	for name, path := range crossFiles(p.files) {
+		data, err := os.ReadFile(path)
+		if err == nil {
+			content[name] = data
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 	}
 	return content, nil
 }

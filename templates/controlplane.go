@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -116,7 +117,7 @@ func etcdClientArgs(cfg *config.Init) []config.Arg {
 func ControllerManager(cfg *config.Init, in Inputs) (Manifest, error) {
 	c := cfg.Cluster
 	p := newPod(cfg, config.ComponentControllerManager)
-	p.Command = command("kube-controller-manager", controllerManagerArgs(cfg, in.ExternalCA), c.ControllerManager.ExtraArgs)
+	p.Command = command("kube-controller-manager", controllerManagerArgs(cfg, in), c.ControllerManager.ExtraArgs)
 	p.Env = mergeEnv(in.ProxyEnv, c.ControllerManager.ExtraEnvs)
 	p.Probe = localEndpoint(c.ControllerManager.ExtraArgs, controllerManagerPort)
 	mounts := append(caMounts(in.CACertDirs),
@@ -125,11 +126,11 @@ func ControllerManager(cfg *config.Init, in Inputs) (Manifest, error) {
 	return manifest(config.ComponentControllerManager, p.withMounts(mounts, c.ControllerManager.ExtraVolumes), in)
 }
 
-func controllerManagerArgs(cfg *config.Init, externalCA bool) []config.Arg {
+func controllerManagerArgs(cfg *config.Init, in Inputs) []config.Arg {
 	c := cfg.Cluster
 	file := func(name string) string { return filepath.Join(c.CertificatesDir, name) }
-	signCert, signKey := file("ca.crt"), file("ca.key")
-	if externalCA {
+	signCert, signKey := cmp.Or(in.SigningCert, file("ca.crt")), file("ca.key")
+	if in.ExternalCA {
 		signCert, signKey = "", "" // so that the signing controllers do not start
 	}
 	args := append(kubeconfigArgs(controllerManagerKubeconfig),

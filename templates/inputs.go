@@ -19,6 +19,9 @@ type Inputs struct {
 	// ExternalCA says that the key of the cluster's authority is not on this
 	// host, so that the controller manager can not sign.
 	ExternalCA bool
+	// SigningCert is the file of the certificate that the controller manager signs
+	// with, which holds no other. Empty stands for that of the cluster's authority.
+	SigningCert string
 	// EtcdCluster are the members of the etcd cluster that a joining node's etcd
 	// becomes one of, itself among them, as "name=peer URL" separated by commas.
 	// Empty stands for the first member of a new cluster.
