@@ -20,18 +20,13 @@ type httpHandler struct{ client *http.Client }
 
 func newHTTPHandler() httpHandler {
 	return httpHandler{&http.Client{
-		Transport: &http.Transport{
-			// A probe asks whether the server answers, not who it is. Nor has it secrets
-			// to keep from computers that are yet to be built: with a key exchange that
-			// withstands them it takes a third more time of both ends, every second.
-			TLSClientConfig: &tls.Config{
-				InsecureSkipVerify: true,
-				CurvePreferences:   []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
-			},
-			DisableKeepAlives:  true,
-			DisableCompression: true,
-			// No proxy: the node's is not between it and its pods.
-		},
+		// A probe asks whether the server answers, not who it is. Nor has it secrets
+		// to keep from computers that are yet to be built: with a key exchange that
+		// withstands them it takes a third more time of both ends, every second.
+		Transport: newOnce(&tls.Config{
+			InsecureSkipVerify: true,
+			CurvePreferences:   []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
+		}),
 		CheckRedirect: stayOnHost,
 	}}
 }
