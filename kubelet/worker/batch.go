@@ -19,6 +19,24 @@ type batch struct {
 	tearDown bool // it ends the pod, or one of an older UID
 	cancel   context.CancelFunc
 	done     chan error // a *failedAction, or nil
+	look     time.Time  // not to look before, unless something else is wanted
+}
+
+// lookEvery is how often a worker looks while a batch is in flight. Most of what it
+// is poked for then is what the batch itself brings about, and with the batch comes a
+// look of its own, which would have to wait for one that has just begun.
+const lookEvery = 250 * time.Millisecond
+
+// early returns how long a look can wait because of the batch in flight, if any.
+func (w *Worker) early(want *pod.Want) time.Duration {
+	if w.batch == nil || want != w.batch.want {
+		return 0
+	}
+	wait := time.Until(w.batch.look)
+	if wait <= 0 {
+		w.batch.look = time.Now().Add(lookEvery)
+	}
+	return wait
 }
 
 // A failedAction is the action that ended a batch.
@@ -33,7 +51,7 @@ func (f *failedAction) Unwrap() error { return f.err }
 // start executes the actions in the background.
 func (w *Worker) start(ctx context.Context, want *pod.Want, have pod.Observed, actions []pod.Action) {
 	ctx, cancel := context.WithCancel(ctx)
-	w.batch = &batch{want: want, tearDown: !have.Stopping.IsZero(), cancel: cancel, done: make(chan error, 1)}
+	w.batch = &batch{want: want, tearDown: !have.Stopping.IsZero(), cancel: cancel, done: make(chan error, 1), look: time.Now().Add(lookEvery)}
 	p := w.known
 	go func(done chan<- error) { done <- w.act(ctx, p, actions) }(w.batch.done)
 }
@@ -97,6 +115,7 @@ func (w *Worker) finish(ctx context.Context, err error) {
 	overtaken := w.batch.overtakenBy(w.take())
 	w.batch.cancel()
 	w.batch = nil
+	w.timer.Stop() // what it was set for is seen now
 	var f *failedAction
 	switch {
 	case err == nil:

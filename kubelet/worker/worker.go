@@ -140,6 +140,10 @@ func (w *Worker) Run(ctx context.Context) {
 // the worker's life is over.
 func (w *Worker) once(ctx context.Context) (over bool) {
 	want := w.take()
+	if wait := w.early(want); wait > 0 {
+		w.timer.Reset(wait)
+		return false
+	}
 	have, err := w.look(ctx, want)
 	if err != nil {
 		w.backOff(ctx, err)
