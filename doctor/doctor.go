@@ -109,7 +109,7 @@ func Worrying(all []Finding) bool {
 func checks() []func(Facts) []Finding {
 	return []func(Facts) []Finding{
 		loop, engine, cgroupDriver, journal, disks, pressure, network,
-		kubeconfig, api, registered, clock, etcd, fsync, certificates, manifests, pods,
+		kubeconfig, api, registered, clock, etcd, fsync, certificates, rotation, manifests, pods,
 		resolver, clusterDNS, hosts, complaints, func(f Facts) []Finding { return f.Preflight },
 	}
 }

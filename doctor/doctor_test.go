@@ -93,6 +93,11 @@ func TestExamine(t *testing.T) {
 			r.Certificates[0].Trouble = "it should have been renewed 20d ago"
 		}, "CertificateTrouble", Warning, "20d"},
 		"a broken certificate": {func(_ *Facts, r r) { r.Certificates[0] = status.Certificate{Name: "apiserver", Trouble: "no PEM"} }, "CertificateUnreadable", Warning, "no PEM"},
+		"a rotation that waits": {func(_ *Facts, r r) {
+			r.Loop.Rotation = &local.Rotation{Stage: "1/drop", Trouble: "1/drop: etcd is ill"}
+		}, "RotationStuck", Critical, "etcd is ill"},
+		"a rotation at work":      {func(_ *Facts, r r) { r.Loop.Rotation = &local.Rotation{Stage: "1/drop"} }, "RotationUnderWay", Note, "is at it"},
+		"a rotation that is left": {func(_ *Facts, r r) { r.Loop.Rotation = &local.Rotation{Stage: "1/drop", Reached: true} }, "RotationUnderWay", Note, "boot certs rotate-ca"},
 		"a refused manifest": {func(_ *Facts, r r) {
 			r.Manifests = []local.Problem{{Path: "/m/x.yaml", Line: 3, Reason: "StaticPodKept", Message: "wrong", Kept: now.Add(-time.Hour)}}
 		}, "ManifestRefused", Warning, "/m/x.yaml:3: wrong"},

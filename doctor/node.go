@@ -133,11 +133,28 @@ func certificates(f Facts) []Finding {
 	return all
 }
 
+// rotation of authorities, which ends when somebody brings it to its end.
+func rotation(f Facts) []Finding {
+	r := f.Report.Loop.Rotation
+	if r == nil {
+		return nil
+	}
+	const again = "on the control plane where it was begun: boot certs rotate-ca"
+	switch {
+	case r.Trouble != "":
+		return one("RotationStuck", Critical, "a rotation of authorities waits for this node", r.Trouble, "put that right: the loop tries again by itself; then, "+again)
+	case r.Reached:
+		return one("RotationUnderWay", Note, "a rotation of authorities is under way; this node has done its part so far", r.Stage, "if nobody is at it, "+again)
+	default:
+		return one("RotationUnderWay", Note, "a rotation of authorities is under way, and this node is at it", r.Stage, "see how it goes: "+f.Report.Loop.Log)
+	}
+}
+
 // renewal is how a certificate is made anew.
 func renewal(c status.Certificate) string {
 	switch {
 	case c.Authority:
-		return "an authority is replaced, not renewed: boot certs --help"
+		return "boot certs rotate-ca replaces it, on all nodes"
 	case c.Name == "kubelet-serving":
 		return "the loop asks the cluster for another: boot status tells whether it reaches an API server"
 	default:

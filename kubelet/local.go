@@ -77,6 +77,7 @@ func (k *kubelet) localState() local.State {
 		Node: k.o.Node, Boot: k.o.BootVersion, Kubernetes: k.o.Version, PID: os.Getpid(), Since: k.desk.started, Now: time.Now(),
 		Engine: k.localEngine(), Pods: k.localPods(), ManifestDir: c.StaticPodPath,
 		APIServers: k.localServers(), Certificates: k.localCertificates(), Complaints: k.desk.complaints.All(),
+		Rotation: k.rotator.state(),
 	}
 	for _, condition := range k.node.Conditions() {
 		s.Conditions = append(s.Conditions, local.Condition{

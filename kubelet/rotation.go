@@ -15,6 +15,7 @@ import (
 
 	"boot.internal/config"
 	"boot.internal/kubelet/identity"
+	"boot.internal/kubelet/local"
 )
 
 // A Rotation is this node's part in the rotation of the cluster's authorities.
@@ -57,9 +58,10 @@ type rotator struct {
 	log      *slog.Logger
 	wake     chan struct{} // capacity 1
 
-	mu     sync.Mutex // guards what follows
-	wanted string     // stage
-	done   string
+	mu      sync.Mutex // guards what follows
+	wanted  string     // stage
+	done    string
+	trouble string // of the last attempt
 }
 
 // newRotator makes what follows rotations, nil where there is nothing to rotate.
@@ -102,10 +104,24 @@ func (r *rotator) nodeIs(n *v1.Node) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wanted, r.done = n.Annotations[config.RotationWanted], n.Annotations[config.RotationDone]
+	r.trouble = n.Annotations[config.RotationTrouble]
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// state is what commands on this host are told; nil while no rotation is under way.
+func (r *rotator) state() *local.Rotation {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.wanted == "" {
+		return nil
+	}
+	return &local.Rotation{Stage: r.wanted, Reached: r.wanted == r.done, Trouble: r.trouble}
 }
 
 // due is the stage to get to; none if the node is there, or nobody has told it.

@@ -19,6 +19,7 @@ import (
 
 	"boot.internal/config"
 	"boot.internal/kubelet/identity"
+	"boot.internal/kubelet/local"
 )
 
 // A rotationWorld is a cluster with a rotator for a node.
@@ -125,6 +126,9 @@ func TestRotatorAnswers(t *testing.T) {
 		w.nodeIs(&v1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{config.RotationWanted: "1/trust"}}}) // the watch is late
 		synctest.Wait()
 		w.tell("") // and then it is not
+		if got, want := w.state(), (local.Rotation{Stage: "1/trust", Reached: true}); got == nil || *got != want {
+			t.Errorf("tells commands %+v", got)
+		}
 		w.tell("1/renew")
 		w.expect("1/renew", "")
 		w.with(func() {
@@ -147,6 +151,9 @@ func TestRotatorTriesAgain(t *testing.T) {
 		w.tell("1/drop")
 		w.expect("", "1/drop: etcd is ill")
 		w.tell("")
+		if got, want := w.state(), (local.Rotation{Stage: "1/drop", Trouble: "1/drop: etcd is ill"}); got == nil || *got != want {
+			t.Errorf("tells commands %+v", got)
+		}
 		w.with(func() {
 			if len(w.converged) != 1 {
 				t.Errorf("tried %d times at once", len(w.converged))
@@ -171,8 +178,11 @@ func TestRotatorIsToldOtherwise(t *testing.T) {
 	})
 }
 
-func TestRotatorOfNothing(*testing.T) {
+func TestRotatorOfNothing(t *testing.T) {
 	var r *rotator
 	r.nodeIs(&v1.Node{})
+	if r.state() != nil {
+		t.Error("it has a state")
+	}
 	r.run(context.Background(), nil)
 }

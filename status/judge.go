@@ -22,6 +22,7 @@ func (r *Report) judge(begun bool) {
 	r.judgeEtcd()
 	r.judgeManifests()
 	r.judgeCertificates()
+	r.judgeRotation()
 	switch {
 	case !r.Loop.Running:
 		r.Verdict = LoopDown
@@ -137,6 +138,14 @@ func (r *Report) judgeCertificates() {
 		case c.Trouble != "":
 			r.wrong("certificate %s: %s", c.Name, c.Trouble)
 		}
+	}
+}
+
+// judgeRotation takes a rotation for something wrong only where this node is what it
+// waits for.
+func (r *Report) judgeRotation() {
+	if rotation := r.Loop.Rotation; rotation != nil && rotation.Trouble != "" {
+		r.wrong("authorities are being rotated, and this node does not get to the stage %s", rotation.Trouble)
 	}
 }
 

@@ -90,7 +90,7 @@ func (r *Report) take(s *local.State) {
 		}
 	}
 	r.Loop.Running, r.Loop.Boot, r.Loop.PID, r.Loop.Since = true, s.Boot, s.PID, s.Since
-	r.Loop.Complaints, r.Loop.APIServers = s.Complaints, s.APIServers
+	r.Loop.Complaints, r.Loop.APIServers, r.Loop.Rotation = s.Complaints, s.APIServers, s.Rotation
 	r.Manifests = s.Problems
 	r.Engine.Network = s.Engine.NetworkReady
 	r.Engine.Version = s.Engine.Version

@@ -63,6 +63,8 @@ type Loop struct {
 	Complaints []local.Complaint `json:"complaints,omitempty"`
 	// APIServers are those the node's balancer knows.
 	APIServers []local.APIServer `json:"apiServers,omitempty"`
+	// Rotation is the node's part in a rotation of authorities, nil if there is none.
+	Rotation *local.Rotation `json:"rotation,omitempty"`
 }
 
 // A Service is what keeps the loop running.

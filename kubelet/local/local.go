@@ -36,6 +36,9 @@ type State struct {
 	// APIServers are those the balancer of the node knows, none where it has none.
 	APIServers   []APIServer   `json:"apiServers,omitempty"`
 	Certificates []Certificate `json:"certificates,omitempty"`
+	// Rotation is the node's part in a rotation of the cluster's authorities, nil
+	// while there is none.
+	Rotation *Rotation `json:"rotation,omitempty"`
 	// Pending are origins of pods that have not had their say, such as "api".
 	Pending []string `json:"pending,omitempty"`
 	// Complaints are warnings and errors of the loop, each kind once, the last
@@ -87,6 +90,13 @@ type APIServer struct {
 type Certificate struct {
 	Name     string    `json:"name"`
 	NotAfter time.Time `json:"notAfter"`
+}
+
+// A Rotation is how far this node has come in a rotation of authorities.
+type Rotation struct {
+	Stage   string `json:"stage"`             // that it was told to get to: "<id>/<stage>"
+	Reached bool   `json:"reached"`           // it is there, and waits for others
+	Trouble string `json:"trouble,omitempty"` // why it is not there, as far as it has tried
 }
 
 // A Complaint is a warning or an error of the loop, as in its log.
