@@ -31,7 +31,9 @@ type Upgrade struct {
 	Force  bool
 	DryRun bool
 	// KeepEtcd leaves etcd at the version it has.
-	KeepEtcd              bool
+	KeepEtcd bool
+	// KeepCertificates leaves the certificates of what is replaced as they are.
+	KeepCertificates      bool
 	IgnorePreflightErrors []string
 	SkipPhases            []string
 	Patches               *Patches
@@ -86,21 +88,22 @@ func LoadUpgrade(command UpgradeCommand, o UpgradeOptions) (*Upgrade, error) {
 
 // of returns what the document says of a command.
 func (c *UpgradeConfiguration) of(command UpgradeCommand) *Upgrade {
-	on := func(b *bool) bool { return ptr.Deref(b, false) }
+	on, off := func(b *bool) bool { return ptr.Deref(b, false) }, func(b *bool) bool { return !ptr.Deref(b, true) }
 	u := &Upgrade{Timeouts: c.Timeouts}
 	switch command {
 	case UpgradePlan:
 		p := c.Plan
 		u.Version, u.Prereleases, u.Candidates = p.KubernetesVersion, on(p.AllowExperimentalUpgrades), on(p.AllowRCUpgrades)
-		u.KeepEtcd, u.IgnorePreflightErrors = !ptr.Deref(p.EtcdUpgrade, true), p.IgnorePreflightErrors
+		u.KeepEtcd, u.IgnorePreflightErrors = off(p.EtcdUpgrade), p.IgnorePreflightErrors
 	case UpgradeApply:
 		a := c.Apply
 		u.Version, u.Prereleases, u.Candidates = a.KubernetesVersion, on(a.AllowExperimentalUpgrades), on(a.AllowRCUpgrades)
-		u.Force, u.DryRun, u.KeepEtcd = on(a.ForceUpgrade), on(a.DryRun), !ptr.Deref(a.EtcdUpgrade, true)
+		u.Force, u.DryRun = on(a.ForceUpgrade), on(a.DryRun)
+		u.KeepEtcd, u.KeepCertificates = off(a.EtcdUpgrade), off(a.CertificateRenewal)
 		u.IgnorePreflightErrors, u.SkipPhases, u.Patches = a.IgnorePreflightErrors, a.SkipPhases, a.Patches
 	case UpgradeNode:
 		n := c.Node
-		u.DryRun, u.KeepEtcd = on(n.DryRun), !ptr.Deref(n.EtcdUpgrade, true)
+		u.DryRun, u.KeepEtcd, u.KeepCertificates = on(n.DryRun), off(n.EtcdUpgrade), off(n.CertificateRenewal)
 		u.IgnorePreflightErrors, u.SkipPhases, u.Patches = n.IgnorePreflightErrors, n.SkipPhases, n.Patches
 	case UpgradeDiff:
 		u.Version, u.ContextLines = c.Diff.KubernetesVersion, c.Diff.DiffContextLines
@@ -111,10 +114,9 @@ func (c *UpgradeConfiguration) of(command UpgradeCommand) *Upgrade {
 // warn names the settings of the file that have no effect.
 func (u *Upgrade) warn(docs *documents, command UpgradeCommand) {
 	for field, why := range map[string]string{
-		"certificateRenewal": "the loop renews certificates by itself, see 'boot certs'",
-		"printConfig":        "'boot config print' shows it",
-		"imagePullPolicy":    "images that the engine has are used as they are",
-		"imagePullSerial":    "images come one after the other",
+		"printConfig":     "'boot config print' shows it",
+		"imagePullPolicy": "images that the engine has are used as they are",
+		"imagePullSerial": "images come one after the other",
 	} {
 		if path := string(command) + "." + field; docs.wrote(kindUpgrade, path) {
 			u.Warnings = append(u.Warnings, path+" is not honoured: "+why)
@@ -138,7 +140,8 @@ func (u *Upgrade) override(f Upgrade) {
 		u.SkipPhases = f.SkipPhases
 	}
 	u.Prereleases, u.Candidates = u.Prereleases || f.Prereleases, u.Candidates || f.Candidates
-	u.Force, u.DryRun, u.KeepEtcd = u.Force || f.Force, u.DryRun || f.DryRun, u.KeepEtcd || f.KeepEtcd
+	u.Force, u.DryRun = u.Force || f.Force, u.DryRun || f.DryRun
+	u.KeepEtcd, u.KeepCertificates = u.KeepEtcd || f.KeepEtcd, u.KeepCertificates || f.KeepCertificates
 	u.IgnorePreflightErrors = slices.Concat(u.IgnorePreflightErrors, f.IgnorePreflightErrors)
 }
 

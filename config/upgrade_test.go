@@ -33,9 +33,8 @@ func TestLoadUpgrade(t *testing.T) {
 		want    Upgrade
 	}{
 		{UpgradeApply, Upgrade{Version: "v1.37.2", SkipPhases: []string{"preflight"}}, Upgrade{
-			Version: "v1.37.2", Force: true, KeepEtcd: true, SkipPhases: []string{"preflight"}, Patches: &Patches{Directory: "/etc/patches"}, ContextLines: 3,
+			Version: "v1.37.2", Force: true, KeepEtcd: true, KeepCertificates: true, SkipPhases: []string{"preflight"}, Patches: &Patches{Directory: "/etc/patches"}, ContextLines: 3,
 			Warnings: []string{
-				"apply.certificateRenewal is not honoured: the loop renews certificates by itself, see 'boot certs'",
 				"apply.imagePullSerial is not honoured: images come one after the other",
 			},
 		}},

@@ -3,17 +3,12 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,6 +34,7 @@ type upgrade struct {
 	head, second, worker *lab.Node
 	client               *witness
 	container            lab.Container // of the pod
+	certificates         [2]string     // digests of those of the control planes, before
 }
 
 // TestUpgrade moves a cluster to the next minor version, with all that can go wrong
@@ -54,9 +50,12 @@ func TestUpgrade(t *testing.T) {
 		{"the diff", u.diff},
 		{"what is refused", u.refused},
 		{"a dry run", u.dryRun},
+		{"an image that is nowhere", u.noImage},
+		{"an etcd that does not come up", u.noEtcd},
 		{"killed, then a component that does not come up", u.returns},
 		{"the first control plane", u.apply},
 		{"a worker waits for its turn", u.workerWaits},
+		{"a single phase", u.single},
 		{"the other control plane, killed in between", u.control},
 		{"the worker", u.workerUpgraded},
 		{"once more", u.again},
@@ -80,6 +79,7 @@ func newUpgrade(t *testing.T) *upgrade {
 	u := &upgrade{fleet: f, head: f.heads[0], second: f.heads[1], worker: f.workers[0]}
 	u.await(t, u.head, oldKubernetes, oldEtcd)
 	u.await(t, u.second, oldKubernetes, oldEtcd)
+	u.certificates = [2]string{digests(t, u.head), digests(t, u.second)}
 	// As with a cluster of that version's own kubeadm, nobody has asked for the tag.
 	u.edit(t, "    imageTag: "+oldEtcd+"\n", "")
 	u.start(t)
@@ -129,62 +129,6 @@ func (u *upgrade) bystander(t *testing.T) lab.Container {
 		t.Fatal("the pod does not run")
 	}
 	return c
-}
-
-// A witness asks a pod all the time.
-type witness struct {
-	mu     sync.Mutex
-	asked  int
-	failed []error
-}
-
-func observe(t *testing.T, n *lab.Node, url string) *witness {
-	t.Helper()
-	w := &witness{}
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: n.Dial, DisableKeepAlives: true}}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	t.Cleanup(func() { cancel(); <-ended })
-	go func() {
-		defer close(ended)
-		for tick := time.NewTicker(200 * time.Millisecond); ; {
-			w.ask(ctx, client, url)
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				tick.Stop()
-				return
-			}
-		}
-	}()
-	return w
-}
-
-func (w *witness) ask(ctx context.Context, client *http.Client, url string) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err == nil {
-		var answer *http.Response
-		if answer, err = client.Do(r); err == nil {
-			_, err = io.Copy(io.Discard, answer.Body)
-			err = errors.Join(err, answer.Body.Close())
-		}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.asked++
-	if err != nil && ctx.Err() == nil {
-		w.failed = append(w.failed, err)
-	}
-}
-
-// check fails if the pod has not answered all along.
-func (w *witness) check(t *testing.T) {
-	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.failed) > 0 || w.asked < 10 {
-		t.Errorf("the pod was asked %d times, and has not answered %d times: %v", w.asked, len(w.failed), errors.Join(w.failed...))
-	}
 }
 
 // edit changes what the cluster stores of its configuration.
@@ -285,65 +229,37 @@ func (u *upgrade) diff(t *testing.T) {
 	}
 }
 
-func (u *upgrade) refused(t *testing.T) {
-	before := u.head.Run(t, "sha256sum", "/etc/kubernetes/manifests/kube-apiserver.yaml")
-	for _, c := range []struct {
-		node *lab.Node
-		args []string
-		code int
-		want string
-	}{
-		{u.head, []string{"apply", "v1.35.5", "--yes"}, 2, "there is no way back to v1.35.5"},
-		{u.head, []string{"apply", "v1.38.0", "--yes"}, 2, "would skip a minor version: go to v1.37 first"},
-		{u.head, []string{"apply", "--yes"}, 3, "which version?"},
-		{u.head, []string{"apply", newKubernetes}, 3, "run it with --yes"},
-		{u.worker, []string{"apply", newKubernetes, "--yes"}, 3, "this node is no control plane"},
-		{u.worker, []string{"node"}, 2, "newer than kube-apiserver"},
-	} {
-		wantSaid(t, try(t, c.node, c.code, append([]string{"upgrade"}, c.args...)...), c.want)
-	}
-	if after := u.head.Run(t, "sha256sum", "/etc/kubernetes/manifests/kube-apiserver.yaml"); after != before {
-		t.Error("a manifest has changed")
-	}
-}
-
-func (u *upgrade) dryRun(t *testing.T) {
-	said := try(t, u.head, 0, "upgrade", "apply", newKubernetes, "--dry-run")
-	wantSaid(t, said, "[etcd-snapshot] would save a snapshot of etcd", "[control-plane/etcd] would rewrite", "[kubelet-config] would install boot",
-		"[upload-config/kubeadm] would update ConfigMap kube-system/kubeadm-config")
-	if u.head.Exists(t, "/var/lib/boot/upgrade.json") {
-		t.Error("it left a note")
-	}
-}
-
-// returns has the upgrade killed while its API server is being replaced, and then
-// meet a scheduler that refuses its flags: that is as it was before.
-func (u *upgrade) returns(t *testing.T) {
-	const good, bad = "scheduler: {}", `scheduler: {extraArgs: [{name: no-such-flag, value: "1"}]}`
-	u.edit(t, good, bad)
-	cut(t, u.head, syscall.SIGKILL, []string{"upgrade", "apply", newKubernetes, "--yes"}, "[control-plane/apiserver] wait for")
-	said := try(t, u.head, 1, "upgrade", "apply", newKubernetes, "--yes")
-	wantSaid(t, said, "kube-scheduler ended 3 times", "unknown flag: --no-such-flag", "kube-scheduler runs with its old manifest again")
-	manifest := u.head.ReadFile(t, "/etc/kubernetes/manifests/kube-scheduler.yaml")
-	if !strings.Contains(manifest, "kube-scheduler:"+oldKubernetes) {
-		t.Errorf("the manifest is another one:\n%s", manifest)
-	}
-	if snapshots := u.head.Run(t, "ls", "/var/lib/boot/snapshots"); strings.Count(snapshots, ".db") != 1 {
-		t.Errorf("there are other snapshots than the one before the upgrade: %s", snapshots)
-	}
-	if said := u.head.Kubectl(t, "version"); !strings.Contains(said, "Server Version: "+newKubernetes) {
-		t.Errorf("kubectl version: %s", said)
-	}
-	u.edit(t, bad, good)
-}
-
 func (u *upgrade) apply(t *testing.T) {
-	u.head.Boot(t, "upgrade", "apply", newKubernetes, "--yes")
+	end := lastEvent(t, u.head.Boot(t, "upgrade", "apply", newKubernetes, "--yes", "-o", "json"))
+	if end.Type != "result" || end.State != "done" || end.Node != u.head.Name || end.Version != newKubernetes {
+		t.Errorf("it ended with %+v", end)
+	}
 	u.await(t, u.head, newKubernetes, newEtcd)
 	u.await(t, u.second, oldKubernetes, oldEtcd)
+	u.renewed(t)
 	stored := u.head.Kubectl(t, "get", "configmap", "-n", "kube-system", "kubeadm-config", "-o", "yaml")
 	wantSaid(t, stored, "kubernetesVersion: "+newKubernetes)
 	u.installed(t, u.head)
+}
+
+// digests are those of a certificate of each component that an upgrade replaces, by
+// lines.
+func digests(t *testing.T, n *lab.Node) string {
+	t.Helper()
+	const dir = "/etc/kubernetes/"
+	return n.Run(t, "sha256sum", dir+"pki/etcd/server.crt", dir+"pki/apiserver.crt", dir+"controller-manager.conf", dir+"scheduler.conf", dir+"admin.conf")
+}
+
+// renewed checks that the first control plane has got new certificates with its
+// components, once for all runs that it took.
+func (u *upgrade) renewed(t *testing.T) {
+	t.Helper()
+	now := digests(t, u.head)
+	for line := range strings.Lines(u.certificates[0]) {
+		if strings.Contains(now, line) {
+			t.Errorf("it was not renewed: %s", line)
+		}
+	}
 }
 
 // installed checks that the loop runs from the boot that is tested, where the other
@@ -369,11 +285,47 @@ func (u *upgrade) workerWaits(t *testing.T) {
 	wantSaid(t, try(t, u.worker, 2, "upgrade", "node"), "newer than kube-apiserver at "+u.second.IP.String())
 }
 
+// An upgradeEvent is what is told to scripts.
+type upgradeEvent struct{ Type, Phase, State, Text, Node, Version, Error string }
+
+// lastEvent reads events and returns the last.
+func lastEvent(t *testing.T, told string) (last upgradeEvent) {
+	t.Helper()
+	for line := range strings.Lines(told) {
+		last = upgradeEvent{}
+		if err := json.Unmarshal([]byte(line), &last); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+	}
+	return last
+}
+
+// single replaces etcd alone, and leaves nothing that would have the next run go on
+// with it.
+func (u *upgrade) single(t *testing.T) {
+	told := u.second.Boot(t, "upgrade", "node", "phase", "control-plane/etcd", "--certificate-renewal=false", "-o", "json")
+	if end := lastEvent(t, told); end.State != "done" || strings.Contains(told, "kube-apiserver.yaml") {
+		t.Errorf("it told:\n%s", told)
+	}
+	for component, tag := range map[string]string{"etcd": newEtcd, "kube-apiserver": oldKubernetes} {
+		if manifest := u.second.ReadFile(t, "/etc/kubernetes/manifests/"+component+".yaml"); !strings.Contains(manifest, "/"+component+":"+tag+"\n") {
+			t.Errorf("%s is not at %s:\n%s", component, tag, manifest)
+		}
+	}
+	if u.second.Exists(t, "/var/lib/boot/upgrade.json") {
+		t.Error("it left a note")
+	}
+}
+
 func (u *upgrade) control(t *testing.T) {
-	cut(t, u.second, syscall.SIGKILL, []string{"upgrade", "node"}, "[control-plane/etcd] wait for")
-	cut(t, u.second, syscall.SIGKILL, []string{"upgrade", "node"}, "[kubelet-config] restart")
-	u.second.Boot(t, "upgrade", "node")
+	args := []string{"upgrade", "node", "--certificate-renewal=false"}
+	cut(t, u.second, syscall.SIGKILL, args, "[control-plane/apiserver] wait for")
+	cut(t, u.second, syscall.SIGKILL, args, "[kubelet-config] restart")
+	u.second.Boot(t, args...)
 	u.await(t, u.second, newKubernetes, newEtcd)
+	if digests(t, u.second) != u.certificates[1] {
+		t.Error("certificates were renewed that were not to be")
+	}
 	u.installed(t, u.second)
 }
 

@@ -92,12 +92,14 @@ func (w *watcher) containersOf(pod string) []Component {
 	return own
 }
 
-// logTail returns the last lines of a container's log without what the engine
-// puts before each: time, stream and tag.
+// logTail returns the last lines of a container's log that are not empty, without
+// what the engine puts before each: time, stream and tag.
 func logTail(path string) []string {
-	tail := logfile.Tail(path, 0, tailLines)
-	for i, line := range tail {
-		tail[i] = logfile.WithoutPrefix(line)
+	var tail []string
+	for _, line := range logfile.Tail(path, 0, 2*tailLines) {
+		if line = logfile.WithoutPrefix(line); strings.TrimSpace(line) != "" {
+			tail = append(tail, line)
+		}
 	}
-	return tail
+	return tail[max(0, len(tail)-tailLines):]
 }

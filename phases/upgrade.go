@@ -26,6 +26,9 @@ type UpgradeOptions struct {
 	Apply bool
 	// KeepEtcd leaves etcd as it is.
 	KeepEtcd bool
+	// Renewal is of the certificates that are renewed with the components; without
+	// any Held none is.
+	Renewal RenewOptions
 	// Findings are what speaks against it, found when the cluster was looked at.
 	Findings []Finding
 	// Ignore names the checks whose findings only warn.
@@ -75,7 +78,7 @@ func upgradeSteps(o UpgradeOptions, pki *certs.PKI) []Step {
 		kubeletStart{cfg: o.Config, patches: o.Inputs.Patches, dir: o.Dirs.Kubelet, service: o.Service}, o.Program,
 	}}}
 	work := slices.Concat(controlPlane, proxy, agent)
-	note := noting{o.Note, o.Dirs.State, o.Live, work}
+	note := o.noting(work)
 	return slices.Concat(
 		[]Step{
 			{"preflight", "Check the cluster and this node, and get the images", upgradePreflight{o}},
@@ -96,24 +99,39 @@ func upgradeSteps(o UpgradeOptions, pki *certs.PKI) []Step {
 // plane.
 func (o UpgradeOptions) controlPlane(pods manifests) []Step {
 	return slices.Concat(
-		unless(!o.ControlPlane || o.KeepEtcd || o.Config.Cluster.Etcd.External != nil, []Step{
-			{"control-plane/etcd", "Replace etcd", o.replace(pods, config.ComponentEtcd, templates.Etcd)},
-		}),
-		unless(!o.ControlPlane, []Step{
-			{"control-plane/apiserver", "Replace kube-apiserver", o.replace(pods, config.ComponentAPIServer, templates.APIServer)},
-			{"control-plane/controller-manager", "Replace kube-controller-manager", o.replace(pods, config.ComponentControllerManager, templates.ControllerManager)},
-			{"control-plane/scheduler", "Replace kube-scheduler", o.replace(pods, config.ComponentScheduler, templates.Scheduler)},
-		}),
+		unless(!o.ControlPlane || o.KeepEtcd || o.Config.Cluster.Etcd.External != nil,
+			o.replace("control-plane/etcd", config.ComponentEtcd, pods.after(templates.Etcd))),
+		unless(!o.ControlPlane, slices.Concat(
+			o.replace("control-plane/apiserver", config.ComponentAPIServer, pods.after(templates.APIServer)),
+			o.replace("control-plane/controller-manager", config.ComponentControllerManager, pods.after(templates.ControllerManager)),
+			o.replace("control-plane/scheduler", config.ComponentScheduler, pods.after(templates.Scheduler)),
+		)),
 	)
 }
 
 // replace returns the phase that makes the static pod of a component what it is at
-// the version to move to.
-func (o UpgradeOptions) replace(pods manifests, component string, render renderer) Phase {
-	return Rollout(o.Rollout, component, func(current []byte) ([]byte, error) {
-		m, err := pods.next(current, render)
-		return m.Data, err
-	})
+// the version to move to, after its certificates: with those its manifest changes.
+func (o UpgradeOptions) replace(name, component string, next func(current []byte) ([]byte, error)) []Step {
+	renewal, rollout := o.Renewal.of(component), o.Rollout
+	if len(renewal.Held) > 0 {
+		rollout.beside = renewal.beside(component)
+	}
+	desc, replacement := "Replace "+component, Rollout(rollout, component, next)
+	return []Step{{name, desc, upgradeRenewal{renewal, replacement}}, {name, desc, replacement}}
+}
+
+// after returns what makes the next manifest of the current one.
+func (m manifests) after(render renderer) func(current []byte) ([]byte, error) {
+	return func(current []byte) ([]byte, error) {
+		next, err := m.next(current, render)
+		return next.Data, err
+	}
+}
+
+// noting is what writes and forgets the note, if there is work.
+func (o UpgradeOptions) noting(work []Step) noting {
+	o.Note.Certificates = serials(o.Renewal.Held)
+	return noting{o.Note, o.Dirs.State, o.Live, work}
 }
 
 // next returns the manifest that takes the place of the current one. An etcd is

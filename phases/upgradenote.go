@@ -26,6 +26,9 @@ type UpgradeNote struct {
 	// Executable and Args are how the loop of this node is run.
 	Executable string   `json:"executable"`
 	Args       []string `json:"args"`
+	// Certificates are the serial numbers, in hexadecimal, of those that are to be
+	// renewed, by name.
+	Certificates map[string]string `json:"certificates,omitempty"`
 }
 
 // noteLife is how long the run that a note is of may be gone on with. After that it

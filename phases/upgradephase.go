@@ -43,7 +43,7 @@ func UpgradePhase(o UpgradeOptions, name string) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	note := noting{o.Note, o.Dirs.State, o.Live, work}
+	note := o.noting(work)
 	selected = append([]Step{note.begin()}, selected...)
 	if unended == nil {
 		selected = append(selected, note.end())

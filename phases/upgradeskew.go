@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/version"
 
@@ -100,7 +101,7 @@ func (p Policy) maturity(target *version.Version) []Finding {
 	switch {
 	case pre == "":
 		return nil
-	case len(pre) > 2 && pre[:2] == "rc":
+	case strings.HasPrefix(pre, "rc."):
 		if p.Candidates || p.Prereleases {
 			return nil
 		}

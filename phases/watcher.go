@@ -108,7 +108,9 @@ func (w *watcher) pods() []string {
 func (w *watcher) tell(ctx context.Context) {
 	if text := w.awaited(); text != w.told {
 		w.told = text
-		awaiting(ctx, w.pods())
+		if text != "" { // all are well, and only to stay so
+			awaiting(ctx, w.pods())
+		}
 	}
 	if text := w.cause(); text != w.why {
 		w.why = text

@@ -14,6 +14,7 @@ type upgradeFlags struct {
 	path        string
 	patches     string
 	etcdUpgrade bool
+	renewal     bool
 	yes         bool
 	output      string
 	phase       string // the only one to run; "" for all
@@ -51,9 +52,9 @@ configuration and its add-ons.
 
 Before anything is touched, the versions of all nodes are compared with what
 Kubernetes can do, all images are got, and a snapshot of etcd is saved. Then one
-component after the other is replaced. One that does not become healthy is
-replaced by the one before, and the command ends with the reason. Pods other than
-those of the control plane are not touched.
+component after the other is replaced, with new certificates. One that does not
+become healthy is replaced by the one before, and the command ends with the reason.
+Pods other than those of the control plane are not touched.
 
 Killed at any moment, the same command run again finishes the job.`,
 		Example: `  # Ask, then do it
@@ -61,6 +62,9 @@ Killed at any moment, the same command run again finishes the job.`,
 
   # In a script
   boot upgrade apply v1.37.2 --yes
+
+  # In a script that reads what happens
+  boot upgrade apply v1.37.2 --yes -o json
 
   # Without doing it
   boot upgrade apply v1.37.2 --dry-run`,
@@ -224,6 +228,7 @@ func (f *upgradeFlags) registerRun(c *cobra.Command, entries func() []phases.Ent
 	f.registerChecks(p)
 	p.BoolVar(&f.DryRun, "dry-run", false, "print what would be done and change nothing")
 	p.BoolVar(&f.etcdUpgrade, "etcd-upgrade", true, "upgrade etcd as well")
+	p.BoolVar(&f.renewal, "certificate-renewal", true, "renew the certificates of the components that are replaced")
 	p.StringSliceVar(&f.SkipPhases, "skip-phases", nil, "`phases` not to run")
 	completePhases(c, entries)
 }
@@ -243,7 +248,7 @@ func (f *upgradeFlags) read(args []string) upgradeFlags {
 // load makes the configuration from file and flags.
 func (f upgradeFlags) load(ui *ui, command config.UpgradeCommand) (*config.Upgrade, error) {
 	if command == config.UpgradeApply || command == config.UpgradeNode {
-		f.KeepEtcd = !f.etcdUpgrade
+		f.KeepEtcd, f.KeepCertificates = !f.etcdUpgrade, !f.renewal
 	}
 	cfg, err := config.LoadUpgrade(command, config.UpgradeOptions{Path: f.path, Flags: f.Upgrade})
 	if err != nil {

@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"path/filepath"
+	"sync"
+	"time"
 
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
+	"boot.internal/certs"
 	"boot.internal/config"
 	"boot.internal/phases"
 )
@@ -79,38 +83,50 @@ func (h *upgradeHost) versions(target string, apply bool) (phases.Versions, erro
 	return v, err
 }
 
+// versionPatience is how long an API server may take to say its version: one that
+// is busy must not be taken for none.
+const versionPatience = 10 * time.Second
+
 // workerVersions asks every API server that the node knows of for its version, and
 // where there is none, whichever answers. One that does not is nobody's for now.
 func (h *upgradeHost) workerVersions(ctx context.Context) phases.Versions {
 	v := phases.Versions{Boot: config.DefaultKubernetesVersion, APIServers: map[string]string{}}
 	servers := resetAPI{dirs: phases.ResetDirs{State: stateDir}, servers: h.loop.Boot.APIServers}.known()
-	for _, server := range servers {
+	said := make([]string, len(servers))
+	var group sync.WaitGroup
+	for i, server := range servers {
 		access := rest.CopyConfig(h.access)
 		access.Host, access.ServerName = "https://"+server, config.LocalAPIName
-		if said, ok := serverVersion(ctx, access); ok {
-			v.APIServers[server] = said
+		group.Go(func() { said[i] = serverVersion(ctx, access) })
+	}
+	group.Wait()
+	for i, server := range servers {
+		if said[i] != "" {
+			v.APIServers[server] = said[i]
 		}
 	}
-	if len(v.APIServers) == 0 {
-		if said, ok := serverVersion(ctx, h.access); ok {
-			v.APIServers[h.access.Host] = said
-		}
+	if len(v.APIServers) > 0 {
+		return v
+	}
+	if version := serverVersion(ctx, h.access); version != "" {
+		v.APIServers[h.access.Host] = version
 	}
 	return v
 }
 
-func serverVersion(ctx context.Context, access *rest.Config) (version string, ok bool) {
+// serverVersion asks an API server; "" stands for no answer.
+func serverVersion(ctx context.Context, access *rest.Config) string {
 	access = rest.CopyConfig(access)
-	access.Timeout = serverPatience
-	client, err := kubernetes.NewForConfig(access)
-	if err != nil || ctx.Err() != nil {
-		return "", false
-	}
-	info, err := client.Discovery().ServerVersion()
+	access.Timeout = versionPatience
+	client, err := discovery.NewDiscoveryClientForConfig(access)
 	if err != nil {
-		return "", false
+		return ""
 	}
-	return info.GitVersion, true
+	info, err := client.ServerVersionWithContext(ctx)
+	if err != nil {
+		return ""
+	}
+	return info.GitVersion
 }
 
 // options are what the phases of an upgrade of this node are built with.
@@ -129,12 +145,18 @@ func (h *upgradeHost) options(target string, apply bool) (phases.UpgradeOptions,
 		return phases.UpgradeOptions{}, err
 	}
 	rollout.Service, rollout.Timeout = loop, h.cfg.Timeouts.UpgradeManifests.Duration
+	renewal := phases.RenewOptions{
+		Places: certs.Places{PKI: node.Cluster.CertificatesDir, Kubernetes: h.dirs.Kubernetes, Kubelet: filepath.Join(h.dirs.Kubelet, "pki")}, Rollout: rollout,
+	}
+	if !h.cfg.KeepCertificates {
+		renewal.Held = phases.UpgradeRenewal(certs.Hold(renewal.Places), time.Now())
+	}
 	program, err := h.program()
 	if err != nil {
 		return phases.UpgradeOptions{}, err
 	}
 	return phases.UpgradeOptions{
-		Config: node, ControlPlane: h.api != nil, Apply: apply, KeepEtcd: h.cfg.KeepEtcd, Ignore: h.cfg.IgnorePreflightErrors,
+		Config: node, ControlPlane: h.api != nil, Apply: apply, KeepEtcd: h.cfg.KeepEtcd, Ignore: h.cfg.IgnorePreflightErrors, Renewal: renewal,
 		Note: phases.UpgradeNote{
 			From: h.shared.Cluster.KubernetesVersion, Documents: h.survey.Documents, Executable: h.installed.Executable, Args: h.installed.Args,
 		},
