@@ -153,7 +153,7 @@ func TestEtcdHasJoinedWhoeverLeadsIt(t *testing.T) {
 	}
 	w.runPhase(w.phase)
 	w.joined()
-	if asked != 3 {
+	if asked < 3 {
 		t.Errorf("asked %d times", asked)
 	}
 }
