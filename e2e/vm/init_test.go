@@ -3,7 +3,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -33,7 +32,10 @@ func TestInit(t *testing.T) {
 
 	t.Run("service", func(t *testing.T) { service(t, h) })
 	t.Run("slices", func(t *testing.T) {
-		has("cri-containerd-", "kubepods-burstable-pod")(h.sh(t, quick, "ls -d /sys/fs/cgroup/kubepods.slice/*.slice/*.slice/*.scope"))
+		scopes := h.sh(t, quick, "ls -d /sys/fs/cgroup/kubepods.slice/*.slice/*.slice/*.scope")
+		if err := has("cri-containerd-", "kubepods-burstable-pod")(scopes); err != nil {
+			t.Errorf("%v in\n%s", err, scopes)
+		}
 		if v := h.sh(t, quick, "cat /sys/fs/cgroup/kubepods.slice/memory.max"); strings.TrimSpace(v) == "max" {
 			t.Error("all pods together may use all there is")
 		}
@@ -89,6 +91,6 @@ func service(t *testing.T, h host) {
 	h.sh(t, quick, "systemctl kill --kill-whom=main -s KILL boot-kubelet")
 	h.until(t, slow, state, has("NRestarts=1", "ActiveState=active"))
 	if after := h.sh(t, quick, shims); !strings.HasPrefix(after, before) {
-		t.Error(fmt.Sprintf("pods have changed:\n%s\n%s", before, after))
+		t.Errorf("pods have changed:\n%s\n%s", before, after)
 	}
 }

@@ -17,9 +17,9 @@ import (
 // How long things may take. The machine is emulated, and whoever runs it may have
 // little to spare.
 const (
-	quick = 5 * time.Minute  // a command
-	slow  = 15 * time.Minute // pods that start or end
-	birth = 60 * time.Minute // a cluster
+	quick = 10 * time.Minute  // a command
+	slow  = 45 * time.Minute  // pods that start or end, and the machine itself
+	birth = 120 * time.Minute // a cluster
 )
 
 // A host is the machine of one test.
