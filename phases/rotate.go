@@ -146,7 +146,8 @@ func (r rotation) issue() []Step {
 	}
 	uses := r.renew
 	uses.Held = held
-	return slices.Concat(steps, uses.uses(), r.restarts(config.ComponentControllerManager, config.ComponentScheduler), r.reconnects())
+	// Who is replaced anyway has not to be waited for.
+	return slices.Concat(steps, r.restarts(config.ComponentControllerManager, config.ComponentScheduler), r.reconnects(), uses.uses())
 }
 
 func (r rotation) drop() []Step {
@@ -154,7 +155,7 @@ func (r rotation) drop() []Step {
 	return slices.Concat([]Step{
 		{"rotate/complete", "See that nothing of this node is signed by an old authority", PlanFunc(r.complete)},
 		{"rotate/drop", "Trust the new authorities alone", r.retrust(only, always, renewComponents()...)},
-	}, r.accepts(), r.restarts(renewComponents()...), []Step{
+	}, r.restarts(renewComponents()...), r.accepts(), []Step{
 		{"rotate/clean", "Remove what only the rotation needed", PlanFunc(r.clean)},
 	})
 }

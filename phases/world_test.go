@@ -140,8 +140,8 @@ func (w *world) plan(p Phase) []string {
 // errKilled is what a run ends with that killAfter ended.
 var errKilled = errors.New("killed")
 
-// killAfter runs the steps but is killed after n changes.
-func (w *world) killAfter(n int, steps ...Step) {
+// killAfter runs the steps but is killed after n changes, and says whether it was.
+func (w *world) killAfter(n int, steps ...Step) (killed bool) {
 	w.t.Helper()
 	ctx, kill := context.WithCancelCause(w.t.Context())
 	defer kill(nil)
@@ -162,9 +162,11 @@ func (w *world) killAfter(n int, steps ...Step) {
 			return changes, err
 		})})
 	}
-	if _, err := runSteps(ctx, Runner{}, counted...); err != nil && !errors.Is(err, errKilled) {
+	_, err := runSteps(ctx, Runner{}, counted...)
+	if err != nil && !errors.Is(err, errKilled) {
 		w.t.Fatal(err)
 	}
+	return err != nil
 }
 
 // wantError checks that err says text and carries a hint that says advice.
