@@ -14,13 +14,20 @@ import (
 type EtcdDefrag struct {
 	cluster *etcd.Cluster
 	done    map[uint64]bool // by member, in this run
+	left    int             // members planned for and not done yet
 }
 
 // NewEtcdDefrag returns the phase for a cluster, which stays the caller's.
-func NewEtcdDefrag(c *etcd.Cluster) *EtcdDefrag { return &EtcdDefrag{c, map[uint64]bool{}} }
+func NewEtcdDefrag(c *etcd.Cluster) *EtcdDefrag {
+	return &EtcdDefrag{cluster: c, done: map[uint64]bool{}}
+}
 
-// Plan implements [Phase].
+// Plan implements [Phase]. Once all are done nobody is asked again: that a member is
+// busy then, and slow to say how it is, speaks against nothing that is still to do.
 func (d *EtcdDefrag) Plan(ctx context.Context) ([]Change, error) {
+	if len(d.done) > 0 && d.left == 0 {
+		return nil, nil
+	}
 	all, err := d.look(ctx)
 	if err != nil {
 		return nil, err
@@ -39,6 +46,7 @@ func (d *EtcdDefrag) Plan(ctx context.Context) ([]Change, error) {
 			func(ctx context.Context) error { return d.one(ctx, m) },
 		})
 	}
+	d.left = len(changes)
 	return changes, nil
 }
 
@@ -65,5 +73,6 @@ func (d *EtcdDefrag) one(ctx context.Context, m etcd.Member) error {
 		return err
 	}
 	d.done[m.ID] = true
+	d.left--
 	return nil
 }
