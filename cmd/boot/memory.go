@@ -21,8 +21,8 @@ const gcPercent = 30
 
 // profileRate is after how many bytes the profile of the heap takes a sample, on
 // average. The default of 512 KiB is made for programs with much more of it: each
-// call stack that is found touches a page of a table of 1.4 MB, so that the profile
-// is a tenth of what it tells of. What grows for long is found with fewer samples too.
+// call stack that is found touches a page of the profile's table, which comes to half
+// a MiB at rest. What grows for long is found with fewer samples too.
 const profileRate = 8 << 20
 
 // frugal keeps the heap of a process that stays for good small, unless its
