@@ -25,7 +25,7 @@ type batch struct {
 // lookEvery is how often a worker looks while a batch is in flight. Most of what it
 // is poked for then is what the batch itself brings about, and with the batch comes a
 // look of its own, which would have to wait for one that has just begun.
-const lookEvery = 250 * time.Millisecond
+const lookEvery = time.Second
 
 // early returns how long a look can wait because of the batch in flight, if any.
 func (w *Worker) early(want *pod.Want) time.Duration {
