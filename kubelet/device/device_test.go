@@ -33,18 +33,20 @@ type vendor struct {
 	api.UnimplementedDevicePluginServer
 	server  *grpc.Server
 	devices chan []*api.Device
-	refuse  error
+	refuse  error // what it answers when devices are asked for
+	mute    error // and when asked what there is
+	broken  error // and when asked for its options
 
 	mu      sync.Mutex
 	started []string // devices of which a start was told
 }
 
 func (v *vendor) GetDevicePluginOptions(context.Context, *api.Empty) (*api.DevicePluginOptions, error) {
-	return &api.DevicePluginOptions{PreStartRequired: true, GetPreferredAllocationAvailable: true}, nil
+	return &api.DevicePluginOptions{PreStartRequired: true, GetPreferredAllocationAvailable: true}, v.broken
 }
 
 func (v *vendor) ListAndWatch(_ *api.Empty, out grpc.ServerStreamingServer[api.ListAndWatchResponse]) error {
-	for {
+	for v.mute == nil {
 		select {
 		case <-out.Context().Done():
 			return nil
@@ -54,6 +56,7 @@ func (v *vendor) ListAndWatch(_ *api.Empty, out grpc.ServerStreamingServer[api.L
 			}
 		}
 	}
+	return v.mute
 }
 
 // GetPreferredAllocation likes the last devices best.
@@ -130,11 +133,23 @@ func newBench(t *testing.T, dir string) *bench {
 // register makes a plugin and has it register, as soon as somebody listens.
 func (b *bench) register(ids ...string) *vendor {
 	b.t.Helper()
+	v := &vendor{}
+	if err := b.introduce(v); err != nil {
+		b.t.Fatal(err)
+	}
+	v.tell(ids...)
+	b.await()
+	return v
+}
+
+// introduce has a plugin register, and returns what it is told.
+func (b *bench) introduce(v *vendor) error {
+	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
 	defer cancel()
 	conn := b.connect(ctx) // before that sockets are removed
 	defer func() { _ = conn.Close() }()
-	v := &vendor{server: grpc.NewServer(), devices: make(chan []*api.Device)}
+	v.server, v.devices = grpc.NewServer(), make(chan []*api.Device)
 	socket := filepath.Join(b.dir, "gpu.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -143,14 +158,10 @@ func (b *bench) register(ids ...string) *vendor {
 	api.RegisterDevicePluginServer(v.server, v)
 	go func() { _ = v.server.Serve(l) }()
 	b.t.Cleanup(v.server.Stop)
-	if _, err = api.NewRegistrationClient(conn).Register(ctx, &api.RegisterRequest{
+	_, err = api.NewRegistrationClient(conn).Register(ctx, &api.RegisterRequest{
 		Version: api.Version, Endpoint: "gpu.sock", ResourceName: gpu,
-	}); err != nil {
-		b.t.Fatal(err)
-	}
-	v.tell(ids...)
-	b.await()
-	return v
+	})
+	return err
 }
 
 // connect returns a connection to the registration socket once that is there.
@@ -368,4 +379,31 @@ func TestBadRegistration(t *testing.T) {
 			t.Errorf("%v is taken", r)
 		}
 	}
+}
+
+// One that does not say how it works is told why it is not used, in the words
+// that plugins know from upstream, and the node has nothing of it.
+func TestNoOptions(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	err := b.introduce(&vendor{broken: errors.New("out of order")})
+	if err == nil || !strings.Contains(err.Error(), "failed to get device plugin options") || !strings.Contains(err.Error(), "out of order") {
+		t.Errorf("it is told %v", err)
+	}
+	if capacity, _ := b.Capacity(); len(capacity) > 0 {
+		t.Errorf("the node has %v", capacity)
+	}
+}
+
+// One that cannot say what there is leaves the node with none of its devices,
+// rather than without a word of them.
+func TestNoDevices(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	if err := b.introduce(&vendor{mute: errors.New("out of order")}); err != nil {
+		t.Fatal(err)
+	}
+	b.await()
+	if capacity, _ := b.Capacity(); !capacity.Name(gpu, resource.DecimalSI).IsZero() || len(capacity) != 1 {
+		t.Errorf("the node has %v", capacity)
+	}
+	b.expect(0, 0, 0)
 }

@@ -133,7 +133,8 @@ func (l *Lender) connect(ctx context.Context, name, socket string) error {
 	soon, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
 	if e.options, err = e.client.GetDevicePluginOptions(soon, &api.Empty{}); err != nil {
-		return errors.Join(fmt.Errorf("ask device plugin %s for its options: %w", name, err), conn.Close())
+		err = fmt.Errorf("failed to get device plugin options: %w", err) // the words of upstream: they are for the plugin
+		return errors.Join(err, conn.Close())
 	}
 	stream, err := e.client.ListAndWatch(ctx, &api.Empty{})
 	if err != nil {
@@ -178,11 +179,16 @@ func (l *Lender) note(name string, e *endpoint, devices []*api.Device) {
 }
 
 // leave notes that a plugin is gone, unless another took its place. Its devices
-// do not work; after a while they are none of the node's.
+// do not work; after a while they are none of the node's. Of one that never told
+// of any the node has none, and says so.
 func (l *Lender) leave(ctx context.Context, name string, e *endpoint) {
 	l.mu.Lock()
 	p := l.all[name]
-	if p == nil || p.plugin != e {
+	if p == nil {
+		p = &pool{plugin: e}
+		l.all[name] = p
+	}
+	if p.plugin != e {
 		l.mu.Unlock()
 		return
 	}
