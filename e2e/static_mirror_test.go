@@ -118,10 +118,10 @@ func (c *controlPlane) edited(t *testing.T) {
 }
 
 func (c *controlPlane) refreshed(t *testing.T) {
-	p := hostPod("refreshed", box("c", "sleep", "infinity"))
+	p := hostPod("refreshed", box("c", "trap-term", "2s"))
 	m := c.run(t, p)
 	p.Spec.Containers[0].Args = []string{"sleep", "1h"}
-	c.put(t, p)
+	c.untilDeleted(t, m, func() { c.put(t, p) })
 	after := c.until(t, "refreshed", "of the new version", func(p *corev1.Pod) error {
 		if p.UID == m.UID {
 			return errors.New("it is the old one")
@@ -138,6 +138,13 @@ func (c *controlPlane) refreshed(t *testing.T) {
 
 func (c *controlPlane) outlives(t *testing.T) {
 	m := c.run(t, hostPod("outlives", box("c", "trap-term", "2s")))
+	c.untilDeleted(t, m, func() { c.node.Remove(t, c.file("outlives")) })
+}
+
+// untilDeleted waits until a mirror is deleted by what end does, which is not to be
+// before its container, which takes two seconds, has ended.
+func (c *controlPlane) untilDeleted(t *testing.T, m *corev1.Pod, end func()) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	w, err := c.pods().Watch(ctx, metav1.ListOptions{ResourceVersion: m.ResourceVersion, FieldSelector: "metadata.name=" + m.Name})
@@ -145,8 +152,9 @@ func (c *controlPlane) outlives(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Stop()
+	old := containerID(t, m, "c")
 	start := time.Now()
-	c.node.Remove(t, c.file("outlives"))
+	end()
 	for e := range w.ResultChan() {
 		if e.Type != watch.Deleted {
 			continue
@@ -154,7 +162,7 @@ func (c *controlPlane) outlives(t *testing.T) {
 		if took := time.Since(start); took < 2*time.Second {
 			t.Errorf("the mirror was deleted after %s", took)
 		}
-		if left, ok := containers(t, c.node)["default/"+m.Name+"/c"]; ok {
+		if left, ok := containers(t, c.node)["default/"+m.Name+"/c"]; ok && left.ID == old {
 			t.Errorf("the mirror was deleted before %+v ended", left)
 		}
 		return

@@ -18,6 +18,7 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 	in := status.Input{Have: have, Now: time.Now(), HostIPs: k.o.NodeIPs, Runtime: k.runtimeName()}
 	if want != nil {
 		in.Pod, in.Stop = want.Pod, want.Stop
+		k.sayAlone(want.Pod, have)
 	} else {
 		if in.Pod = k.goingPod(key); in.Pod == nil {
 			return // nobody remembers it, so there is nobody to tell
@@ -40,6 +41,21 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 		k.devices.Forget(in.Pod.UID) // before others hear that there is room
 	}
 	k.noteOver(in.Pod.UID, over)
+}
+
+// sayAlone tells the mirrors if nothing runs under a pod's name that is not the
+// pod's: the mirror of a version before is right for as long as that ends (SP-56).
+func (k *kubelet) sayAlone(p *v1.Pod, have pod.Observed) {
+	if pod.IsStatic(p) && alone(p.UID, have) {
+		k.mirrors.Succeeded(p)
+	}
+}
+
+func alone(uid types.UID, have pod.Observed) bool {
+	return !slices.ContainsFunc(have.Sandboxes, func(s pod.Sandbox) bool { return s.UID != uid && s.Ready }) &&
+		!slices.ContainsFunc(have.Containers, func(c pod.Container) bool {
+			return c.PodUID != uid && (c.State == pod.Running || c.State == pod.Unknown)
+		})
 }
 
 // adopt goes on from what an earlier process told the API: a container that had
@@ -93,6 +109,9 @@ func (k *kubelet) setDesired(admitted, rejected, going []*v1.Pod) {
 	k.desk.changed()
 	k.podKnown()
 	k.mirrors.SetStatic(slices.Concat(desired, going), *k.pending.Load()...)
+	for _, p := range rejected { // nobody looks whether anything runs of those before
+		k.mirrors.Succeeded(p)
+	}
 }
 
 func (k *kubelet) goingPod(key pod.Key) *v1.Pod {

@@ -11,6 +11,7 @@ package mirror
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -48,6 +49,7 @@ type Reconciler struct {
 	dead  map[types.UID]bool
 	tries map[pod.Key]*try
 	busy  map[pod.Key]bool // a request is under way
+	held  map[pod.Key]bool // the mirror is that of a version before, which may still run
 }
 
 // A try is what is remembered of requests for one key that failed.
@@ -65,14 +67,15 @@ func New(o Options) *Reconciler {
 	return &Reconciler{
 		o: o, poke: make(chan struct{}, 1),
 		static: map[pod.Key]*v1.Pod{}, mirrors: map[pod.Key]*v1.Pod{}, dead: map[types.UID]bool{},
-		tries: map[pod.Key]*try{}, busy: map[pod.Key]bool{},
+		tries: map[pod.Key]*try{}, busy: map[pod.Key]bool{}, held: map[pod.Key]bool{},
 	}
 }
 
 // SetStatic replaces the static pods that are to have mirrors: those desired,
 // and those still terminating (SP-56). Of two with the same key the first
 // counts. Mirrors of the pending sources, which have not synced yet, are left
-// alone. API pods among them are skipped.
+// alone. API pods among them are skipped. Where a pod takes the place of another,
+// the mirror stays that of the other until Succeeded.
 func (r *Reconciler) SetStatic(pods []*v1.Pod, pending ...string) {
 	static := map[pod.Key]*v1.Pod{}
 	for _, p := range pods {
@@ -84,11 +87,29 @@ func (r *Reconciler) SetStatic(pods []*v1.Pod, pending ...string) {
 	for key, p := range static {
 		if old := r.static[key]; old == nil || hash(old) != hash(p) {
 			delete(r.tries, key) // another pod, another chance
+			r.held[key] = old != nil
 		}
 	}
+	maps.DeleteFunc(r.held, func(key pod.Key, held bool) bool { return !held || static[key] == nil })
 	r.static, r.known, r.pending = static, true, slices.Clone(pending)
 	r.mu.Unlock()
 	r.Poke()
+}
+
+// Succeeded says that nothing runs any more of a pod whose place this one has
+// taken, so that the mirror may be of this one.
+func (r *Reconciler) Succeeded(p *v1.Pod) {
+	key := pod.KeyOf(p)
+	r.mu.Lock()
+	now := r.static[key]
+	freed := r.held[key] && now != nil && hash(now) == hash(p)
+	if freed {
+		delete(r.held, key)
+	}
+	r.mu.Unlock()
+	if freed {
+		r.Poke()
+	}
 }
 
 // SetNode says which Node object mirrors belong to. Without one, or with one

@@ -92,6 +92,10 @@ func TestReplaces(t *testing.T) {
 		first := w.get("a").UID
 
 		w.r.SetStatic([]*v1.Pod{static("a", "h2")})
+		w.want("SP-56 not before the one before has ended", "")
+		w.r.Succeeded(static("a", "h1"))
+		w.want("SP-56 which is not said of the one before", "")
+		w.r.Succeeded(static("a", "h2"))
 		w.want("SP-52 another hash is replaced in one go", "delete a, create a")
 		second := w.get("a")
 		if second.UID == first || second.Annotations[pod.ConfigMirror] != "h2" {
@@ -210,7 +214,9 @@ func TestErrors(t *testing.T) {
 			apierrors.NewNotFound(v1.Resource("pods"), "a"), apierrors.NewConflict(v1.Resource("pods"), "a", errors.New("uid")),
 		} {
 			w.failWith(err, "delete")
-			w.r.SetStatic([]*v1.Pod{static("a", fmt.Sprint(err))})
+			next := static("a", fmt.Sprint(err))
+			w.r.SetStatic([]*v1.Pod{next})
+			w.r.Succeeded(next)
 			w.want("SP-52 NotFound and Conflict do not count as deleted", "")
 			w.failWith(nil)
 			time.Sleep(time.Second)

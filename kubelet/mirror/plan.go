@@ -64,6 +64,8 @@ func (r *Reconciler) decide(key pod.Key) (j job, found bool) {
 		return job{}, false // none can be made; an old one is better than none
 	case m == nil:
 		return job{key: key, create: picture(s, r.nodeUID)}, true
+	case r.held[key] && m.DeletionTimestamp == nil && ownedBy(m, r.nodeUID):
+		return job{}, false // it is the picture of what still runs
 	case outdated(m, s, r.nodeUID):
 		return job{key: key, remove: m, create: picture(s, r.nodeUID)}, true
 	}
