@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -58,16 +59,29 @@ func (r *Runtime) ContainerStatus(ctx context.Context, id string) (*cri.Containe
 	return resp.GetStatus(), err
 }
 
+// errHookLasts says of a hook that its time is up.
+var errHookLasts = errors.New("it has not ended within the grace period")
+
 // preStop runs the hook written on the container. That it fails or takes too
-// long is told, but keeps nothing from stopping.
+// long is told, but keeps nothing from stopping. As upstream, a hook whose time is up
+// is not ended: it may finish what it does until the container is killed, which it is
+// with.
 func (r *Runtime) preStop(ctx context.Context, p *v1.Pod, c *cri.ContainerStatus, deadline time.Time) {
 	h := preStop(c.Annotations)
 	if h == nil {
 		return
 	}
-	hookCtx, cancel := context.WithDeadline(ctx, deadline)
+	ended := make(chan error, 1)
+	go func() { ended <- r.runHook(ctx, h, c.Id, ports(c.Annotations)) }()
+	due, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	if err := r.runHook(hookCtx, h, c.Id, ports(c.Annotations)); err != nil && ctx.Err() == nil {
+	var err error
+	select {
+	case err = <-ended:
+	case <-due.Done():
+		err = errHookLasts
+	}
+	if err != nil && ctx.Err() == nil {
 		r.event(p, c.GetMetadata().GetName(), v1.EventTypeWarning, eventFailedPreStop, "PreStopHook failed: "+err.Error())
 		r.o.Log.Warn("preStop hook failed", slog.String("container", c.GetMetadata().GetName()), slog.Any("err", err))
 	}
