@@ -22,6 +22,9 @@ type Detail struct {
 	MemoryPeak  uint64 // the most bytes in use
 	MemoryFails uint64 // times that the limit was hit
 	OOMKills    uint64
+	MemoryHighs uint64 // times that it was throttled for its memory; version 2 alone
+	MemoryMaxes uint64 // times that its limit held it back; version 2 alone
+	MemoryLow   uint64 // bytes that are taken from it last, when memory is short
 
 	Tasks     uint64 // processes and threads
 	TaskLimit uint64 // 0: none
@@ -111,11 +114,13 @@ func memoryDetail(h hierarchy, dir string, d *Detail) {
 	if h.unified {
 		events := table(dir, "memory.events")
 		d.MemoryPeak, d.MemoryFails, d.OOMKills = number(dir, "memory.peak"), events["max"], events["oom_kill"]
+		d.MemoryHighs, d.MemoryMaxes, d.MemoryLow = events["high"], events["max"], number(dir, "memory.min")
 		return
 	}
 	d.MemoryPeak = number(dir, "memory.max_usage_in_bytes")
 	d.MemoryFails = number(dir, "memory.failcnt")
 	d.OOMKills = table(dir, "memory.oom_control")["oom_kill"]
+	d.MemoryLow = unlimitedIsNone(number(dir, "memory.soft_limit_in_bytes"))
 }
 
 // disksV1 reads lines such as "8:0 Read 4096".

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"boot.internal/kubelet/cgroup"
 )
@@ -18,6 +19,11 @@ import (
 func Containers(from Source) prometheus.Collector { return containers{from} }
 
 type containers struct{ from Source }
+
+const (
+	fsUsageHelp = "Number of bytes that are consumed by the container on this filesystem."
+	fsLimitHelp = "Number of bytes that can be consumed by the container on this filesystem."
+)
 
 // Describe says nothing: what there is depends on what runs.
 func (containers) Describe(chan<- *prometheus.Desc) {}
@@ -49,7 +55,7 @@ func (c containers) collect(ctx context.Context, s *scrape) error {
 	if s.layers, err = m.layers(ctx); err != nil {
 		return err
 	}
-	_, fs, err := m.fileSystems(ctx)
+	root, fs, err := m.fileSystems(ctx)
 	if err != nil {
 		return err
 	}
@@ -57,6 +63,7 @@ func (c containers) collect(ctx context.Context, s *scrape) error {
 	machine(s.to, m.o.Memory)
 	s.group(subject{id: m.o.Root}, sample.node, m.o.Started)
 	s.network(subject{id: m.o.Root}, interfaces("/proc/self/net/dev"))
+	s.fileSystem(subject{id: m.o.Root}, root)
 	if !sample.allPods.Time.IsZero() {
 		s.group(subject{id: m.o.AllPods}, sample.allPods, m.o.Started)
 	}
@@ -108,8 +115,8 @@ func (s *scrape) pod(p podSample) {
 			s.group(one, *c.used, c.started)
 		}
 		if l, ok := s.layers[c.id]; ok {
-			s.gauge("container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem.", one, float64(l.bytes), "device", s.device)
-			s.gauge("container_fs_limit_bytes", "Number of bytes that can be consumed by the container on this filesystem.", one, s.capacity, "device", s.device)
+			s.gauge("container_fs_usage_bytes", fsUsageHelp, one, float64(l.bytes), "device", s.device)
+			s.gauge("container_fs_limit_bytes", fsLimitHelp, one, s.capacity, "device", s.device)
 		}
 	}
 }
@@ -155,6 +162,8 @@ func (s *scrape) memory(of subject, m cgroup.Memory, d cgroup.Detail) {
 	s.gauge("container_memory_total_inactive_file_bytes", "Current total inactive file in bytes.", of, float64(m.InactiveFile))
 	s.gauge("container_memory_max_usage_bytes", "Maximum memory usage recorded in bytes", of, float64(d.MemoryPeak))
 	s.counter("container_memory_failcnt", "Number of memory usage hits limits", of, float64(d.MemoryFails))
+	s.counter("container_memory_events_high_total", "Cumulative count of memory.high throttle events for the container", of, float64(d.MemoryHighs))
+	s.counter("container_memory_events_max_total", "Cumulative count of memory.max limit hit events for the container", of, float64(d.MemoryMaxes))
 	const help = "Cumulative count of memory allocation failures."
 	s.counter("container_memory_failures_total", help, of, float64(m.Faults), "failure_type", "pgfault", "scope", "hierarchy")
 	s.counter("container_memory_failures_total", help, of, float64(m.MajorFaults), "failure_type", "pgmajfault", "scope", "hierarchy")
@@ -162,6 +171,7 @@ func (s *scrape) memory(of subject, m cgroup.Memory, d cgroup.Detail) {
 
 func (s *scrape) limits(of subject, m cgroup.Memory, d cgroup.Detail) {
 	s.gauge("container_spec_memory_limit_bytes", "Memory limit for the container.", of, float64(m.Limit))
+	s.gauge("container_spec_memory_reservation_limit_bytes", "Memory reservation limit for the container.", of, float64(d.MemoryLow))
 	s.gauge("container_spec_memory_swap_limit_bytes", "Memory swap limit for the container.", of, float64(m.SwapLimit))
 	s.gauge("container_spec_cpu_shares", "CPU share of the container.", of, float64(d.Shares))
 	s.gauge("container_spec_cpu_period", "CPU period of the container.", of, float64(d.Period.Microseconds()))
@@ -176,13 +186,20 @@ func (s *scrape) limits(of subject, m cgroup.Memory, d cgroup.Detail) {
 
 func (s *scrape) processes(of subject) {
 	pids := s.m.o.Groups.Processes(of.id)
-	files := 0
+	files, sockets := 0, 0
 	for _, pid := range pids {
-		entries, _ := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd")) // gone, it has none
-		files += len(entries)
+		f, n := descriptors(pid)
+		files, sockets = files+f, sockets+n
 	}
 	s.gauge("container_processes", "Number of processes running inside the container.", of, float64(len(pids)))
 	s.gauge("container_file_descriptors", "Number of open file descriptors for the container.", of, float64(files))
+	s.gauge("container_sockets", "Number of open sockets for the container.", of, float64(sockets))
+	if len(pids) == 0 {
+		return
+	}
+	if limit, ok := openFiles(pids[0]); ok {
+		s.gauge("container_ulimits_soft", "Soft ulimit values for the container root process. Unlimited if -1, except priority and nice", of, limit, "ulimit", "max_open_files")
+	}
 }
 
 func (s *scrape) disk(of subject, d cgroup.Disk) {
@@ -191,6 +208,27 @@ func (s *scrape) disk(of subject, d cgroup.Disk) {
 	s.counter("container_fs_reads_total", "Cumulative count of reads completed", of, float64(d.Reads), "device", name)
 	s.counter("container_fs_writes_bytes_total", "Cumulative count of bytes written", of, float64(d.Written), "device", name)
 	s.counter("container_fs_writes_total", "Cumulative count of writes completed", of, float64(d.Writes), "device", name)
+	for operation, bytes := range map[string]uint64{"Read": d.Read, "Write": d.Written} {
+		s.counter("container_blkio_device_usage_total", "Blkio Device bytes usage", of, float64(bytes),
+			"device", name, "major", strconv.FormatUint(d.Major, 10), "minor", strconv.FormatUint(d.Minor, 10), "operation", operation)
+	}
+}
+
+// fileSystem sends how full the file system of the node is.
+func (s *scrape) fileSystem(of subject, fs *statsapi.FsStats) {
+	for _, f := range []struct {
+		name, help string
+		value      *uint64
+	}{
+		{"container_fs_usage_bytes", fsUsageHelp, fs.UsedBytes},
+		{"container_fs_limit_bytes", fsLimitHelp, fs.CapacityBytes},
+		{"container_fs_inodes_total", "Number of Inodes", fs.Inodes},
+		{"container_fs_inodes_free", "Number of available Inodes", fs.InodesFree},
+	} {
+		if f.value != nil {
+			s.gauge(f.name, f.help, of, float64(*f.value), "device", s.device)
+		}
+	}
 }
 
 func (s *scrape) network(of subject, all []Interface) {

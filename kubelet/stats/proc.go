@@ -3,6 +3,7 @@ package stats
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,4 +98,36 @@ func processLimit(at time.Time) *statsapi.RlimitStats {
 		}
 	}
 	return r
+}
+
+// descriptors returns how many files a process has open, and how many of these are
+// sockets. One that is gone has none.
+func descriptors(pid int) (files, sockets int) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if to, _ := os.Readlink(filepath.Join(dir, e.Name())); strings.HasPrefix(to, "socket:") {
+			sockets++
+		}
+	}
+	return len(entries), sockets
+}
+
+// openFiles returns how many files a process may have open at a time, -1 for any
+// number; false if it is gone.
+func openFiles(pid int) (limit float64, ok bool) {
+	data, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "limits"))
+	for line := range strings.Lines(string(data)) {
+		rest, found := strings.CutPrefix(line, "Max open files")
+		f := strings.Fields(rest)
+		switch {
+		case !found || len(f) == 0:
+			continue
+		case f[0] == "unlimited":
+			return -1, true
+		}
+		n, err := strconv.ParseFloat(f[0], 64)
+		return n, err == nil
+	}
+	return 0, false
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,7 +86,10 @@ func (n *node) Below(group string) []string {
 
 func (n *node) Processes(string) []int { return []int{os.Getpid()} }
 func (n *node) Detail(string) cgroup.Detail {
-	return cgroup.Detail{Tasks: 2, Quota: time.Millisecond, Periods: 4}
+	return cgroup.Detail{
+		Tasks: 2, Quota: time.Millisecond, Periods: 4, MemoryHighs: 7, MemoryMaxes: 8, MemoryLow: 9,
+		Disks: []cgroup.Disk{{Major: 999, Minor: 1, Read: 10, Written: 20}},
+	}
 }
 
 func (n *node) Pressure(group, resource string) *cgroup.Pressure {
@@ -291,6 +296,10 @@ func TestMetricsHaveTheLabelsOfDashboards(t *testing.T) {
 			`container_cpu_cfs_periods_total container=c id=/kubepods/podu/cri-one.scope image=image:1 name=one namespace=ns pod=p 4`,
 			`container_pressure_cpu_waiting_seconds_total container=c id=/kubepods/podu/cri-one.scope image=image:1 name=one namespace=ns pod=p 2`,
 			`container_pressure_io_stalled_seconds_total container=c id=/kubepods/podu/cri-one.scope image=image:1 name=one namespace=ns pod=p 1`,
+			`container_memory_events_high_total container=c id=/kubepods/podu/cri-one.scope image=image:1 name=one namespace=ns pod=p 7`,
+			`container_memory_events_max_total container=c id=/kubepods/podu/cri-one.scope image=image:1 name=one namespace=ns pod=p 8`,
+			`container_spec_memory_reservation_limit_bytes container=c id=/kubepods/podu/cri-one.scope image=image:1 name=one namespace=ns pod=p 9`,
+			`container_blkio_device_usage_total container=c device=999:1 id=/kubepods/podu/cri-one.scope image=image:1 major=999 minor=1 name=one namespace=ns operation=Write pod=p 20`,
 			`container_scrape_error 0`, `machine_memory_bytes 1000`,
 		}},
 	} {
@@ -383,5 +392,26 @@ func TestWalkCountsAFileOnce(t *testing.T) {
 	f, err := walk(dir)
 	if err != nil || f.inodes != 3 || f.bytes < 8192 || f.bytes > 20000 {
 		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+func TestWhatIsOpen(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if files, sockets := descriptors(os.Getpid()); sockets < 1 || files < sockets {
+		t.Errorf("%d files of which %d are sockets", files, sockets)
+	}
+	var want unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &want); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := openFiles(os.Getpid()); !ok || got != float64(want.Cur) && got != -1 {
+		t.Errorf("%v files may be open, want %d", got, want.Cur)
+	}
+	if _, ok := openFiles(-1); ok {
+		t.Error("a process that is not there has a limit")
 	}
 }
