@@ -15,8 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
@@ -158,10 +160,14 @@ func (b *bench) introduce(v *vendor) error {
 	api.RegisterDevicePluginServer(v.server, v)
 	go func() { _ = v.server.Serve(l) }()
 	b.t.Cleanup(v.server.Stop)
-	_, err = api.NewRegistrationClient(conn).Register(ctx, &api.RegisterRequest{
-		Version: api.Version, Endpoint: "gpu.sock", ResourceName: gpu,
-	})
-	return err
+	for {
+		_, err := api.NewRegistrationClient(conn).Register(ctx, &api.RegisterRequest{
+			Version: api.Version, Endpoint: "gpu.sock", ResourceName: gpu,
+		}, grpc.WaitForReady(true))
+		if status.Code(err) != codes.Unavailable { // else the connection was lost
+			return err
+		}
+	}
 }
 
 // connect returns a connection to the registration socket once that is there.

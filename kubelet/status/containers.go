@@ -40,6 +40,9 @@ func (v *view) container(d pod.Declared) v1.ContainerStatus {
 	} else {
 		s = v.present(d, instances, prev)
 	}
+	if lent := v.Have.Devices[d.Name]; d.Kind == pod.Regular && lent != nil { // it has them before it runs
+		s.AllocatedResourcesStatus = lent
+	}
 	v.explainWaiting(&s, d, instances)
 	v.keepTerminated(&s, d, prev)
 	s.VolumeMounts = mounts(d, instances)
@@ -93,9 +96,6 @@ func (v *view) present(d pod.Declared, instances []pod.Container, prev v1.Contai
 	}
 	if c.State == pod.Running {
 		s.Resources = v.applied(d, c)
-	}
-	if d.Kind == pod.Regular {
-		s.AllocatedResourcesStatus = v.Have.Devices[d.Name]
 	}
 	switch {
 	case len(instances) > 1 && instances[1].State == pod.Exited:

@@ -162,10 +162,16 @@ func TestWholePod(t *testing.T) {
 }
 
 func TestDevicesOfContainers(t *testing.T) { // KEP-4680
-	in := input(t, "pod\nregular a\nsandbox s ready\nis a running")
 	want := []v1.ResourceStatus{{Name: "example.com/gpu", Resources: []v1.ResourceHealth{{ResourceID: "0", Health: v1.ResourceHealthStatusUnhealthy}}}}
-	in.Have.Devices = map[string][]v1.ResourceStatus{"a": want}
-	if diff := cmp.Diff(want, status.Of(in).ContainerStatuses[0].AllocatedResourcesStatus); diff != "" {
-		t.Error(diff)
+	for name, scene := range map[string]string{
+		"one that runs":                  "pod\nregular a\nsandbox s ready\nis a running",
+		"one whose image does not come":  "pod\nregular a\nsandbox s ready\nfailure a retry=10s reason=ImagePullBackOff message=gone",
+		"one that waits for its restart": "pod\nregular a\nsandbox s ready\nis a exited code=1 ago=1s backoff=10s",
+	} {
+		in := input(t, scene)
+		in.Have.Devices = map[string][]v1.ResourceStatus{"a": want}
+		if diff := cmp.Diff(want, status.Of(in).ContainerStatuses[0].AllocatedResourcesStatus); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
