@@ -205,6 +205,19 @@ func TestAsk(t *testing.T) {
 	wantFinding(t, got.Health(t.Context(), nil, true), "")
 }
 
+// While authorities are rotated nothing is upgraded, whoever has begun it.
+func TestUpgradeOfRotating(t *testing.T) {
+	names, objects := []string{"kubeadm-config", "kubelet-config", config.RotationMap}, []runtime.Object{}
+	for _, name := range names {
+		objects = append(objects, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "kube-system"}})
+	}
+	got, err := Ask(t.Context(), fake.NewClientset(objects...), true, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFinding(t, got.Health(t.Context(), nil, true), "the authorities of the cluster are being rotated: 'boot certs rotate-ca'")
+}
+
 func TestAskWithoutConfiguration(t *testing.T) {
 	_, err := Ask(t.Context(), fake.NewClientset(), false, time.Minute)
 	wantError(t, err, "no ConfigMap kube-system/kubeadm-config", "boot init phase upload-config")

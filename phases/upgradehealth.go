@@ -17,6 +17,10 @@ func (s Survey) Health(ctx context.Context, members *etcd.Cluster, resumed bool)
 	for i := range all {
 		all[i].Warning = all[i].Warning || resumed
 	}
+	if s.Rotating { // manifests are not what an upgrade would make of them until that has ended
+		all = append(all, found("CARotation", "'boot certs rotate-ca' goes on with it: upgrade after that",
+			"the authorities of the cluster are being rotated")...)
+	}
 	return all
 }
 

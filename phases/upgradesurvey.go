@@ -29,6 +29,8 @@ type Survey struct {
 	Kubelets map[string]string
 	// NotReady are the control planes that are not Ready.
 	NotReady []string
+	// Rotating says that the authorities of the cluster are being rotated.
+	Rotating bool
 }
 
 // Running is a component that a node runs.
@@ -116,6 +118,9 @@ func look(ctx context.Context, client kubernetes.Interface) (Survey, error) {
 			s.NotReady = append(s.NotReady, n.Name)
 		}
 	}
+	if s.Rotating, err = rotating(ctx, client); err != nil {
+		return s, err
+	}
 	pods, err := client.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return s, fmt.Errorf("list the pods of kube-system: %w", err)
@@ -127,6 +132,17 @@ func look(ctx context.Context, client kubernetes.Interface) (Survey, error) {
 	}
 	slices.SortFunc(s.Running, func(a, b Running) int { return strings.Compare(a.Node+" "+a.Component, b.Node+" "+b.Component) })
 	return s, nil
+}
+
+func rotating(ctx context.Context, client kubernetes.Interface) (bool, error) {
+	_, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, config.RotationMap, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("read ConfigMap kube-system/%s: %w", config.RotationMap, err)
+	}
+	return true, nil
 }
 
 func isReady(conditions []corev1.NodeCondition) bool {
