@@ -31,7 +31,7 @@ func pressureTests() []podTest {
 }
 
 func testSizeLimit(t *testing.T, c *podCluster) {
-	p := boxPod("hoarder", "sleep", "infinity")
+	p := boxPod("hoarder", "trap-term", "1ms", "1") // what ends well has not failed, evicted or not
 	mount(p, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)}})
 	c.Create(t, p)
 	p = c.AwaitReady(t, "hoarder")
@@ -47,7 +47,7 @@ func testStorageLimit(t *testing.T, c *podCluster) {
 	p := boxPod("talker", "log", "2000000", "every", "100us")
 	p.Spec.Containers[0].Resources = limit("256Ki")
 	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{
-		Name: "modest", Image: testImage, Args: []string{"sleep", "infinity"}, Resources: limit("1Gi"),
+		Name: "modest", Image: testImage, Args: []string{"trap-term", "1ms", "1"}, Resources: limit("1Gi"),
 	})
 	c.Create(t, p)
 	c.awaitEvicted(t, "talker", `^Container talker exceeded its local ephemeral storage limit "256Ki". $`)

@@ -88,7 +88,9 @@ func testPreempted(t *testing.T, c *podCluster) {
 		p.Spec.Containers[0].Resources = corev1.ResourceRequirements{Requests: one, Limits: one}
 		return p
 	}
-	c.Create(t, seated("first"))
+	first := seated("first")
+	first.Spec.Containers[0].Args = []string{"trap-term", "1ms", "1"} // had it ended well, it would not have failed
+	c.Create(t, first)
 	c.AwaitReady(t, "first")
 	c.Create(t, seated("second"))
 	if p := c.AwaitPhase(t, "second", corev1.PodFailed); p.Status.Reason != "OutOf"+string(seat) {
