@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +196,32 @@ func TestJoinedNodeNeedsNoToken(t *testing.T) {
 	}
 	if _, err := Joined(o.Kubeconfig, "worker", newAuthority(t).pem); !errors.Is(err, ErrMember) {
 		t.Errorf("of another cluster: %v", err)
+	}
+}
+
+// A node whose certificate is of the authority that took the place of the one it
+// trusts shows who vouches for that.
+func TestJoinedByASuccessor(t *testing.T) {
+	before, after := newAuthority(t), newAuthority(t)
+	_, cross := sign(t, after.cert, before.cert, after.key, before.key)
+	cert, key := after.leaf(t, "system:node:worker")
+	for name, c := range map[string]struct {
+		trusts *authority
+		shows  []byte
+		joined bool
+	}{
+		"who trusts the new one":               {after, nil, true},
+		"who trusts the old one":               {before, nil, false},
+		"who trusts the old one, and is shown": {before, cross, true},
+	} {
+		path := filepath.Join(t.TempDir(), "kubelet.conf")
+		writeOwn(t, path, c.trusts, "worker")
+		if err := os.WriteFile(filepath.Join(filepath.Dir(path), "client.pem"), slices.Concat(cert, c.shows, key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if joined, err := Joined(path, "worker", c.trusts.pem); joined != c.joined || err != nil {
+			t.Errorf("%s: %t, %v", name, joined, err)
+		}
 	}
 }
 
