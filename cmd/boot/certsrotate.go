@@ -76,6 +76,7 @@ Killed at any moment, here or on any node, the same command run again goes on.`,
 	c.Flags().DurationVar(&f.timeout, "timeout", 15*time.Minute, "`duration` that nodes which are told at the same time may take for one stage")
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print what would be done and change nothing")
+	ui.eventsFlag(c.Flags())
 	return c
 }
 
