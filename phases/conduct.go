@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 
 	"boot.internal/certs"
@@ -120,8 +121,10 @@ func (c conductor) call(ctx context.Context, do func(context.Context, kubernetes
 }
 
 // again says whether a call that failed is worth another: files are being replaced,
-// and servers started again.
-func again(err error) bool { return notThereYet(err) || readAgain(err) }
+// and servers started again, which at first know no rules.
+func again(err error) bool {
+	return notThereYet(err) || readAgain(err) || apierrors.IsForbidden(err)
+}
 
 // rotates says whether an authority is among those of a rotation.
 func (r Rotation) rotates(name string) bool {

@@ -19,6 +19,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
@@ -330,6 +331,35 @@ func TestConductWaitsForAll(t *testing.T) {
 	})
 }
 
+// A control plane that has joined when the others trust both already is told to, before
+// it is sent anything.
+func TestConductLateControlPlane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newConductWorld(t, 1, 1)
+		w.sick["cp1"] = "etcd is ill"
+		wantError(t, w.run(), "cp1 has trouble", "")
+		delete(w.sick, "cp1")
+		w.answer("cp1", w.node("cp1").Annotations[config.RotationWanted])
+		w.silent["w1"] = true
+		wantError(t, w.run(), "w1 is at it", "")
+		w.states["cp2"] = w.states["cp1"] + "-late"
+		w.join("cp2", map[string]string{roleLabel: ""})
+		value := w.node("w1").Annotations[config.RotationWanted]
+		w.change("w1", func(n *corev1.Node) { n.Annotations[config.RotationDone] = value })
+		if _, err := w.client.CoreV1().ConfigMaps("kube-system").Patch(t.Context(), config.RotationMap, types.MergePatchType, []byte(`{"data":{"stage":"issue"}}`), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		delete(w.silent, "w1")
+		if err := w.run(); err != nil {
+			t.Fatal(err)
+		}
+		if !w.opened["cp2"] || !slices.Contains(w.told, "cp2 trust") {
+			t.Errorf("opened %v, told %q", w.opened, w.told)
+		}
+		w.over()
+	})
+}
+
 func (w *conductWorld) node(name string) *corev1.Node {
 	w.t.Helper()
 	n, err := w.client.CoreV1().Nodes().Get(w.t.Context(), name, metav1.GetOptions{})
@@ -392,9 +422,11 @@ func TestConductRefuses(t *testing.T) {
 		skip   string
 		want   string
 	}{
-		"a node that is not Ready": {change: func(w *conductWorld) { w.change("w1", func(n *corev1.Node) { n.Status.Conditions = nil }) }, want: "node w1 is not Ready"},
-		"a node that is left out":  {change: func(w *conductWorld) { w.change("w1", func(n *corev1.Node) { n.Status.Conditions = nil }) }, skip: "w1"},
-		"another node agent":       {change: func(w *conductWorld) { w.change("w1", func(n *corev1.Node) { n.Annotations = nil }) }, want: "the node agent of w1 () does not know"},
+		"a node that is not Ready":              {change: func(w *conductWorld) { w.change("w1", func(n *corev1.Node) { n.Status.Conditions = nil }) }, want: "node w1 is not Ready"},
+		"a node that is left out":               {change: func(w *conductWorld) { w.change("w1", func(n *corev1.Node) { n.Status.Conditions = nil }) }, skip: "w1"},
+		"a node that nobody knows to leave out": {change: func(*conductWorld) {}, skip: "w9", want: "no node is called w9"},
+		"the node itself to leave out":          {change: func(*conductWorld) {}, skip: "cp1", want: "cp1, on which this is run, cannot be left out"},
+		"another node agent":                    {change: func(w *conductWorld) { w.change("w1", func(n *corev1.Node) { n.Annotations = nil }) }, want: "the node agent of w1 () does not know"},
 		"a key that is elsewhere": {change: func(w *conductWorld) {
 			if err := os.Remove(w.o.PKI.CA.Key); err != nil {
 				w.t.Fatal(err)

@@ -26,13 +26,15 @@ func (c conductor) preflight(ctx context.Context) ([]Change, error) {
 	if told != nil {
 		return nil, c.resumable(ctx, told)
 	}
-	findings := slices.Concat(c.unable(), c.upgrading(), etcdHealthy(ctx, c.Members))
-	nodes, err := c.nodes(ctx, everybody)
+	nodes, err := conductor{ConductOptions{Client: c.Client, Timeout: c.Timeout}}.nodes(ctx, everybody)
 	if err != nil {
 		return nil, err
 	}
+	findings := slices.Concat(c.unable(), c.upgrading(), etcdHealthy(ctx, c.Members), c.unskippable(nodes))
 	for _, n := range nodes {
-		findings = append(findings, unfit(&n)...)
+		if !slices.Contains(c.Skip, n.Name) {
+			findings = append(findings, unfit(&n)...)
+		}
 	}
 	if stop := sift(ctx, findings, c.Ignore); len(stop) > 0 {
 		return nil, &PreflightError{Findings: stop, Subject: "the cluster"}
@@ -74,6 +76,20 @@ func (c conductor) upgrading() []Finding {
 		return nil
 	}
 	return found("UpgradeUnderWay", "run 'boot upgrade' again first: it goes on", "an upgrade of this node has not come to its end")
+}
+
+// unskippable finds nodes that are to be left out and cannot be.
+func (c conductor) unskippable(nodes []corev1.Node) []Finding {
+	var all []Finding
+	for _, name := range c.Skip {
+		switch {
+		case name == c.Node:
+			all = append(all, found("SkipNode", "run the command on another control plane", "%s, on which this is run, cannot be left out", name)...)
+		case !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return n.Name == name }):
+			all = append(all, found("SkipNode", "see 'kubectl get nodes'", "no node is called %s", name)...)
+		}
+	}
+	return all
 }
 
 // unfit finds what keeps a node from its part.

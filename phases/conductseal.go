@@ -79,8 +79,13 @@ func (t *ToldRotation) sealedFor(n *corev1.Node) bool {
 	return ok && recipient == n.Annotations[config.RotationRecipient]
 }
 
-// sealFor writes what only one node can read.
+// sealFor writes what only one node can read. One that has joined since the others
+// were told to trust is told first.
 func (c conductor) sealFor(ctx context.Context, node string) error {
+	only := func(n *corev1.Node) bool { return n.Name == node }
+	if err := c.bring(ctx, RotationTrust, only); err != nil {
+		return err
+	}
 	told, err := c.told(ctx)
 	if err != nil {
 		return err
@@ -92,7 +97,7 @@ func (c conductor) sealFor(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := c.nodes(ctx, func(n *corev1.Node) bool { return n.Name == node })
+	nodes, err := c.nodes(ctx, only)
 	if err != nil {
 		return err
 	}

@@ -112,6 +112,9 @@ func runCertsRotate(ctx context.Context, ui *ui, f rotateFlags, names []string) 
 // sure asks, unless the user has said so, or has before: what is under way is to be
 // brought to its end.
 func (f rotateFlags) sure(ctx context.Context, ui *ui, o phases.ConductOptions) (bool, error) {
+	for _, name := range f.skip {
+		ui.warn("node " + name + " takes no part: once the old authorities are dropped, it and the cluster do not trust each other any more")
+	}
 	if f.yes || f.dryRun {
 		return true, nil
 	}
@@ -123,9 +126,6 @@ func (f rotateFlags) sure(ctx context.Context, ui *ui, o phases.ConductOptions) 
 	defer cancel()
 	if told, err := phases.AskRotation(limited, client); err == nil && told != nil {
 		return true, nil
-	}
-	for _, name := range f.skip {
-		ui.warn("node " + name + " takes no part: once the old authorities are dropped, it and the cluster do not trust each other any more")
 	}
 	return ui.ask(ctx, "a rotation", "Replace "+strings.Join(o.Authorities, ", ")+" on all nodes? Kubeconfigs that were handed out stop working.")
 }
