@@ -172,7 +172,9 @@ func checkRotated(t *testing.T, r *rotating) {
 }
 
 // newClient returns a client of the new administrator.
-func (r *rotating) newClient(t testing.TB) *kubernetes.Clientset { return r.heads[0].Client(t, adminConf) }
+func (r *rotating) newClient(t testing.TB) *kubernetes.Clientset {
+	return r.heads[0].Client(t, adminConf)
+}
 
 // checkKubelet looks at whom the node agent's certificates are signed by.
 func (r *rotating) checkKubelet(t *testing.T, n *lab.Node) {
