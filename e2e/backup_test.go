@@ -22,7 +22,7 @@ import (
 func TestBackup(t *testing.T) {
 	t.Parallel()
 	b := &backupTest{lan: lab.NewLAN(t)}
-	b.node = furnished(t, b.lan, "node1")
+	b.node, b.spare = furnished(t, b.lan, "node1"), furnished(t, b.lan, "spare")
 	b.node.WriteFile(t, "/root/init.yaml", backupConfig)
 	b.node.Boot(t, "init", "--config", "/root/init.yaml")
 	waitReady(t, b.node)
@@ -37,6 +37,7 @@ func TestBackup(t *testing.T) {
 	t.Run("a schedule", b.schedule)
 	t.Run("back to a snapshot", b.restore)
 	t.Run("on another machine", b.elsewhere)
+	t.Run("in place of another node, under another name", b.renamed)
 }
 
 const backupConfig = `
@@ -61,7 +62,11 @@ type backupTest struct {
 	client *kubernetes.Clientset
 
 	snapshot string // path on the node
+	spare    *lab.Node // a machine that is no node at first
 }
+
+// archive is where a backup is on each node.
+const archive = "/root/backup.tar.zst"
 
 // awaitSteady waits for the workload that is to survive everything.
 func (b *backupTest) awaitSteady(t *testing.T, n *lab.Node) {
@@ -92,6 +97,11 @@ func (b *backupTest) status(t *testing.T) {
 	}
 	if said := b.node.Boot(t, "etcd", "status"); !strings.Contains(said, "https://"+b.node.IP.String()+":2379") {
 		t.Errorf("the table says %s", said)
+	}
+	for _, names := range [][]string{{"etcd", "remove"}, {"restore", "--replace"}} { // which TAB completes
+		if said := b.node.Boot(t, append(append([]string{"__complete"}, names...), "")...); !strings.HasPrefix(said, "node1\n") {
+			t.Errorf("%q is completed by %s", names, said)
+		}
 	}
 	b.node.Boot(t, "etcd", "defrag")
 	out := b.try(t, "etcd", "status", "--endpoints", "https://10.77.0.99:2379")
@@ -283,14 +293,13 @@ func (b *backupTest) schedule(t *testing.T) {
 // elsewhere makes the cluster again of an archive, on a machine that knows nothing
 // of it and has another address.
 func (b *backupTest) elsewhere(t *testing.T) {
-	const archive = "/root/backup.tar.zst"
 	if out := b.try(t, "restore", archive); out.Code == 0 || !strings.Contains(out.Stderr, "already, with data of its own") {
 		t.Errorf("onto a host with data: %+v", out)
 	}
 	b.node.Run(t, "sh", "-c", lab.BootBinary(t)+" backup - >"+archive)
 	b.node.Boot(t, "backup", "/root/file.tar.zst")
 	before := b.identity(t, b.node)
-	spare := furnished(t, b.lan, "spare")
+	spare := b.spare
 	spare.WriteFile(t, archive, b.node.ReadFile(t, archive))
 	lab.Must(t, b.node.PowerOff())
 
@@ -337,6 +346,49 @@ func (b *backupTest) elsewhere(t *testing.T) {
 	})
 	spare.Kubectl(t, "create", "deployment", "later", "--image", testImage, "--", "/testbox", "sleep", "infinity")
 	spare.Kubectl(t, "wait", "--for=condition=Available", "--timeout=2m", "deployment/later")
+}
+
+// renamed makes another node of the archive, on a machine that is a node already.
+func (b *backupTest) renamed(t *testing.T) {
+	before := b.identity(t, b.spare)
+	anew := []string{"restore", archive, "--node-name", "node7", "--replace"}
+	try := func(code int, want string, args ...string) {
+		t.Helper()
+		out, err := b.spare.Try(t.Context(), append([]string{lab.BootBinary(t)}, args...)...)
+		if err != nil || out.Code != code || !strings.Contains(out.Stderr, want) {
+			t.Errorf("%q: %v %+v", args, err, out)
+		}
+	}
+	try(3, `this host is node "node1", and not "node2"`, append(anew, "node2")...)
+	try(3, "--replace does not go with -", "restore", "-", "--replace", "node1")
+	b.spare.Run(t, "cp", archive, "/var/lib/boot/backup.tar.zst")
+	try(3, "is where the reset removes files", "restore", "/var/lib/boot/backup.tar.zst", "--replace", "node1")
+	try(1, "the archive is not whole", "restore", "/root/cut.tar.zst", "--replace", "node1")
+	b.spare.Boot(t, append(anew, "node1", "--dry-run")...)
+	if after := b.identity(t, b.spare); after != before {
+		t.Errorf("nothing was to change: it was %s, and is %s", before, after)
+	}
+
+	for _, at := range []string{"[cleanup-node/pods] ", "[cleanup-node/files] ", "[restore/files] write", "[control-plane/apiserver] write"} {
+		cut(t, b.spare, syscall.SIGKILL, append(anew, "node1"), at)
+	}
+	said := b.spare.Boot(t, append(anew, "node1")...)
+	if !strings.Contains(said, `This host is node "node7"`) || !strings.Contains(said, "kubectl delete node node1") {
+		t.Errorf("it says %s", said)
+	}
+	if after := b.identity(t, b.spare); after != before {
+		t.Errorf("it was %s, and is %s", before, after)
+	}
+	b.spare.Kubectl(t, "wait", "--for=condition=Ready", "--timeout=3m", "node/node7")
+	b.spare.Kubectl(t, "delete", "node", "node1")
+	lab.Until(t, 2*patience, "see the workload on the new node", func(context.Context) error {
+		for name := range containers(t, b.spare) { // the old node has none on this machine any more
+			if strings.HasPrefix(name, "default/steady-") {
+				return nil
+			}
+		}
+		return errors.New("the workload does not run")
+	})
 }
 
 // identity is what makes a cluster the same: its authorities, the key of service

@@ -27,6 +27,7 @@ func TestLosingAControlPlane(t *testing.T) {
 	}
 	t.Run("one is killed while writes go on", func(t *testing.T) { f.killHead(t, m, f.heads[0]) })
 	t.Run("the network is split", func(t *testing.T) { f.split(t, m) })
+	t.Run("one goes back to a snapshot without the others", func(t *testing.T) { f.goBack(t, m) })
 	t.Run("a join killed at every change", func(t *testing.T) {
 		n := furnished(t, f.lan, "cp4")
 		killEverywhere(t, n, f.cluster.JoinControlPlane()[1:]...)

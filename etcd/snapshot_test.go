@@ -65,6 +65,10 @@ func TestSnapshots(t *testing.T) {
 	if diff := cmp.Diff(map[string][]byte{"key": []byte("2")}, values); err != nil || diff != "" {
 		t.Errorf("values: %v (-want +got):\n%s", err, diff)
 	}
+	values, err = SnapshotUnder(path, "ke")
+	if diff := cmp.Diff(map[string][]byte{"key": []byte("2")}, values); err != nil || diff != "" {
+		t.Errorf("values of a prefix: %v (-want +got):\n%s", err, diff)
+	}
 	testBroken(t, path)
 	testShelf(t, c)
 

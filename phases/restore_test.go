@@ -160,6 +160,21 @@ func TestRestoredConfig(t *testing.T) {
 	wantError(t, err, "ConfigMap kube-system/kubelet-config in the backup: it is encrypted", "boot etcd snapshot restore")
 }
 
+// Those that were control planes, too, are known from the data.
+func TestOtherControlPlanes(t *testing.T) {
+	a := newArchived(t)
+	for name, role := range map[string]string{"node-1": roleLabel, "node-3": roleLabel, "node-2": roleLabel, "worker": "zone"} {
+		a.store(nodeKeys+name, "Node", &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{role: ""}}})
+	}
+	names, err := OtherControlPlanes(a.Path(archivedEtcd), "node-1")
+	if diff := cmp.Diff([]string{"node-2", "node-3"}, names); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	a.put(nodeKeys+"node-2", []byte("k8s:enc:aescbc:v1:key1:…"))
+	_, err = OtherControlPlanes(a.Path(archivedEtcd), "node-1")
+	wantError(t, err, "Node node-2 in the snapshot: it is encrypted", "")
+}
+
 // What is in the data of the cluster is left as it is; what names another host is
 // made anew.
 func TestRestorePhases(t *testing.T) {

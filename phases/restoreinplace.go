@@ -32,7 +32,7 @@ type EtcdRestoreOptions struct {
 	// Rollout says how static pods are looked at and waited for.
 	Rollout RolloutOptions
 	// NewCluster lets this node go back alone where etcd has other members, which
-	// then are a cluster of their own.
+	// are taken out of it.
 	NewCluster bool
 }
 
@@ -66,6 +66,7 @@ func EtcdRestore(o EtcdRestoreOptions) ([]Step, error) {
 	return []Step{
 		{"preflight", "Check that this node can go back to the snapshot", PlanFunc(r.preflight)},
 		{"restore/data", "Make the data of etcd of the snapshot", r.make()},
+		{"restore/leave", "Take the other members out of etcd", PlanFunc(r.leave)},
 		{"restore/stop", "Stop the control plane of this node, etcd last", PlanFunc(r.stop)},
 		{"restore/swap", "Put the data in place of what is there, which is kept", r.swap()},
 		{"restore/start", "Start the control plane, etcd first", PlanFunc(r.start)},
@@ -123,8 +124,8 @@ func (r inPlace) room() error {
 // others refuses to leave members behind, unless that is wanted. An etcd that does
 // not answer has none that count: it may be what is to be mended.
 func (r inPlace) others(ctx context.Context) error {
-	if !exists(r.path(config.ComponentEtcd)) {
-		return nil // an earlier restore, of another snapshot, has been that far
+	if r.NewCluster || !exists(r.path(config.ComponentEtcd)) {
+		return nil // they are left behind; or an earlier restore, of another snapshot, has been that far
 	}
 	c, err := EtcdCluster(EtcdOptions{Manifests: r.Rollout.Manifests})
 	if err != nil {
@@ -142,12 +143,8 @@ func (r inPlace) others(ctx context.Context) error {
 	if len(rest) == 0 {
 		return nil
 	}
-	if r.NewCluster {
-		warn(ctx, fmt.Sprintf("this node begins a new cluster without %s: until they are reset and joined again, their API servers show what was", etcd.Names(rest)))
-		return nil
-	}
-	return hint.With(fmt.Errorf("%w: %s; they would go on with the data of now, beside a new cluster of this node alone", ErrOthers, etcd.Names(rest)),
-		"run 'boot reset' on their nodes first, or right after, with --new-cluster here; then have them join this node again")
+	return hint.With(fmt.Errorf("%w: %s; this node begins a new cluster alone, in which they have no part", ErrOthers, etcd.Names(rest)),
+		"with --new-cluster they are taken out of etcd first; afterwards, have their nodes reset, and join this one again")
 }
 
 // stopOrderInPlace and its reverse are the order of going and coming.

@@ -227,6 +227,41 @@ func TestRestoreNeedsRoomAndALoop(t *testing.T) {
 	wantError(t, err, "this node has no etcd", "boot restore")
 }
 
+// Members that cannot be taken out of etcd are warned of, and keep nobody from going
+// back.
+func TestRestoreInPlaceLeaves(t *testing.T) {
+	w := newRestoreWorld(t, ",cp2=https://192.0.2.2:2380")
+	var said []string
+	leave := func(asked bool) {
+		said = nil
+		steps, err := EtcdRestore(EtcdRestoreOptions{Snapshot: w.snapshot(), NewCluster: asked, Rollout: RolloutOptions{Manifests: filepath.Join(w.dir, "manifests"), State: w.dir}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		step := steps[slices.IndexFunc(steps, func(s Step) bool { return s.Name == "restore/leave" })]
+		err = Runner{Report: func(e Event) {
+			if e.State == Warned {
+				said = append(said, e.Text)
+			}
+		}}.Run(t.Context(), []Step{step})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if leave(true); len(said) != 1 || !strings.Contains(said[0], "have their nodes reset before they come back") {
+		t.Errorf("etcd that does not answer: %q", said)
+	}
+	if leave(false); len(said) != 0 {
+		t.Errorf("nobody is to be left: %q", said)
+	}
+	if err := move(w.manifest(config.ComponentEtcd), filepath.Join(w.dir, "restore", "manifests", "etcd.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if leave(true); len(said) != 0 {
+		t.Errorf("etcd is stopped: %q", said)
+	}
+}
+
 func TestEtcdRestorePod(t *testing.T) {
 	m, err := templates.EtcdRestore(templates.EtcdRestoration{
 		Image: "registry.k8s.io/etcd:3", Member: "cp1", PeerURL: "https://192.0.2.1:2380", Token: "t", Snapshot: "/s.db", Dir: "/var/lib/etcd/.restore", Out: "x.made", Bump: 5,

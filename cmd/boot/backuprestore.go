@@ -69,12 +69,15 @@ job.`,
 	p.StringVar(&f.replace, "replace", "", "reset this host first, which is the `node` of that name")
 	ui.eventsFlag(p)
 	p.StringSliceVar(&f.ignoreChecks, "ignore-preflight-errors", nil, "`checks` whose errors are only warned of; 'all' ignores all")
+	_ = c.RegisterFlagCompletionFunc("replace", completeOwnName())
 	return c
 }
 
 func runRestore(ctx context.Context, ui *ui, f restoreFlags, path string) error {
-	if path == "-" && f.replace != "" {
-		return withCode(exitValidation, hint.With(errors.New("--replace does not go with -"), "the archive is read again after the reset: write it to a file first"))
+	if f.replace != "" {
+		if err := outlivesReset(path); err != nil {
+			return err
+		}
 	}
 	r := &restorer{ui: ui, flags: f, dir: filepath.Join(stateDir, "restore")}
 	if err := r.admit(); err != nil {
@@ -93,6 +96,27 @@ func runRestore(ctx context.Context, ui *ui, f restoreFlags, path string) error 
 		defer func() { _ = errors.Join(os.RemoveAll(a.Dir), os.Remove(r.dir)) }() // what is in use stays
 	}
 	return r.run(ctx, a)
+}
+
+// outlivesReset refuses an archive that is gone once the host is reset.
+func outlivesReset(path string) error {
+	if path == "-" {
+		return withCode(exitValidation, hint.With(errors.New("--replace does not go with -"), "the archive is read again after the reset: write it to a file first"))
+	}
+	file, err := filepath.Abs(path)
+	if err == nil {
+		file, err = filepath.EvalSymlinks(file)
+	}
+	if err != nil {
+		return fmt.Errorf("find the archive: %w", err)
+	}
+	dirs := phases.DefaultResetDirs()
+	for _, dir := range []string{dirs.Kubernetes, dirs.Kubelet, dirs.Etcd, dirs.PodLogs, dirs.ContainerLogs, dirs.State, dirs.Run} {
+		if strings.HasPrefix(file, dir+"/") {
+			return withCode(exitValidation, hint.With(fmt.Errorf("%s is where the reset removes files", file), "move the archive somewhere else, out of "+dir))
+		}
+	}
+	return nil
 }
 
 // A restorer makes this host the node of an archive.
@@ -221,11 +245,9 @@ func (r *restorer) run(ctx context.Context, a *backup.Archive) error {
 	if err != nil || r.flags.dryRun {
 		return exitOf(err)
 	}
-	if err := os.RemoveAll(r.dir); err != nil {
-		return err
-	}
 	r.ui.restored(a, o)
-	return nil
+	r.ui.leftBehind(o.Snapshot.Path, a.Node)
+	return os.RemoveAll(r.dir)
 }
 
 // options are made of what the cluster has stored, and of this host.
@@ -267,5 +289,4 @@ func (u *ui) restored(a *backup.Archive, o phases.RestoreOptions) {
 	if !o.Same && o.Init.Config.Cluster.ControlPlaneEndpoint == "" {
 		u.printf("\nOther nodes look for the API at the old address: join them again.\n")
 	}
-	u.printf("\nOther control planes, if there were any, are to be reset and joined again: boot reset\n")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"boot.internal/hint"
@@ -40,20 +41,24 @@ Revisions rise by a billion, so that nobody who watches the API takes the past f
 the present.
 
 Where etcd has other members, this node begins a new cluster without them, and
-only with --new-cluster: reset their nodes and have them join again.
+only with --new-cluster: they are taken out of etcd, so that nobody goes on with
+what was. Reset their nodes afterwards, and have them join again.
 
 Killed at any moment, the same command run again finishes the job.`,
 		Example: `  boot etcd snapshot list
   boot etcd snapshot restore /var/lib/boot/snapshots/scheduled-20260102T030405Z.db
 
   # What would be done?
-  boot etcd snapshot restore cluster.db --dry-run`,
+  boot etcd snapshot restore cluster.db --dry-run
+
+  # In a cluster with other control planes, which are left behind
+  boot etcd snapshot restore cluster.db --new-cluster`,
 		Args: exactlyOneArg,
 		RunE: func(c *cobra.Command, args []string) error { return runSnapshotRestore(c.Context(), ui, f, args[0]) },
 	}
 	p := c.Flags()
 	p.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	p.BoolVar(&f.newCluster, "new-cluster", false, "leave the other members of etcd behind: their nodes are to be reset and joined again")
+	p.BoolVar(&f.newCluster, "new-cluster", false, "take all other members out of etcd: their nodes are to be reset and joined again")
 	p.BoolVar(&f.dryRun, "dry-run", false, "print what would be done and change nothing")
 	p.DurationVar(&f.timeout, "timeout", 5*time.Minute, "`duration` for which each component is waited for")
 	ui.eventsFlag(p)
@@ -92,11 +97,35 @@ func runSnapshotRestore(ctx context.Context, ui *ui, f snapshotRestoreFlags, pat
 		defer turn.Release()
 	}
 	err = phases.Runner{DryRun: f.dryRun, Report: ui.progress(f.dryRun)}.Run(ctx, steps)
-	if err == nil && !f.dryRun {
-		ui.made(result{Revision: snapshot.Revision})
-		ui.printf("The cluster is what it was at revision %d. The data from before is beside etcd's own, as member-before-restore-…: remove it once you miss nothing.\n", snapshot.Revision)
+	if err != nil || f.dryRun {
+		return err
 	}
-	return err
+	ui.made(result{Revision: snapshot.Revision})
+	ui.printf("The cluster is what it was at revision %d. The data from before is beside etcd's own, as member-before-restore-…: remove it once you miss nothing.\n", snapshot.Revision)
+	ui.leftBehind(snapshot.Path, rollout.Node)
+	return nil
+}
+
+// leftBehind says what is to become of other control planes that a snapshot knows:
+// the cluster has begun anew without them.
+func (u *ui) leftBehind(snapshot, node string) {
+	others, err := phases.OtherControlPlanes(snapshot, node)
+	if err != nil {
+		u.warn("if there were other control planes, reset and join them again; who they are cannot be read: " + err.Error())
+	}
+	if len(others) == 0 {
+		return
+	}
+	if u.stream != nil && u.stream.result != nil {
+		u.stream.result.LeftBehind = others
+	}
+	u.printf(`
+Control planes that have no part in it any more: %s.
+To have one back, on it:     boot reset --force --delete-node
+then here:                   boot init phase upload-certs --upload-certs
+                             boot token create --print-join-command --certificate-key KEY
+To forget one that is gone:  kubectl delete node NAME
+`, strings.Join(others, ", "))
 }
 
 // localRollout is how static pods of this node are looked at and waited for.

@@ -51,6 +51,9 @@ type result struct {
 	File         string    `json:"file,omitempty"`     // that was written
 	Size         int64     `json:"size,omitempty"`     // of the file, in bytes
 	Revision     int64     `json:"revision,omitempty"` // of the data of the cluster that was saved, or is back
+	// LeftBehind are the nodes that were control planes of a cluster before it began
+	// anew without them.
+	LeftBehind []string `json:"leftBehind,omitempty"`
 }
 
 // A stream tells scripts what happens.
