@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"boot.internal/backoff"
-	"boot.internal/kubelet/local"
 	"boot.internal/status"
 )
 
@@ -42,7 +37,8 @@ answers within two seconds, also while the API server, the engine, the loop or
 etcd is down, and says so.
 
 Exit codes: 0 if all is well, 4 if something is wrong, 5 if the loop does not
-run, 6 if this host is no node; 1 if it could not be found out.`,
+run, 6 if this host is no node; 1 if it could not be found out. With --watch it is
+0 when it is interrupted, however the node is.`,
 		Example: `  boot status
 
   # Until interrupted, drawn anew whenever something changes
@@ -68,7 +64,7 @@ func runStatus(ctx context.Context, ui *ui, output string, watch bool) error {
 		return err
 	}
 	if watch {
-		return watchStatus(ctx, ui, h, output)
+		return h.watch(ctx, ui, output)
 	}
 	r := status.Look(ctx, h.sources())
 	if ctx.Err() != nil {
@@ -94,81 +90,6 @@ func exitOfVerdict(v status.Verdict) error {
 	default:
 		return withCode(exitDegraded, errTold)
 	}
-}
-
-// watchStatus shows how the node is whenever that is another way, until ctx ends.
-// The loop tells when to look; what it does not know is looked at now and then.
-func watchStatus(ctx context.Context, ui *ui, h *hostLook, output string) error {
-	const interval = 5 * time.Second
-	news := make(chan struct{}, 1)
-	go h.hear(ctx, news)
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	var last []byte
-	for {
-		r := status.Look(ctx, h.sources())
-		if ctx.Err() != nil {
-			return nil
-		}
-		var err error
-		if last, err = ui.another(r, output, last); err != nil {
-			return err
-		}
-		select {
-		case <-news:
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// hear pokes whenever the loop has news, until ctx ends. A loop that has ended may
-// come back.
-func (h *hostLook) hear(ctx context.Context, news chan<- struct{}) {
-	poke := func(*local.State) error {
-		select {
-		case news <- struct{}{}:
-		default:
-		}
-		return nil
-	}
-	for backoff.Sleep(ctx, 0) {
-		_ = h.client.Watch(ctx, poke) // that it has ended is news as well
-		_ = poke(nil)
-		backoff.Sleep(ctx, time.Second)
-	}
-}
-
-// another shows a report if it is not the one before: as a line of JSON, a
-// document of YAML, or a screen.
-func (u *ui) another(r status.Report, output string, last []byte) ([]byte, error) {
-	if output == "" && u.terminal() {
-		const home, rest = "\x1b[H", "\x1b[J" // what is drawn over does not flicker
-		screen := bytes.ReplaceAll([]byte(status.Screen(r, u.columns(), u.tone)), []byte("\n"), []byte("\x1b[K\n"))
-		u.printf("%s%s%s", home, screen, rest)
-		return nil, nil
-	}
-	timeless := r
-	timeless.Now = time.Time{}
-	now, err := json.Marshal(timeless)
-	if err != nil || bytes.Equal(now, last) {
-		return last, err
-	}
-	switch output {
-	case "":
-		u.printf("%s\n%s", r.Now.Format(time.RFC3339), status.Screen(r, u.columns(), u.tone))
-	case "json":
-		line, err := json.Marshal(r)
-		if err != nil {
-			return now, err
-		}
-		u.printf("%s\n", line)
-	default:
-		u.printf("---\n")
-		return now, u.object(output, r)
-	}
-	return now, nil
 }
 
 // tone paints a part of a screen.

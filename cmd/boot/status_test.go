@@ -18,24 +18,20 @@ func TestWatchersHearOfChanges(t *testing.T) {
 		t.Run("as "+output, func(t *testing.T) {
 			var out bytes.Buffer
 			ui := newUI(&out, &out)
-			r := status.Report{Verdict: status.Degraded, Wrong: []string{"one"}, Now: time.Unix(1, 0)}
-			last, err := ui.another(r, output, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Now = time.Unix(2, 0)
-			if last, err = ui.another(r, output, last); err != nil {
-				t.Fatal(err)
-			}
-			if n := strings.Count(out.String(), separator); n != 1 {
-				t.Errorf("time alone is told of: %s", out.String())
-			}
-			r.Wrong[0] = "another"
-			if _, err = ui.another(r, output, last); err != nil {
-				t.Fatal(err)
-			}
-			if n := strings.Count(out.String(), separator); n != 2 {
-				t.Errorf("%d are told of: %s", n, out.String())
+			r := status.Report{Verdict: status.Degraded}
+			w := newWatch(ui, output)
+			for _, step := range []struct {
+				now   int64
+				wrong string
+				told  int
+			}{{1, "one", 1}, {2, "one", 1}, {3, "another", 2}} {
+				r.Now, r.Wrong = time.Unix(step.now, 0), []string{step.wrong}
+				if err := w.show(r); err != nil {
+					t.Fatal(err)
+				}
+				if n := strings.Count(out.String(), separator); n != step.told {
+					t.Errorf("%d are told of: %s", n, out.String())
+				}
 			}
 			if output != "json" {
 				return

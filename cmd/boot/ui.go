@@ -44,7 +44,9 @@ func newUI(out, err io.Writer) *ui {
 	f, ok := err.(*os.File)
 	_, plain := os.LookupEnv("NO_COLOR")
 	u := &ui{out: out, err: err, colour: ok && !plain && term.IsTerminal(int(f.Fd()))}
-	u.openScreen()
+	if u.screen = openScreen(err); u.screen != nil {
+		u.err = u.screen.above(err)
+	}
 	return u
 }
 

@@ -32,11 +32,12 @@ const (
 	maxColumns = 120 // longer lines are cut: they are more likely to be wrapped by a resize
 )
 
-// openScreen takes over the terminal, if there is one that can be drawn on.
-func (u *ui) openScreen() {
-	f, ok := u.err.(*os.File)
+// openScreen returns the terminal that a writer leads to; nil if there is none that
+// can be drawn on.
+func openScreen(w io.Writer) *screen {
+	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" {
-		return
+		return nil
 	}
 	size := func() (int, int) {
 		columns, rows, err := term.GetSize(int(f.Fd()))
@@ -46,10 +47,9 @@ func (u *ui) openScreen() {
 		return columns, rows
 	}
 	if columns, rows := size(); columns < minColumns || rows < minRows {
-		return
+		return nil
 	}
-	u.screen = &screen{terminal: f, size: size}
-	u.err = u.screen.above(f)
+	return &screen{terminal: f, size: size}
 }
 
 // above returns a writer to the same terminal whose lines go above the block.
@@ -115,8 +115,9 @@ func (s *screen) draw() {
 		return
 	}
 	lines := s.block(min(columns, maxColumns) - 1)
-	if len(lines) > rows-2 {
-		lines = lines[:max(rows-2, 0)]
+	if most := max(rows-2, 1); len(lines) > most {
+		rest := fmt.Sprintf("%s %d more lines", sign("…", "~"), len(lines)-most+1)
+		lines = append(lines[:most-1:most-1], rest)
 	}
 	for _, line := range lines {
 		s.drawn = append(s.drawn, columnsOf(line))
