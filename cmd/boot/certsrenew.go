@@ -46,7 +46,9 @@ on this node is left to whoever has that key; see 'boot certs generate-csr'.`,
 
   # For a script
   boot certs renew -o json | jq -r 'select(.type == "result") | .certificates[].name'`,
-		ValidArgs: append(certs.Names(), "all"),
+		ValidArgsFunction: completeNames(len(certs.Names()), func(context.Context) ([]cobra.Completion, error) {
+			return append(certs.Names(), "all"), nil
+		}),
 		RunE: func(c *cobra.Command, names []string) error {
 			life, err := parseDays(validity)
 			if err != nil {

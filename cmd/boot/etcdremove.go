@@ -35,8 +35,9 @@ cluster's data would be out of reach. Nothing overrides that.`,
   # The control plane cp3 has burnt down
   boot etcd remove cp3
   kubectl delete node cp3`,
-		Args: exactlyOneArg,
-		RunE: func(c *cobra.Command, args []string) error { return runEtcdRemove(c.Context(), ui, f, args[0]) },
+		Args:              exactlyOneArg,
+		ValidArgsFunction: completeMembers(of),
+		RunE:              func(c *cobra.Command, args []string) error { return runEtcdRemove(c.Context(), ui, f, args[0]) },
 	}
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print what would be done and change nothing")
 	c.Flags().BoolVar(&f.force, "force", false, "also remove a member that runs and is well: its API server loses its data, until its node is reset")

@@ -37,7 +37,7 @@ func newPhase(ui *ui, p phased) *cobra.Command {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return completions(p.entries()), cobra.ShellCompDirectiveNoFileComp
+			return completions("", p.entries()), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(c *cobra.Command, args []string) error { return p.run(c, args[0], args[1:]) },
 	}
@@ -67,18 +67,19 @@ func (u *ui) phases(entries []phases.Entry) error {
 	return w.Flush()
 }
 
-// completePhases completes the values of --skip-phases.
+// completePhases completes the values of --skip-phases, which are parted by commas.
 func completePhases(c *cobra.Command, entries func() []phases.Entry) {
-	_ = c.RegisterFlagCompletionFunc("skip-phases", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return completions(entries()), cobra.ShellCompDirectiveNoFileComp
+	_ = c.RegisterFlagCompletionFunc("skip-phases", func(_ *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+		return completions(toComplete[:strings.LastIndex(toComplete, ",")+1], entries()), cobra.ShellCompDirectiveNoFileComp
 	})
 }
 
-// completions are the names of phases, with what a shell shows beside them.
-func completions(entries []phases.Entry) []string {
+// completions are the names of phases after what comes before them, with what a shell
+// shows beside.
+func completions(before string, entries []phases.Entry) []string {
 	var all []string
 	for _, e := range entries {
-		all = append(all, cobra.CompletionWithDesc(e.Name, e.Desc))
+		all = append(all, cobra.CompletionWithDesc(before+e.Name, e.Desc))
 	}
 	return all
 }

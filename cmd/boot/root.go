@@ -102,6 +102,7 @@ Every command can be run again: it does only what is left to do.`,
 	root.AddCommand(newStatus(ui), newDoctor(ui), newSupportBundle(ui))
 	root.AddCommand(newTimeline(ui))
 	root.AddCommand(newBackup(ui), newRestore(ui), newUpgrade(ui))
+	completeFormats(root)
 	return root
 }
 

@@ -120,9 +120,10 @@ before there is one. "boot init --token" and "boot token create" take it.`,
 
 func newTokenDelete(ui *ui, kubeconfig *string) *cobra.Command {
 	return &cobra.Command{
-		Use:     "delete ID...",
-		Short:   "Remove tokens, each named by itself or by what is before its dot",
-		Example: "  boot token delete abcdef",
+		Use:               "delete ID...",
+		Short:             "Remove tokens, each named by itself or by what is before its dot",
+		Example:           "  boot token delete abcdef",
+		ValidArgsFunction: completeTokens(kubeconfig),
 		Args: func(c *cobra.Command, args []string) error {
 			return withCode(exitValidation, cobra.MinimumNArgs(1)(c, args))
 		},
