@@ -16,31 +16,40 @@ const tailLines = 20
 // report makes the error of a wait that ended with pod, in the words of ended.
 // It also shows what comes up before pod and has not: that may be the cause.
 func (p *waitControlPlane) report(ctx context.Context, w *watcher, pod, ended string) error {
-	r := report{lines: []string{ended}, log: p.log}
+	r := report{lines: []string{ended}}
 	p.loop(ctx, &r)
 	if w.lookErr != nil {
 		r.add("the containers cannot be looked at: %v", w.lookErr)
 	}
 	if first := w.first(); first != pod {
-		r.component(w, first)
+		p.component(ctx, &r, w, first)
 	}
-	r.component(w, pod)
+	p.component(ctx, &r, w, pod)
 	return hint.With(errors.New(strings.Join(r.lines, "\n")), r.advice)
 }
 
-// loop adds that the kubelet loop is gone, if it is.
+// loop adds that the kubelet loop is gone, if it is, and what it said last.
 func (p *waitControlPlane) loop(ctx context.Context, r *report) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
-	if running, err := p.service.Running(ctx); err == nil && !running {
-		r.add("the kubelet loop, which starts all of them, does not run")
+	if running, err := p.service.Running(limited); err != nil || running {
+		return
 	}
+	r.add("the kubelet loop, which starts all of them, does not run")
+	tail := p.log.tail(ctx, loopLines)
+	if len(tail) == 0 {
+		return
+	}
+	r.add("the last lines of its log:")
+	for _, line := range tail {
+		r.add("  %s", line)
+	}
+	r.advice = "the whole log of the kubelet loop: " + p.log.Where
 }
 
 // A report is the text of an error, with what to do about it.
 type report struct {
 	lines  []string
-	log    loopLog
 	advice string
 }
 
@@ -50,10 +59,10 @@ func (r *report) add(format string, args ...any) {
 
 // component adds what the pod's containers do, what its probe says, and the
 // ends of their logs.
-func (r *report) component(w *watcher, pod string) {
+func (p *waitControlPlane) component(ctx context.Context, r *report, w *watcher, pod string) {
 	own := w.containersOf(pod)
 	if len(own) == 0 {
-		r.missing(pod)
+		p.missing(ctx, r, pod)
 	}
 	for _, c := range own {
 		r.add("%s: %s", pod, c)
@@ -73,11 +82,11 @@ func (r *report) component(w *watcher, pod string) {
 }
 
 // missing adds why a pod has no container, if the loop has said so.
-func (r *report) missing(pod string) {
+func (p *waitControlPlane) missing(ctx context.Context, r *report, pod string) {
 	text := pod + " has no container yet"
-	if why := r.log.complaint(pod); why != "" {
+	if why := p.log.complaint(ctx, p.node, pod); why != "" {
 		text += ": " + why
-		r.advice = "the log of the kubelet loop is in " + r.log.path
+		r.advice = "the log of the kubelet loop: " + p.log.Where
 	}
 	r.add("%s", text)
 }

@@ -38,7 +38,7 @@ type InitOptions struct {
 	Preflight  Phase      // checks the host and makes it ready
 	Service    Service    // runs the kubelet loop
 	Components Components // looks at the control plane's containers
-	LoopLog    string     // file that the loop logs to; empty where a service manager keeps its log
+	LoopLog    LoopLog    // what the loop logs to
 }
 
 // Init returns the phases of "boot init" in the order of the work.
@@ -65,7 +65,7 @@ func initSteps(o InitOptions, pki *certs.PKI) []Step {
 	wait := &waitControlPlane{
 		probes: probes(cfg, api, tree), components: o.Components, service: o.Service,
 		timeout: limit(timeouts.ControlPlaneComponentHealthCheck), begun: time.Now(),
-		log: loopLog{o.LoopLog, node.Name},
+		log: o.LoopLog, node: node.Name,
 	}
 	return slices.Concat(
 		[]Step{

@@ -28,7 +28,7 @@ type JoinOptions struct {
 	Service    Service    // runs the kubelet loop
 	Components Components // looks at the control plane's containers
 	Images     Images     // those of the container engine
-	LoopLog    string     // file that the loop logs to; empty where a service manager keeps its log
+	LoopLog    LoopLog    // what the loop logs to
 }
 
 // JoinPreflight returns the phases of "boot join" that come before the cluster is

@@ -87,7 +87,7 @@ func (o JoinOptions) joinControlPlane(pki *certs.PKI) []Step {
 	wait := &waitControlPlane{
 		probes: probes(cfg, api, certs.Tree(cfg.Cluster.CertificatesDir)), components: o.Components, service: o.Service,
 		timeout: limit(cfg.Init.Timeouts.ControlPlaneComponentHealthCheck), begun: time.Now(),
-		log: loopLog{o.LoopLog, node.Name},
+		log: o.LoopLog, node: node.Name,
 	}
 	return []Step{
 		{"wait-control-plane", "Wait until the control plane is healthy", wait.forAPIServer()},

@@ -1,31 +1,43 @@
 package phases
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
-
-	"boot.internal/logfile"
 )
 
-// complaintLines is how far back in the loop's log a complaint may be.
-const complaintLines = 400
+// complaintLines is how far back in the loop's log a complaint may be, and loopLines
+// how much of the log of a loop that has ended is worth showing.
+const (
+	complaintLines = 400
+	loopLines      = 10
+)
 
-// A loopLog is the log of the kubelet loop. What keeps a container from being
-// made, such as an image that cannot be pulled, the engine does not know.
-type loopLog struct {
-	path string // empty where a service manager keeps it
-	node string
+// A LoopLog is what the kubelet loop logs to, a file or a service manager's journal.
+// The zero value is a terminal, from which nothing can be read.
+type LoopLog struct {
+	Where string // it can be read: a file, or a command
+	// Tail returns at most so many last lines, none if it cannot read any.
+	Tail func(ctx context.Context, lines int) []string
 }
 
-// complaint returns the last error that the loop had with a static pod; empty
-// if it has none.
-func (l loopLog) complaint(pod string) string {
-	if l.path == "" {
-		return ""
+// tail reads the end of the log, also when ctx has ended: what is asked for is why.
+func (l LoopLog) tail(ctx context.Context, lines int) []string {
+	if l.Tail == nil {
+		return nil
 	}
-	of := " pod=kube-system/" + pod + "-" + strings.ToLower(l.node) + " "
-	for _, line := range slices.Backward(logfile.Tail(l.path, 0, complaintLines)) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	return l.Tail(ctx, lines)
+}
+
+// complaint returns the last error that the loop of a node had with a static pod;
+// empty if it has none. What keeps a container from being made, such as an image that
+// cannot be pulled, the engine does not know.
+func (l LoopLog) complaint(ctx context.Context, node, pod string) string {
+	of := " pod=kube-system/" + pod + "-" + strings.ToLower(node) + " "
+	for _, line := range slices.Backward(l.tail(ctx, complaintLines)) {
 		if _, text, ok := strings.Cut(line, " err="); ok && strings.Contains(line, of) {
 			return unquoted(text)
 		}

@@ -1,12 +1,14 @@
 package phases
 
 import (
+	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"boot.internal/logfile"
 )
 
 // What the loop has to say of a pod without a container is said in its stead.
@@ -22,24 +24,45 @@ time=2026-01-01T00:00:04Z level=INFO msg=act pod=kube-system/etcd-node1 action="
 	if err := os.WriteFile(path, []byte(log), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ path, pod, want string }{
-		{path, "etcd", `start etcd: Failed to pull image "r.io/etcd:none": not found`},
-		{path, "kube-proxy", "EOF"},
-		{path, "kube-apiserver", ""},
-		{path + ".none", "etcd", ""},
-		{"", "etcd", ""},
+	in := func(path string) LoopLog {
+		return LoopLog{Where: path, Tail: func(_ context.Context, lines int) []string { return logfile.Tail(path, 0, lines) }}
+	}
+	for _, c := range []struct {
+		log       LoopLog
+		pod, want string
+	}{
+		{in(path), "etcd", `start etcd: Failed to pull image "r.io/etcd:none": not found`},
+		{in(path), "kube-proxy", "EOF"},
+		{in(path), "kube-apiserver", ""},
+		{in(path + ".none"), "etcd", ""},
+		{LoopLog{}, "etcd", ""},
 	} {
-		if got := (loopLog{c.path, "Node1"}).complaint(c.pod); got != c.want {
-			t.Errorf("%s in %q: got %q, want %q", c.pod, c.path, got, c.want)
+		if got := c.log.complaint(t.Context(), "Node1", c.pod); got != c.want {
+			t.Errorf("%s in %q: got %q, want %q", c.pod, c.log.Where, got, c.want)
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		_, err := await(t, &waitControlPlane{
-			probes: []probe{never("etcd")}, components: nothing, service: &fakeService{running: true}, timeout: time.Minute,
-			log: loopLog{path, "node1"},
-		})
-		if err == nil || !strings.Contains(err.Error(), "etcd has no container yet: start etcd: Failed to pull image") {
-			t.Errorf("got %v", err)
+		p := &waitControlPlane{
+			probes: []probe{never("etcd")}, components: nothing, service: &fakeService{running: true}, timeout: time.Minute, log: in(path), node: "node1",
 		}
+		_, err := await(t, p)
+		wantError(t, err, "etcd has no container yet: start etcd: Failed to pull image", "the log of the kubelet loop: "+path)
+		p.service = &fakeService{}
+		_, err = await(t, p)
+		wantError(t, err, "does not run\nthe last lines of its log:\n  time=2026-01-01T00:00:00Z", "the log of the kubelet loop: "+path)
+	})
+}
+
+// A journal that does not answer keeps nobody from hearing the rest.
+func TestLoopLogInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := LoopLog{Where: "journalctl -u boot-kubelet", Tail: func(ctx context.Context, _ int) []string {
+			<-ctx.Done()
+			return nil
+		}}
+		_, err := await(t, &waitControlPlane{
+			probes: []probe{never("etcd")}, components: nothing, service: &fakeService{}, timeout: time.Minute, log: hangs, node: "node1",
+		})
+		wantError(t, err, "does not run\netcd has no container yet", "")
 	})
 }

@@ -164,7 +164,7 @@ func (s seed) await(ctx context.Context, manifest []byte) error {
 		return fmt.Errorf("read %s: %w", s.manifest(), err)
 	}
 	waiting(ctx, templates.EtcdRestoreName)
-	return until(ctx, s.rollout.timeout(), func(ctx context.Context) (bool, error) {
+	err = until(ctx, s.rollout.timeout(), func(ctx context.Context) (bool, error) {
 		all, err := s.rollout.Components.Look(ctx)
 		if err != nil {
 			return false, err
@@ -175,9 +175,19 @@ func (s seed) await(ctx context.Context, manifest []byte) error {
 			}
 			return c.State == ContainerExited, ended(c)
 		}
-		return false, s.rollout.absent(templates.EtcdRestoreName)
+		return false, errAbsent
 	})
+	if !errors.Is(err, errAbsent) {
+		return err
+	}
+	if why := s.rollout.LoopLog.complaint(ctx, s.rollout.Node, templates.EtcdRestoreName); why != "" {
+		return fmt.Errorf("%w: %s", err, why)
+	}
+	return err
 }
+
+// errAbsent reports a pod of which the engine has nothing.
+var errAbsent = errors.New(templates.EtcdRestoreName + " has no container yet")
 
 // ended is the error of a container that has not ended well, with what it said.
 func ended(c Component) error {
@@ -237,12 +247,4 @@ func (o RolloutOptions) awaitGone(ctx context.Context, pods ...string) error {
 		}
 		return true, nil
 	})
-}
-
-// absent says why a static pod has no container yet, as far as that is known.
-func (o RolloutOptions) absent(name string) error {
-	if why := (loopLog{o.LoopLog, o.Node}).complaint(name); why != "" {
-		return fmt.Errorf("%s has no container yet: %s", name, why)
-	}
-	return fmt.Errorf("%s has no container yet", name)
 }

@@ -29,7 +29,7 @@ type RolloutOptions struct {
 
 	Components Components    // looks at the control plane's containers
 	Service    Service       // runs the kubelet loop
-	LoopLog    string        // file that the loop logs to; empty where a service manager keeps its log
+	LoopLog    LoopLog       // what the loop logs to
 	Node       string        // name of this node
 	Timeout    time.Duration // how long one pod may take to become healthy; 0: four minutes
 	Stable     time.Duration // how long it has to stay so; 0: three seconds

@@ -111,6 +111,6 @@ func (a *replaced) judge(own []Component) {
 
 // fail makes the error, with exit codes and the ends of logs.
 func (a *replaced) fail(ctx context.Context, ended string) error {
-	p := waitControlPlane{service: a.Service, log: loopLog{a.LoopLog, a.Node}}
+	p := waitControlPlane{service: a.Service, log: a.LoopLog, node: a.Node}
 	return p.report(ctx, a.watcher, a.component, ended)
 }

@@ -47,8 +47,9 @@ type waitControlPlane struct {
 	service    Service
 	timeout    time.Duration
 	begun      time.Time // when the run that waits began
-	log        loopLog
-	met        bool // all were found healthy by waiting for them
+	log        LoopLog
+	node       string // name of this node
+	met        bool   // all were found healthy by waiting for them
 }
 
 // forAPIServer returns the wait for those components alone that the others need.

@@ -24,6 +24,7 @@ import (
 
 	"boot.internal/filelock"
 	"boot.internal/hint"
+	"boot.internal/logfile"
 	"boot.internal/process"
 )
 
@@ -141,12 +142,13 @@ func (m *Manager) LogHint() string {
 	return m.o.LogFile
 }
 
-// LogFile is where the loop logs to; empty if the service manager keeps its log.
-func (m *Manager) LogFile() string {
+// LogTail returns at most so many last lines of the loop's log, none if it cannot be
+// read before ctx ends.
+func (m *Manager) LogTail(ctx context.Context, lines int) []string {
 	if m.kind == Systemd {
-		return ""
+		return journalTail(ctx, m.o.run, lines)
 	}
-	return m.o.LogFile
+	return logfile.Tail(m.o.LogFile, 0, lines)
 }
 
 // Running reports whether the loop runs, is ready, and is what Start would

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/template"
+	"time"
 
 	"boot.internal/atomicfile"
-	"boot.internal/hint"
 )
 
 // systemd runs the loop as a unit. Upstream's kubelet.service, where it goes further,
@@ -130,11 +131,22 @@ func (s systemd) start(ctx context.Context) error {
 }
 
 func (s systemd) withJournal(ctx context.Context, err error) error {
-	out, journal := s.o.run(context.WithoutCancel(ctx), "journalctl", "-u", unit, "-n", "20", "--no-pager", "-o", "cat")
-	if journal != nil || out == "" {
-		return hint.With(err, "see journalctl -u "+Name)
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
+	defer cancel()
+	return withLog(err, "journalctl -u "+Name, journalTail(limited, s.o.run, 20))
+}
+
+// journalTimeout is how long the journal may take to tell why the loop has not
+// started.
+const journalTimeout = 10 * time.Second
+
+// journalTail returns the last lines that the loop has logged to the journal.
+func journalTail(ctx context.Context, run command, lines int) []string {
+	out, err := run(ctx, "journalctl", "-u", unit, "-n", strconv.Itoa(lines), "--no-pager", "-o", "cat")
+	if out = strings.TrimSpace(out); err != nil || out == "" || out == "-- No entries --" {
+		return nil
 	}
-	return withLog(err, "journalctl -u "+Name, strings.Split(out, "\n"))
+	return strings.Split(out, "\n")
 }
 
 func (s systemd) left() (bool, error) { return there(s.path()) }

@@ -87,6 +87,23 @@ func TestSystemd(t *testing.T) {
 	}
 }
 
+// What the loop has logged is in the journal, where something is.
+func TestSystemdLogTail(t *testing.T) {
+	s, m := onSystemd(t)
+	if diff := cmp.Diff([]string{"first line", "config.yaml:3: unknown field"}, m.LogTail(t.Context(), 7)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"journalctl -u boot-kubelet.service -n 7 --no-pager -o cat"}, s.calls); diff != "" {
+		t.Error(diff)
+	}
+	for _, out := range []string{"", "-- No entries --\n"} {
+		m.o.run = func(context.Context, string, ...string) (string, error) { return out, nil }
+		if got := m.LogTail(t.Context(), 7); got != nil {
+			t.Errorf("of %q: %q", out, got)
+		}
+	}
+}
+
 func TestSystemdUnit(t *testing.T) {
 	_, m := onSystemd(t)
 	m.o.Executable = "/usr/local/bin/boot"

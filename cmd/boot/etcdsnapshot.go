@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,15 +155,7 @@ func runSnapshotList(ui *ui, shelf etcd.Shelf, output string) error {
 	if err != nil {
 		return err
 	}
-	all := []printedSnapshot{}
-	broken := 0
-	for _, path := range files {
-		s, err := etcd.ReadSnapshot(path)
-		if err != nil {
-			broken++
-		}
-		all = append(all, printedOf(s, err))
-	}
+	all, broken := readSnapshots(files)
 	if output != "" {
 		err = ui.object(output, all)
 	} else {
@@ -172,6 +165,23 @@ func runSnapshotList(ui *ui, shelf etcd.Shelf, output string) error {
 		err = fmt.Errorf("%d of %d snapshots are broken", broken, len(all))
 	}
 	return err
+}
+
+// readSnapshots verifies snapshots, and says how many are broken. One that is not
+// there any more was removed by the schedule meanwhile.
+func readSnapshots(files []string) (all []printedSnapshot, broken int) {
+	all = []printedSnapshot{}
+	for _, path := range files {
+		s, err := etcd.ReadSnapshot(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			broken++
+		}
+		all = append(all, printedOf(s, err))
+	}
+	return all, broken
 }
 
 // snapshots prints a table.

@@ -130,17 +130,18 @@ func initSetupOf(ui *ui, cfg *config.Init, foreground bool) (*initSetup, error) 
 // newService returns the loop as what lives on, with the path of its log if
 // nobody else keeps that. In the foreground, stay waits until it ends.
 func newService(ui *ui, b config.BootConfiguration, args []string, inForeground bool) (
-	loop phases.Service, log string, stay func(context.Context) error, err error,
+	loop phases.Service, log phases.LoopLog, stay func(context.Context) error, err error,
 ) {
 	if inForeground {
 		fg := newForeground(ui, args)
-		return fg, "", fg.wait, nil
+		return fg, log, fg.wait, nil
 	}
 	manager, err := service.New(serviceOptions(b, args, ui.logger()))
 	if err != nil {
-		return nil, "", nil, err
+		return nil, log, nil, err
 	}
-	return manager, manager.LogFile(), func(context.Context) error { return nil }, nil
+	log = phases.LoopLog{Where: manager.LogHint(), Tail: manager.LogTail}
+	return manager, log, func(context.Context) error { return nil }, nil
 }
 
 // hostJournal is where boot notes what it changes on this host.
