@@ -61,7 +61,7 @@ type backupTest struct {
 	node   *lab.Node
 	client *kubernetes.Clientset
 
-	snapshot string // path on the node
+	snapshot string    // path on the node
 	spare    *lab.Node // a machine that is no node at first
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"boot.internal/e2e/internal/lab"
 	"boot.internal/kubelet/local"
 	"boot.internal/status"
+	"boot.internal/ttytest"
 )
 
 // Whatever is down, one screen says how the node is, at once, and what is wrong.
@@ -33,6 +35,7 @@ func TestStatus(t *testing.T) {
 	n.Boot(t, append([]string{"init"}, anyDisk(t, n)...)...)
 
 	t.Run("all is well", s.healthy)
+	t.Run("it is watched on a terminal", s.watched)
 	t.Run("the support bundle has no secret", s.bundle)
 	t.Run("a manifest is refused", s.refused)
 	t.Run("the API server crashes", s.apiServerDown)
@@ -159,6 +162,27 @@ func (s statusOfNode) healthy(t *testing.T) {
 	}
 	s.expectScreen(t, 0, "node1  Ready", "control-plane", "kube-apiserver", "1 of 1 members healthy", "all is well")
 	s.doctor(t, 0)
+}
+
+// watched sees on a terminal a manifest be refused and be no more, in the same place,
+// until it is interrupted.
+func (s statusOfNode) watched(t *testing.T) {
+	tty, cmd := onTerminal(t, s.Node, "status", "--watch")
+	tty.Await("that all is well", ttytest.Sees("all is well\n"))
+	path := filepath.Join(staticPods, "watched.yaml")
+	s.WriteFile(t, path, "kind: Pod\n")
+	tty.Await("that something is not", ttytest.Sees(path))
+	s.Remove(t, path)
+	tty.Await("that all is well again", ttytest.Sees("all is well\n"))
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("interrupted: %v", err)
+	}
+	if screen := tty.Screen(); strings.Count(screen, s.Name+"  Ready") > 1 || strings.Contains(screen, path) {
+		t.Errorf("the screen:\n%s", screen)
+	}
 }
 
 func (s statusOfNode) refused(t *testing.T) {

@@ -48,7 +48,7 @@ func runDoctor(ctx context.Context, ui *ui, output string) error {
 	if err != nil {
 		return err
 	}
-	d := h.diagnose(ctx)
+	d := h.diagnose(ctx, h.look)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -62,9 +62,9 @@ func runDoctor(ctx context.Context, ui *ui, output string) error {
 	return exitOfVerdict(d.Verdict)
 }
 
-// diagnose looks at everything.
-func (h *hostLook) diagnose(ctx context.Context) diagnosis {
-	facts := h.facts(ctx)
+// diagnose looks at everything, and at the status as it is told.
+func (h *hostLook) diagnose(ctx context.Context, look func(context.Context) status.Report) diagnosis {
+	facts := h.facts(ctx, look)
 	d := diagnosis{Verdict: facts.Report.Verdict, Findings: doctor.Examine(facts)}
 	if d.Findings == nil {
 		d.Findings = []doctor.Finding{} // a list without any, to scripts

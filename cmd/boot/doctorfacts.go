@@ -30,13 +30,13 @@ import (
 const factLimit = 2 * time.Second
 
 // facts gathers what a diagnosis is made of, all at once.
-func (h *hostLook) facts(ctx context.Context) doctor.Facts {
+func (h *hostLook) facts(ctx context.Context, look func(context.Context) status.Report) doctor.Facts {
 	ctx, cancel := context.WithTimeout(ctx, 2*factLimit)
 	defer cancel()
 	f := doctor.Facts{Kubeconfig: filepath.Join(h.dirs.Kubernetes, "kubelet.conf")}
 	var preflightErr error
 	var group sync.WaitGroup
-	group.Go(func() { f.Report = status.Look(ctx, h.sources()) })
+	group.Go(func() { f.Report = look(ctx) })
 	group.Go(func() { f.Preflight, preflightErr = h.preflight(ctx) })
 	group.Go(func() { f.ClusterDNS = h.askDNS(ctx) })
 	group.Go(func() { f.EngineDriver = h.engineDriver(ctx) })

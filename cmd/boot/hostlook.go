@@ -57,6 +57,9 @@ func (h *hostLook) sources() status.Sources {
 	}
 }
 
+// look is one look at the node.
+func (h *hostLook) look(ctx context.Context) status.Report { return status.Look(ctx, h.sources()) }
+
 // name is that of the node, noted when it was made one.
 func (h *hostLook) name() string {
 	if name, err := ownName(); err == nil {

@@ -66,7 +66,7 @@ func runStatus(ctx context.Context, ui *ui, output string, watch bool) error {
 	if watch {
 		return h.watch(ctx, ui, output)
 	}
-	r := status.Look(ctx, h.sources())
+	r := h.look(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

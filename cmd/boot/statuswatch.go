@@ -37,7 +37,7 @@ func newWatch(u *ui, output string) *watch {
 func (h *hostLook) watch(ctx context.Context, ui *ui, output string) error {
 	news := make(chan struct{}, 1)
 	go h.hear(ctx, news)
-	return newWatch(ui, output).run(ctx, news, func(ctx context.Context) status.Report { return status.Look(ctx, h.sources()) })
+	return newWatch(ui, output).run(ctx, news, h.look)
 }
 
 // run looks whenever there are news, and shows what it sees, until ctx ends.

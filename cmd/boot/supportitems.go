@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/tools/clientcmd"
@@ -26,17 +27,29 @@ func (h *hostLook) supportItems() []support.Item {
 	return slices.Concat(h.nodeItems(), h.configItems(), h.logItems(), h.engineItems(), h.clusterItems(), hostItems(), networkItems())
 }
 
-// nodeItems are what boot itself has to say.
+// nodeItems are what boot itself has to say. All of them are of one look, so that
+// they tell of the same moment.
 func (h *hostLook) nodeItems() []support.Item {
+	look := onceLooked(h.look)
 	return []support.Item{
 		support.JSON("version.json", func(context.Context) (any, error) { return thisVersion(), nil }),
-		support.JSON("status.json", func(ctx context.Context) (any, error) { return status.Look(ctx, h.sources()), nil }),
+		support.JSON("status.json", func(ctx context.Context) (any, error) { return look(ctx), nil }),
 		{Name: "status.txt", Collect: func(ctx context.Context, to io.Writer) error {
-			_, err := io.WriteString(to, status.Screen(status.Look(ctx, h.sources()), 80, func(_ status.Tone, text string) string { return text }))
+			_, err := io.WriteString(to, status.Screen(look(ctx), 80, func(_ status.Tone, text string) string { return text }))
 			return err
 		}},
-		support.JSON("doctor.json", func(ctx context.Context) (any, error) { return h.diagnose(ctx), nil }),
+		support.JSON("doctor.json", func(ctx context.Context) (any, error) { return h.diagnose(ctx, look), nil }),
 		support.JSON("loop.json", func(ctx context.Context) (any, error) { return h.client.State(ctx) }),
+	}
+}
+
+// onceLooked returns a look that is made when it is first asked for, and no more.
+func onceLooked(look func(context.Context) status.Report) func(context.Context) status.Report {
+	var once sync.Once
+	var r status.Report
+	return func(ctx context.Context) status.Report {
+		once.Do(func() { r = look(ctx) })
+		return r
 	}
 }
 
