@@ -8,30 +8,21 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"boot.internal/e2e/internal/lab"
 )
 
-// certsConfig makes certificates that live for minutes, those which the cluster
+// certsSettings make certificates that live for minutes, those which the cluster
 // signs among them.
-const certsConfig = `apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
-certificateValidityPeriod: 4m
+const certsSettings = `certificateValidityPeriod: 4m
 controllerManager:
   extraArgs: [{name: cluster-signing-duration, value: 4m}]
----
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-evictionHard: {memory.available: 100Mi}
-imageGCHighThresholdPercent: 100
 `
 
 // A certsCluster is a cluster whose certificates live for minutes.
@@ -40,16 +31,21 @@ type certsCluster struct {
 	gaps   func() []string          // when the API did not answer
 	pods   map[string]lab.Container // what ran at first
 	client string                   // the kubelet's client certificate at first
+
+	fleet  *fleet
+	others []*otherNode
 }
 
 // TestCertificates looks at certificates from their first to their last day.
 func TestCertificates(t *testing.T) {
 	t.Parallel()
-	n := furnished(t, lab.NewLAN(t), "node1")
-	n.WriteFile(t, "/root/init.yaml", certsConfig)
-	n.Boot(t, "init", "--config", "/root/init.yaml")
+	f := emptyFleet(t, 2, 1)
+	f.cluster.Settings = certsSettings
+	lab.Must(t, f.cluster.Init(t.Context(), f.heads[0], t.Output()))
+	n := f.heads[0]
+	f.client = n.Client(t, adminConf)
 	waitReady(t, n)
-	c := &certsCluster{Node: n, gaps: watchAPI(t, n), pods: containers(t, n)}
+	c := &certsCluster{Node: n, fleet: f, gaps: watchAPI(t, n), pods: containers(t, n)}
 	c.client = n.ReadFile(t, "/var/lib/kubelet/pki/kubelet-client-current.pem")
 	for _, s := range []struct {
 		name string
@@ -60,7 +56,9 @@ func TestCertificates(t *testing.T) {
 		{"a dry run", checkDryRun},
 		{"an external authority", checkExternal},
 		{"requests", checkRequests},
+		{"other nodes join", checkJoined},
 		{"they renew themselves", checkUnattended},
+		{"those of others, too", checkOthers},
 		{"a renewal that is killed", checkRenewalKilled},
 		{"what is no good goes back", checkGoesBack},
 		{"a node whose certificate has ended", checkExpired},
@@ -229,16 +227,7 @@ func checkRequests(t *testing.T, c *certsCluster) {
 // at whom that disturbed.
 func checkUnattended(t *testing.T, c *certsCluster) {
 	lab.Until(t, 6*time.Minute, "see it told", func(ctx context.Context) error {
-		events, err := c.Client(t, adminConf).CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: "reason=CertificatesRenewed"})
-		if err != nil {
-			return err
-		}
-		if !slices.ContainsFunc(events.Items, func(e corev1.Event) bool {
-			return e.InvolvedObject.Kind == "Node" && e.InvolvedObject.Name == c.Name && strings.Contains(e.Message, "apiserver,")
-		}) {
-			return fmt.Errorf("there are %d events", len(events.Items))
-		}
-		return nil
+		return renewedBy(ctx, t, c.Node, c.Name)
 	})
 	for _, name := range []string{"apiserver", "etcd-server", "admin.conf", "scheduler.conf"} {
 		if l := c.list(t)[name]; l.RemainingSeconds < 30*60 { // what is renewed lives an hour at least
