@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -174,9 +175,7 @@ func (w *conductWorld) answer(node, value string) {
 		w.t.Error(err)
 		return
 	}
-	for key, text := range answers {
-		n.Annotations[key] = text
-	}
+	maps.Copy(n.Annotations, answers)
 	if _, err := w.client.CoreV1().Nodes().Update(context.Background(), n, metav1.UpdateOptions{}); err != nil {
 		w.t.Error(err)
 	}
