@@ -112,7 +112,7 @@ func (k *kubelet) evict(ctx context.Context, e evict.Eviction) {
 	k.mu.Unlock()
 	k.metrics.evictions.WithLabelValues(e.Cause).Inc()
 	k.events.ofPodWith(e.Pod, e.Annotations, v1.EventTypeWarning, evict.Reason, e.Message)
-	s := pod.Stop{Grace: time.Duration(e.Grace) * time.Second, Reason: evict.Reason, Message: e.Message}
+	s := pod.Stop{Grace: time.Duration(e.Grace) * time.Second, Reason: evict.Reason, Message: e.Message, Fails: true}
 	if e.Disrupted {
 		s.Disruption = e.Message
 	}

@@ -42,7 +42,7 @@ func (k *kubelet) newGuard(ctx context.Context) {
 		Groups: groups, Connect: shutdown.Connect(dbus.ConnectSystemBus, shutdown.ConfigDir),
 		Pods: func() []*v1.Pod { return k.active(func(*v1.Pod) bool { return true }) },
 		Stop: func(p *v1.Pod, grace time.Duration) {
-			k.stop(ctx, p.UID, pod.Stop{Grace: grace, Reason: shutdown.Reason, Message: shutdown.Message, Disruption: shutdown.Message})
+			k.stop(ctx, p.UID, pod.Stop{Grace: grace, Reason: shutdown.Reason, Message: shutdown.Message, Disruption: shutdown.Message, Fails: true})
 		},
 		Gone: k.hasEndedForAll, Down: k.setShuttingDown,
 		Began: func(at time.Time) { began = at; note(at, time.Time{}) },

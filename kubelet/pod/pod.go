@@ -35,8 +35,8 @@ type Stop struct {
 	Grace   time.Duration // may only shrink (SP-44)
 	Reason  string        // status reason of a pod that fails by it, "" for an ordinary deletion
 	Message string
-	// Fails is set where the pod is Failed even if all its containers end well,
-	// as upstream has it of a deadline, but not of evictions.
+	// Fails is set where the pod is Failed even if all its containers end well: of
+	// a pod that makes room for a critical one upstream has it otherwise.
 	Fails bool
 	// Disruption is the message of the condition DisruptionTarget (KEP-3329), ""
 	// where the pod gets none.
