@@ -25,7 +25,7 @@ func TestWhomATurnTrusts(t *testing.T) {
 		{"other", "other", "other", "other"}, // whoever trusts neither is none of our business
 	} {
 		var trusted []*x509.Certificate
-		for _, name := range strings.Fields(c.trusted) {
+		for name := range strings.FieldsSeq(c.trusted) {
 			trusted = append(trusted, named[name])
 		}
 		for want, change := range map[string]Retrust{"both: " + c.both: turn.Both, "first: " + c.first: turn.NewFirst, "only: " + c.only: turn.OnlyNew} {

@@ -50,8 +50,8 @@ func (r rotation) bundle(t certs.Turn) ([]*x509.Certificate, error) {
 }
 
 // complete refuses to drop an authority by which this node itself is still known.
-func (r rotation) complete(context.Context) ([]Change, error) {
-	if _, err := r.trusted(context.Background()); err != nil {
+func (r rotation) complete(ctx context.Context) ([]Change, error) {
+	if _, err := r.trusted(ctx); err != nil {
 		return nil, err
 	}
 	for _, h := range certs.Hold(r.Places) {
