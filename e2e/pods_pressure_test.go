@@ -124,6 +124,16 @@ func (c *podCluster) reconfigure(t *testing.T, set map[string]any) {
 	comeBack()
 }
 
+// endsBadly has the containers of a pod end with SIGKILL when they are to stop: what
+// ends well has not failed, evicted or not.
+func endsBadly(p *corev1.Pod) *corev1.Pod {
+	p.Spec.OS = &corev1.PodOS{Name: corev1.Linux} // as whoever names a signal has to
+	for i := range p.Spec.Containers {
+		p.Spec.Containers[i].Lifecycle = &corev1.Lifecycle{StopSignal: new(corev1.SIGKILL)}
+	}
+	return p
+}
+
 // memoryRunsLow stays below a soft threshold for longer than is borne.
 func (c *podCluster) memoryRunsLow(t *testing.T) {
 	keep := (c.memoryLeft(t) - 500<<20) >> 10
@@ -134,7 +144,7 @@ func (c *podCluster) memoryRunsLow(t *testing.T) {
 		"evictionPressureTransitionPeriod": "15s",
 	})
 	c.awaitPressure(t, corev1.NodeMemoryPressure, corev1.ConditionFalse)
-	greedy := boxPod("slow", "fill-memory", "900")
+	greedy := endsBadly(boxPod("slow", "fill-memory", "900"))
 	greedy.Spec.RestartPolicy = corev1.RestartPolicyNever
 	c.Create(t, greedy)
 	p := c.awaitEvicted(t, "slow", `^The node was low on resource: memory\. Threshold quantity: \d+Ki, available: \d+Ki\. `)
@@ -159,7 +169,7 @@ func (c *podCluster) memoryRunsOut(t *testing.T) {
 	})
 	c.awaitPressure(t, corev1.NodeMemoryPressure, corev1.ConditionFalse)
 
-	greedy := boxPod("greedy", "fill-memory", "900")
+	greedy := endsBadly(boxPod("greedy", "fill-memory", "900"))
 	greedy.Spec.RestartPolicy = corev1.RestartPolicyNever
 	c.Create(t, greedy)
 	p := c.awaitEvicted(t, "greedy", `^The node was low on resource: memory\. Threshold quantity: \d+Ki, available: \d+Ki\. `+

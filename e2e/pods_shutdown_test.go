@@ -100,7 +100,7 @@ func (c *podCluster) machineGoesDown(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("boot does not ask shutdowns to wait")
 	}
-	c.Create(t, boxPod("web", "http", "8080"))
+	c.Create(t, endsBadly(boxPod("web", "http", "8080")))
 	c.AwaitReady(t, "web")
 	if err := l.conn.Emit(logindPath, logindIface+".PrepareForShutdown", true); err != nil {
 		t.Fatal(err)
