@@ -100,9 +100,9 @@ func testPreempted(t *testing.T, c *podCluster) {
 	critical := seated("critical")
 	critical.Spec.PriorityClassName = "system-cluster-critical"
 	c.Create(t, critical)
-	out := c.AwaitPhase(t, "first", corev1.PodSucceeded) // as upstream: its container ends well when it is told to
-	if said := c.AwaitEvent(t, "first", "Preempting"); said != "Preempted in order to admit critical pod" {
-		t.Errorf("preempted: %s", said)
+	out := c.AwaitPhase(t, "first", corev1.PodFailed)
+	if out.Status.Reason != "Preempting" || out.Status.Message != "Preempted in order to admit critical pod" {
+		t.Errorf("%s: %s", out.Status.Reason, out.Status.Message)
 	}
 	if d := conditionOf(out, corev1.DisruptionTarget); d == nil || d.Reason != corev1.PodReasonTerminationByKubelet {
 		t.Errorf("DisruptionTarget is %v", d)
