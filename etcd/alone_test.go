@@ -31,7 +31,7 @@ func TestAlone(t *testing.T) {
 	l := newLab(t)
 	l.place("a")
 	l.start("a")
-	c := l.cluster("a")
+	c := l.cluster()
 	l.expect(c, "aV")
 	l.join(c, "b", "a")
 	l.join(c, "c", "a", "b")

@@ -150,11 +150,11 @@ func (l *lab) stop(name string) {
 	}
 }
 
-// cluster returns a client that knows one member.
-func (l *lab) cluster(name string) *Cluster {
+// cluster returns a client that knows the first member, a.
+func (l *lab) cluster() *Cluster {
 	l.t.Helper()
 	c, err := New(Options{
-		Endpoints: []string{l.members[name].client},
+		Endpoints: []string{l.members["a"].client},
 		CA:        l.tree.EtcdCA.Cert, Cert: l.tree.EtcdHealthcheckClient.Cert, Key: l.tree.EtcdHealthcheckClient.Key,
 	})
 	if err != nil {
@@ -219,7 +219,7 @@ func (l *lab) expectOf(c *Cluster, list func(context.Context) ([]Member, error),
 }
 
 // join adds a member in the way joins do.
-func (l *lab) join(c *Cluster, name string, others ...string) Member {
+func (l *lab) join(c *Cluster, name string, others ...string) {
 	l.t.Helper()
 	m, err := c.AddLearner(within(l.t, time.Minute), l.place(name).peer)
 	if err != nil {
@@ -229,14 +229,13 @@ func (l *lab) join(c *Cluster, name string, others ...string) Member {
 	if err := c.Promote(l.t.Context(), m.ID, patient()); err != nil {
 		l.t.Fatal(err)
 	}
-	return m
 }
 
 func TestMembersComeAndGo(t *testing.T) {
 	l := newLab(t)
 	l.place("a")
 	l.start("a")
-	c := l.cluster("a")
+	c := l.cluster()
 	l.expect(c, "aV")
 	members, err := c.Members(t.Context())
 	if err != nil {
@@ -340,7 +339,7 @@ func TestNobodyAnswers(t *testing.T) {
 	l := newLab(t)
 	l.place("a")
 	begin := time.Now()
-	_, err := l.cluster("a").Members(within(t, time.Minute))
+	_, err := l.cluster().Members(within(t, time.Minute))
 	if err == nil || !strings.Contains(err.Error(), "connection refused") || !strings.Contains(err.Error(), l.members["a"].client) {
 		t.Errorf("%v", err)
 	}

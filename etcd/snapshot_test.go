@@ -20,7 +20,7 @@ func TestSnapshots(t *testing.T) {
 	l := newLab(t)
 	l.place("a")
 	l.start("a")
-	c := l.cluster("a")
+	c := l.cluster()
 	l.expect(c, "aV")
 	client, err := c.client(l.members["a"].client)
 	if err != nil {

@@ -344,7 +344,7 @@ func TestConductLateControlPlane(t *testing.T) {
 		w.states["cp2"] = w.states["cp1"] + "-late"
 		w.join("cp2", map[string]string{roleLabel: ""})
 		value := w.node("w1").Annotations[config.RotationWanted]
-		w.change("w1", func(n *corev1.Node) { n.Annotations[config.RotationDone] = value })
+		w.changeWorker(func(n *corev1.Node) { n.Annotations[config.RotationDone] = value })
 		if _, err := w.client.CoreV1().ConfigMaps("kube-system").Patch(t.Context(), config.RotationMap, types.MergePatchType, []byte(`{"data":{"stage":"issue"}}`), metav1.PatchOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -422,11 +422,11 @@ func TestConductRefuses(t *testing.T) {
 		skip   string
 		want   string
 	}{
-		"a node that is not Ready":              {change: func(w *conductWorld) { w.change("w1", func(n *corev1.Node) { n.Status.Conditions = nil }) }, want: "node w1 is not Ready"},
-		"a node that is left out":               {change: func(w *conductWorld) { w.change("w1", func(n *corev1.Node) { n.Status.Conditions = nil }) }, skip: "w1"},
+		"a node that is not Ready":              {change: func(w *conductWorld) { w.changeWorker(func(n *corev1.Node) { n.Status.Conditions = nil }) }, want: "node w1 is not Ready"},
+		"a node that is left out":               {change: func(w *conductWorld) { w.changeWorker(func(n *corev1.Node) { n.Status.Conditions = nil }) }, skip: "w1"},
 		"a node that nobody knows to leave out": {change: func(*conductWorld) {}, skip: "w9", want: "no node is called w9"},
 		"the node itself to leave out":          {change: func(*conductWorld) {}, skip: "cp1", want: "cp1, on which this is run, cannot be left out"},
-		"another node agent":                    {change: func(w *conductWorld) { w.change("w1", func(n *corev1.Node) { n.Annotations = nil }) }, want: "the node agent of w1 () does not know"},
+		"another node agent":                    {change: func(w *conductWorld) { w.changeWorker(func(n *corev1.Node) { n.Annotations = nil }) }, want: "the node agent of w1 () does not know"},
 		"a key that is elsewhere": {change: func(w *conductWorld) {
 			if err := os.Remove(w.o.PKI.CA.Key); err != nil {
 				w.t.Fatal(err)
@@ -470,9 +470,9 @@ func TestConductRefuses(t *testing.T) {
 	}
 }
 
-func (w *conductWorld) change(node string, do func(*corev1.Node)) {
+func (w *conductWorld) changeWorker(do func(*corev1.Node)) {
 	w.t.Helper()
-	n := w.node(node)
+	n := w.node("w1")
 	do(n)
 	if _, err := w.client.CoreV1().Nodes().Update(w.t.Context(), n, metav1.UpdateOptions{}); err != nil {
 		w.t.Fatal(err)
