@@ -27,6 +27,17 @@ const stopGrace = 10 * time.Second
 // stopTimeout is how long stopping may take in all.
 const stopTimeout = stopGrace + 10*time.Second
 
+// lockWait is how long a supervisor that was killed may take to be gone: its lock
+// is given back with the last of its threads, and the loop dies with the first.
+const lockWait = 2 * time.Second
+
+// turn makes this process the supervisor.
+func turn(ctx context.Context, runDir string) (*filelock.Lock, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	return filelock.Take(ctx, filepath.Join(runDir, "supervisor.lock"))
+}
+
 // Supervise runs the loop and starts it again when it ends, until ctx does;
 // then it ends the loop. It is what SuperviseFlag stands for. There is one
 // supervisor per RunDir; a second one fails with filelock.ErrHeld.
@@ -45,7 +56,7 @@ func Supervise(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	l, err := filelock.Try(filepath.Join(o.RunDir, "supervisor.lock"))
+	l, err := turn(ctx, o.RunDir)
 	if err != nil {
 		return fmt.Errorf("supervise the loop: %w", err)
 	}
