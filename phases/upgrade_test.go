@@ -108,6 +108,37 @@ func TestUpgradeNote(t *testing.T) {
 	wantError(t, err, "upgrade.json", "remove it: the upgrade begins anew")
 }
 
+// What the user puts right after a run that failed counts for the one after the next,
+// too, by which time the cluster may not answer.
+func TestUpgradeNotesWhatIsPutRight(t *testing.T) {
+	dir, done := t.TempDir(), false
+	run := func(from, cluster string, live bool) (changes []string, left *UpgradeNote) {
+		t.Helper()
+		note := noting{UpgradeNote{From: from, Documents: config.SharedDocuments{Cluster: cluster}}, dir, live, work(&done)}
+		changes, err := runSteps(t.Context(), Runner{}, Step{Name: "begin", Phase: note})
+		if err == nil {
+			left, err = ReadUpgradeNote(dir)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return changes, left
+	}
+	_, first := run("v1.36.3", "bad", true)
+	changes, second := run("v1.37.2", "good", true)
+	want := *first
+	want.Documents.Cluster = "good"
+	if diff := cmp.Diff(&want, second); diff != "" || len(changes) != 1 {
+		t.Errorf("%q: %s", changes, diff)
+	}
+	if changes, _ := run("v1.37.2", "good", true); len(changes) > 0 {
+		t.Errorf("again: %q", changes)
+	}
+	if changes, _ := run("", "what was noted", false); len(changes) > 0 {
+		t.Errorf("while the cluster does not answer: %q", changes)
+	}
+}
+
 // The loop is restarted by a program that takes the place of its own, and by
 // nothing else.
 func TestUpgradeProgram(t *testing.T) {

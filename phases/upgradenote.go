@@ -74,23 +74,37 @@ func (p noting) end() Step {
 	return Step{"post-upgrade", "Forget what was noted", PlanFunc(p.forget)}
 }
 
-// Plan implements Phase.
+// Plan implements Phase. What the user has put right in the cluster since a run that
+// failed is noted as well: the next may find nobody to ask.
 func (p noting) Plan(ctx context.Context) ([]Change, error) {
 	have, err := ReadUpgradeNote(p.state)
-	if err != nil || have != nil && (!p.live || time.Since(have.Begun) < noteLife) {
+	if err != nil || have != nil && !p.live {
 		return nil, err
+	}
+	if have != nil && time.Since(have.Begun) < noteLife {
+		if have.Documents == p.note.Documents {
+			return nil, nil
+		}
+		have.Documents = p.note.Documents
+		return []Change{{"note in " + notePath(p.state) + " what the cluster stores by now", func(context.Context) error {
+			return have.write(p.state)
+		}}}, nil
 	}
 	if busy, err := pending(ctx, p.work); err != nil || !busy {
 		return nil, err
 	}
 	return []Change{{"note in " + notePath(p.state) + " how the cluster was", func(context.Context) error {
 		p.note.Begun = time.Now().UTC().Truncate(time.Second)
-		data, err := json.MarshalIndent(p.note, "", "  ")
-		if err != nil {
-			return err
-		}
-		return atomicfile.Write(notePath(p.state), append(data, '\n'), 0o600)
+		return p.note.write(p.state)
 	}}}, nil
+}
+
+func (n *UpgradeNote) write(state string) error {
+	data, err := json.MarshalIndent(n, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(notePath(state), append(data, '\n'), 0o600)
 }
 
 // forget plans the end of the note.
