@@ -164,6 +164,32 @@ func TestRolloutLooksAtRunningPodsOnly(t *testing.T) {
 	})
 }
 
+// A look that time cuts short does not hide what was seen before.
+func TestRolloutKeepsWhatWasSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newRolloutWorld(t, "a: old")
+		w.o.Timeout = 10 * time.Second
+		begun := time.Now()
+		w.o.Components = lookWith(func(ctx context.Context) ([]Component, error) {
+			all, err := w.Look(ctx)
+			if took := time.Since(begun); w.running == "a: new" {
+				all[0].State, all[0].ExitCode, all[0].Reason = ContainerExited, 7, "Error"
+				if took > 9*time.Second {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+			}
+			return all, err
+		})
+		_, err := runSteps(t.Context(), Runner{}, w.to("a: new"))
+		wantError(t, err, "etcd is not healthy after 10s\netcd: container etcd exited with code 7 (Error)", "")
+	})
+}
+
+type lookWith func(context.Context) ([]Component, error)
+
+func (f lookWith) Look(ctx context.Context) ([]Component, error) { return f(ctx) }
+
 // Whatever a run is killed after, the next one finishes the job; and where the new
 // pod turns out bad, still knows what to return to.
 func TestRolloutGoesOn(t *testing.T) {

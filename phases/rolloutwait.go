@@ -64,6 +64,9 @@ func (a *replaced) look(ctx context.Context) (sick bool) {
 	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	all, err := a.Components.Look(limited)
+	if ctx.Err() != nil {
+		return false // time was up in between: what was seen before says more
+	}
 	own := a.own(all)
 	if a.runs(own) {
 		a.watcher.heard(verdict{err: a.probe.ask(limited)})

@@ -161,6 +161,9 @@ func (p *waitControlPlane) look(ctx context.Context, sights chan<- sight) {
 		limited, cancel := context.WithTimeout(ctx, callTimeout)
 		containers, err := p.components.Look(limited)
 		cancel()
+		if ctx.Err() != nil {
+			return // time was up in between: what was seen before says more
+		}
 		pause = pauseAfter(time.Since(begin), lookShare, lookInterval, callTimeout)
 		select {
 		case sights <- sight{containers, err}:
