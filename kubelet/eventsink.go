@@ -37,12 +37,14 @@ func (s *sink) Create(ev *v1.Event) (*v1.Event, error) {
 	if !early(err) {
 		return got, err
 	}
+	later := ev.DeepCopy() // the event itself is the recorder's, which goes on reading it
+	later.ResourceVersion = ""
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.held) == maxPending {
 		s.held = s.held[1:]
 	}
-	s.held = append(s.held, ev)
+	s.held = append(s.held, later)
 	select {
 	case s.kept <- struct{}{}:
 	default:
@@ -91,7 +93,6 @@ func (s *sink) flush() int {
 	s.mu.Unlock()
 	var left []*v1.Event
 	for _, ev := range now {
-		ev.ResourceVersion = ""
 		if _, err := s.EventSink.Create(ev); early(err) {
 			left = append(left, ev)
 		}
