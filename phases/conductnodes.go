@@ -107,34 +107,22 @@ func few(names []string) string {
 
 // bring tells nodes to get to a stage and waits until all have answered.
 func (c conductor) bring(ctx context.Context, s RotationStage, meant selection) error {
-	limited, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	tick := time.NewTicker(nodesInterval)
-	defer tick.Stop()
-	var last error
-	for {
+	var said string
+	err := untilEvery(ctx, nodesInterval, c.Timeout, func(limited context.Context) (bool, error) {
 		err := c.bringOnce(limited, s, meant)
 		if err == nil {
-			return nil
+			return true, nil
 		}
-		if limited.Err() == nil || last == nil {
-			if last == nil || last.Error() != err.Error() {
-				because(ctx, err.Error())
-			}
-			last = err
+		if (limited.Err() == nil || said == "") && said != err.Error() {
+			said = err.Error()
+			because(ctx, said)
 		}
-		select {
-		case <-tick.C:
-		case <-limited.Done():
-		}
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("%w (last: %w)", context.Cause(ctx), last)
-		case limited.Err() != nil:
-			return hint.With(fmt.Errorf("gave up after %s: %w", c.Timeout, last),
-				"put that right and run the same command again: it goes on from here; with --skip-node NAME a node is left to you")
-		}
+		return false, err
+	})
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
+	return hint.With(err, "put that right and run the same command again: it goes on from here; with --skip-node NAME a node is left to you")
 }
 
 // bringOnce tells those who are not told yet. Its error names those who have not

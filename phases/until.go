@@ -12,9 +12,14 @@ const pollInterval = 150 * time.Millisecond
 // until tries again and again until try says it is done, which returns try's
 // error. When the time is up or ctx ends, the last error tells why it was not.
 func until(ctx context.Context, timeout time.Duration, try func(context.Context) (done bool, err error)) error {
+	return untilEvery(ctx, pollInterval, timeout, try)
+}
+
+// untilEvery is until for what is asked at another interval.
+func untilEvery(ctx context.Context, interval, timeout time.Duration, try func(context.Context) (done bool, err error)) error {
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	tick := time.NewTicker(pollInterval)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	var last error
 	for {
