@@ -2,8 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"os"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -11,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"boot.internal/nstest"
 )
 
 // Whatever host the test is on: it has a loopback address, and what its
@@ -36,7 +36,7 @@ func TestReadHost(t *testing.T) {
 // In a network of the test's own: of two default routes the cheaper one
 // counts, and a source address that the route names wins over the first.
 func TestReadHostPicksTheDefaultRoute(t *testing.T) {
-	enterNetwork(t)
+	nstest.Unshare(t, unix.CLONE_NEWNET)
 	if h, err := ReadHost(); err != nil || len(h.Default) > 0 {
 		t.Fatalf("an empty network has default addresses %v, %v", h.Default, err)
 	}
@@ -61,19 +61,6 @@ func TestReadHostPicksTheDefaultRoute(t *testing.T) {
 		if !slices.Contains(h.Prefixes, netip.MustParsePrefix(p)) {
 			t.Errorf("%s is not among %v", p, h.Prefixes)
 		}
-	}
-}
-
-// enterNetwork moves the test to a network namespace of its own. The thread is
-// not given back, so it ends with the test, and the namespace with it.
-func enterNetwork(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("making a network namespace takes root")
-	}
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Skipf("this host makes no network namespaces: %v", err)
 	}
 }
 

@@ -3,24 +3,16 @@ package phases
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"boot.internal/nstest"
 )
 
 // What the loop mounted on itself is not what a user mounted there.
 func TestMountedOnItself(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
-	runtime.LockOSThread() // the thread ends with the test
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
-	}
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	base := t.TempDir()
 	for name, tc := range map[string]struct {
 		source, kind string

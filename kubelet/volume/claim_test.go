@@ -18,6 +18,7 @@ import (
 
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/volume/csi"
+	"boot.internal/nstest"
 )
 
 // withAPI gives volumes an API with the objects.
@@ -148,7 +149,7 @@ func local(t *testing.T, v *Volumes, uid types.UID, readOnly bool, group *int64)
 }
 
 func TestLocalDirectory(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/file", []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
@@ -191,7 +192,7 @@ func TestLocalDirectory(t *testing.T) {
 // Release takes the volumes of a pod that is over, and nothing that is behind
 // them.
 func TestReleaseKeepsTheData(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	dir := t.TempDir()
 	v := newVolumes(t)
 	pvc, pv := boundTo(localVolume(dir))
@@ -230,7 +231,7 @@ func TestReleaseKeepsTheData(t *testing.T) {
 
 // Volumes that an earlier process made are known again, once they are tended.
 func TestTendAfterRestart(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	v := newVolumes(t)
 	pvc, pv := boundTo(localVolume(t.TempDir()))
 	withAPI(t, v, pvc, pv)

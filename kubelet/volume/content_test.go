@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"boot.internal/kubelet/pod"
+	"boot.internal/nstest"
 )
 
 // A cluster holds what volumes are filled with.
@@ -150,7 +151,7 @@ func TestContent(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			privateMounts(t)
+			nstest.Unshare(t, unix.CLONE_NEWNS)
 			_, v := newCluster(t)
 			if diff := cmp.Diff(tc.want, content(t, setup(t, v, newPod(tc.volume)))); diff != "" {
 				t.Error(diff)
@@ -186,7 +187,7 @@ func TestContentRefuses(t *testing.T) {
 		"static pod": {static, `MountVolume.SetUp failed for volume "v" : static pods cannot use volumes of kind secret`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			privateMounts(t)
+			nstest.Unshare(t, unix.CLONE_NEWNS)
 			_, v := newCluster(t)
 			_, err := v.Setup(t.Context(), tc.pod)
 			if err == nil || err.Error() != tc.want {
@@ -209,7 +210,7 @@ func TestSecretsLieInMemory(t *testing.T) {
 		"configMap": {configMapVolume("c", nil), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			privateMounts(t)
+			nstest.Unshare(t, unix.CLONE_NEWNS)
 			_, v := newCluster(t)
 			p := newPod(tc.volume)
 			dir := setup(t, v, p)
@@ -258,7 +259,7 @@ func TestModesAndOwners(t *testing.T) {
 		}, "token", 0o640, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			privateMounts(t)
+			nstest.Unshare(t, unix.CLONE_NEWNS)
 			_, v := newCluster(t)
 			p := newPod(tc.volume)
 			if tc.change != nil {
@@ -276,7 +277,7 @@ func TestModesAndOwners(t *testing.T) {
 }
 
 func TestRefresh(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	c, v := newCluster(t)
 	p := newPod(configMapVolume("c", nil))
 	if err := v.Refresh(t.Context(), p); err != nil {

@@ -10,8 +10,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"boot.internal/nstest"
 )
 
 func field(path, fieldPath string) v1.DownwardAPIVolumeFile {
@@ -122,7 +125,7 @@ func TestDownwardRefuses(t *testing.T) {
 }
 
 func TestProjected(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	vol := v1.Volume{Name: "v", VolumeSource: v1.VolumeSource{Projected: &v1.ProjectedVolumeSource{
 		DefaultMode: new(int32(0o400)),
 		Sources: []v1.VolumeProjection{

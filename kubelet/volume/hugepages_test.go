@@ -4,8 +4,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"boot.internal/nstest"
 )
 
 func TestPageSize(t *testing.T) {
@@ -37,7 +40,7 @@ func TestPageSize(t *testing.T) {
 }
 
 func TestHugePages(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	p := newPod(emptyDir(v1.EmptyDirVolumeSource{Medium: "HugePages-2Mi"}))
 	p.Spec.Containers[0].Resources.Requests = v1.ResourceList{"hugepages-2Mi": resource.MustParse("4Mi")}
 	v := newVolumes(t)

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"boot.internal/nstest"
 )
 
 // precious returns a directory outside with a file that is not to be lost.
@@ -53,7 +55,7 @@ func TestTeardownFollowsNoLinks(t *testing.T) {
 }
 
 func TestTeardownUnmounts(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	v := newVolumes(t)
 	dir := setup(t, v, newPod(emptyDir(v1.EmptyDirVolumeSource{})))
 	outside, file := precious(t)
@@ -87,7 +89,7 @@ func TestTeardownUnmounts(t *testing.T) {
 // The mount table can be out of date: whoever mounts something after it was
 // read must not lose it.
 func TestRemoveTreeStopsAtMounts(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	v := newVolumes(t)
 	dir := setup(t, v, newPod(emptyDir(v1.EmptyDirVolumeSource{})))
 	outside, file := precious(t)

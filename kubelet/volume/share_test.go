@@ -4,10 +4,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"boot.internal/nstest"
 )
 
 func TestShare(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	dir := t.TempDir()
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	for range 2 { // the second time there is nothing to do

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 
 	"boot.internal/kubelet/pod"
+	"boot.internal/nstest"
 )
 
 // part returns a part of an emptyDir volume of p, the first mount of "main".
@@ -34,7 +36,7 @@ func subPath(t *testing.T, v *Volumes, p *v1.Pod, sub pod.SubPath) string {
 }
 
 func TestSubPathIsMadeAndMounted(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	v, p := newVolumes(t), newPod(emptyDir(v1.EmptyDirVolumeSource{}))
 	p.Spec.SecurityContext = &v1.PodSecurityContext{FSGroup: new(int64(2000))}
 	sub := part(t, v, p, "a/b")
@@ -68,7 +70,7 @@ func TestSubPathIsMadeAndMounted(t *testing.T) {
 }
 
 func TestSubPathOfFile(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	v, p := newVolumes(t), newPod(emptyDir(v1.EmptyDirVolumeSource{}))
 	sub := part(t, v, p, "file")
 	file := filepath.Join(sub.Volume.Path, "file")
@@ -97,7 +99,7 @@ func TestSubPathOfFile(t *testing.T) {
 }
 
 func TestSubPathFollowsLinksWithinTheVolume(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	v, p := newVolumes(t), newPod(emptyDir(v1.EmptyDirVolumeSource{}))
 	sub := part(t, v, p, "key")
 	for name, to := range map[string]string{"key": "..data/key", "..data": "..2000"} {
@@ -117,7 +119,7 @@ func TestSubPathFollowsLinksWithinTheVolume(t *testing.T) {
 }
 
 func TestSubPathStaysInTheVolume(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	outside, file := precious(t)
 	for name, tc := range map[string]struct {
 		link, to, path string
@@ -131,7 +133,7 @@ func TestSubPathStaysInTheVolume(t *testing.T) {
 		"a link to the kernel":    {"evil", "/proc/self/root", "evil", "failed to prepare subPath for volumeMount"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			privateMounts(t)
+			nstest.Unshare(t, unix.CLONE_NEWNS)
 			v, p := newVolumes(t), newPod(emptyDir(v1.EmptyDirVolumeSource{}))
 			sub := part(t, v, p, tc.path)
 			if err := os.Symlink(tc.to, filepath.Join(sub.Volume.Path, tc.link)); err != nil {

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"boot.internal/nstest"
 )
 
 // newVolumes returns volumes below a new directory, on a node of 1 GiB.
@@ -63,20 +64,6 @@ func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
-	}
-}
-
-// privateMounts gives the test's goroutine a mount namespace of its own. Its
-// thread ends with it.
-func privateMounts(t *testing.T) {
-	t.Helper()
-	needRoot(t)
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -189,7 +176,7 @@ func TestEmptyDir(t *testing.T) {
 }
 
 func TestEmptyDirInMemory(t *testing.T) {
-	privateMounts(t)
+	nstest.Unshare(t, unix.CLONE_NEWNS)
 	size := resource.MustParse("64Mi")
 	v, p := newVolumes(t), newPod(emptyDir(v1.EmptyDirVolumeSource{Medium: v1.StorageMediumMemory, SizeLimit: &size}))
 	p.Spec.SecurityContext = &v1.PodSecurityContext{FSGroup: new(int64(3000))}

@@ -160,15 +160,37 @@ func (n *Node) Start(cmd *exec.Cmd) error {
 			}
 			// Version 1 has groups of threads, and children are born into that
 			// of the thread.
-			if err := os.WriteFile(filepath.Join(group, "tasks"), []byte(strconv.Itoa(unix.Gettid())), 0o600); err != nil {
+			back, err := moveThread(group)
+			if err != nil {
 				return err
 			}
+			defer back()
 		}
 		if err := n.enter(); err != nil {
 			return err
 		}
 		return cmd.Start()
 	})
+}
+
+// moveThread moves the calling thread to a control group, until back is called,
+// from wherever: a group that has one of our threads has us, and is not to be
+// removed then, nor killed.
+func moveThread(group string) (back func(), err error) {
+	tid := []byte(strconv.Itoa(unix.Gettid()))
+	parent, err := os.OpenFile(filepath.Join(filepath.Dir(group), "tasks"), os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	back = func() {
+		_, _ = parent.Write(tid) // the thread ends anyway
+		_ = parent.Close()       // it has been used
+	}
+	if err := os.WriteFile(filepath.Join(group, "tasks"), tid, 0o600); err != nil {
+		back()
+		return nil, err
+	}
+	return back, nil
 }
 
 // Listen listens on an address of the node.

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,6 +128,34 @@ func TestProcesses(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Whoever starts programs on a node is no member of its control groups: these
+// can be killed and removed.
+func TestStartStaysOutside(t *testing.T) {
+	n := New(t)
+	dirs, err := hierarchies()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 { // more than there are threads in reserve
+		cmd := n.Command(t.Context(), "true")
+		if err := n.Start(cmd); err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range dirs {
+			procs, err := os.ReadFile(filepath.Join(dir, n.plan.Cgroup, "cgroup.procs"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices.Contains(strings.Fields(string(procs)), strconv.Itoa(os.Getpid())) {
+				t.Fatalf("%s has this process: %q", dir, procs)
+			}
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A node is taken down however the test ends: here it is killed.
