@@ -107,6 +107,7 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { k.ledger.Run(ctx); return nil })
 	g.Go(func() error { k.runDevices(ctx); return nil })
 	g.Go(func() error { k.tellDevices(ctx); return nil })
+	g.Go(func() error { k.runPodsAPI(ctx); return nil })
 	g.Go(func() error { return k.server.Run(ctx) })
 	g.Go(func() error { return k.registerPlugins(ctx) })
 	g.Go(func() error { return k.followAPI(ctx) })

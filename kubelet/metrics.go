@@ -57,6 +57,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 	)
 	r.MustRegister(m.figures.all()...)
 	r.MustRegister(m.snapshots.all()...)
+	r.MustRegister(k.podsAPI.Metrics()...)
 	m.identity.register(r, k)
 	k.registerRenewals(r)
 	return r

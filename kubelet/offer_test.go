@@ -18,6 +18,7 @@ import (
 	"boot.internal/kubelet/evict"
 	"boot.internal/kubelet/mirror"
 	"boot.internal/kubelet/node"
+	"boot.internal/kubelet/podsapi"
 	"boot.internal/kubelet/status"
 )
 
@@ -25,6 +26,7 @@ import (
 func telling() *kubelet {
 	log := slog.New(slog.DiscardHandler)
 	k := &kubelet{
+		podsAPI:  podsapi.New(nil),
 		pressure: evict.New(evict.Options{}),
 		o:        Options{Config: &kubeletv1beta1.KubeletConfiguration{}, Node: "n1", Labels: map[string]string{"disk": "ssd"}}, metrics: newMetrics(),
 		events: newEvents("n1", log), dispatch: newDispatcher(log), over: map[types.UID]bool{},

@@ -35,7 +35,7 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 	k.metrics.said(in.Prev, now)
 	k.diary.said(in.Pod, in.Prev, now)
 	k.writer.Set(in.Pod, now)
-	k.desk.changed()
+	k.podChanged()
 	over := want != nil && (now.Phase == v1.PodSucceeded || now.Phase == v1.PodFailed)
 	if over {
 		k.devices.Forget(in.Pod.UID) // before others hear that there is room
@@ -106,7 +106,7 @@ func (k *kubelet) setDesired(admitted, rejected, going []*v1.Pod) {
 	k.mu.Unlock()
 	k.diary.desired(admitted)
 	k.setObjects(admitted, going)
-	k.desk.changed()
+	k.podChanged()
 	k.podKnown()
 	k.mirrors.SetStatic(slices.Concat(desired, going), *k.pending.Load()...)
 	for _, p := range rejected { // nobody looks whether anything runs of those before

@@ -31,6 +31,7 @@ import (
 	"boot.internal/kubelet/plan"
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/podcert"
+	"boot.internal/kubelet/podsapi"
 	"boot.internal/kubelet/probe"
 	"boot.internal/kubelet/resize"
 	"boot.internal/kubelet/runtime"
@@ -75,6 +76,7 @@ type kubelet struct {
 	api       *source.APIPods
 	writer    *status.Writer
 	server    *server.Server
+	podsAPI   *podsapi.Server
 	balancer  *balancer.Balancer // nil where the node does not choose its API server
 	events    *events
 	diary     *diary
@@ -117,6 +119,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	desk := newDesk(&o)
 	k := &kubelet{o: o, desk: desk, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, evicted: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
 	desk.server = local.NewServer(k.localState, o.Logger)
+	k.podsAPI = podsapi.New(k.knownPods)
 	k.diary = newDiary(o)
 	k.diary.loopBegins()
 	k.events.heard = k.diary.heard

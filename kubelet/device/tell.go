@@ -3,12 +3,7 @@ package device
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"maps"
-	"net"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -20,6 +15,7 @@ import (
 
 	"boot.internal/kubelet/device/checkpoint"
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/socket"
 )
 
 // Tell tells agents of the node, by the API of podresources (KEP-606), which
@@ -27,24 +23,10 @@ import (
 // /var/lib/kubelet/pod-resources, until ctx ends. pods returns those that run or
 // are to.
 func (l *Lender) Tell(ctx context.Context, dir string, pods func() []*v1.Pod) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return fmt.Errorf("make directory of pod resources: %w", err)
-	}
-	path := filepath.Join(dir, "kubelet.sock")
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove old socket of pod resources: %w", err)
-	}
-	socket, err := new(net.ListenConfig).Listen(ctx, "unix", path)
-	if err != nil {
-		return fmt.Errorf("listen for who asks for pod resources: %w", err)
-	}
-	server := grpc.NewServer()
-	told.RegisterPodResourcesListerServer(server, teller{l: l, pods: pods})
-	context.AfterFunc(ctx, server.Stop)
-	if err := server.Serve(socket); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("listen for who asks for pod resources: %w", err)
-	}
-	return nil
+	return socket.Serve(ctx, socket.Options{
+		Path:     filepath.Join(dir, "kubelet.sock"),
+		Register: func(r grpc.ServiceRegistrar) { told.RegisterPodResourcesListerServer(r, teller{l: l, pods: pods}) },
+	})
 }
 
 type teller struct {

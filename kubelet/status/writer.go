@@ -151,6 +151,24 @@ func (w *Writer) Peek(uid types.UID) (v1.PodStatus, bool) {
 	return e.held, e.met
 }
 
+// Show is Peek for somebody who looks often: as long as the status stays the same,
+// so does what is pointed at. It returns nil if no status is known.
+func (w *Writer) Show(uid types.UID) *v1.PodStatus {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.entries[uid]
+	switch {
+	case e == nil:
+		return nil
+	case e.status != nil:
+		return e.status
+	case !e.met:
+		return nil
+	}
+	held := e.held
+	return &held
+}
+
 // Forget drops the status of a pod that is gone.
 func (w *Writer) Forget(uid types.UID) {
 	w.mu.Lock()
