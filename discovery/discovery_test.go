@@ -27,9 +27,13 @@ func (c *cluster) wants(t *testing.T) Options {
 		Token: token, APIServerEndpoint: c.address(), CACertHashes: []string{Hash(c.ca.cert)},
 	}
 	j.Join.Discovery.TLSBootstrapToken = token
-	j.Join.Timeouts = &config.Timeouts{Discovery: &metav1.Duration{Duration: 700 * time.Millisecond}}
+	j.Join.Timeouts = &config.Timeouts{Discovery: &metav1.Duration{Duration: time.Minute}} // nobody waits for its end
 	return Options{Config: j, Kubeconfig: filepath.Join(t.TempDir(), "kubelet.conf")}
 }
+
+// soon has a node give up that would hope for a cluster to come. There is time for an
+// answer before that, however busy the machine is.
+func soon(o *Options) { o.Config.Join.Timeouts.Discovery.Duration = 3 * time.Second }
 
 func TestFindByToken(t *testing.T) {
 	c := newCluster(t)
@@ -61,7 +65,8 @@ func TestRefusals(t *testing.T) {
 		kind error
 		says string
 	}{
-		"unknown token": {func(_ *testing.T, c *cluster, _ *Options) {
+		"unknown token": {func(_ *testing.T, c *cluster, o *Options) {
+			soon(o)
 			delete(c.info.Data, "jws-kubeconfig-"+tokenID)
 		}, ErrToken, "has no token abcdef: it has expired or is mistyped"},
 		"wrong secret": {func(t *testing.T, c *cluster, _ *Options) {
@@ -71,10 +76,12 @@ func TestRefusals(t *testing.T) {
 			o.Config.Join.Discovery.BootstrapToken.CACertHashes = []string{"sha256:" + strings.Repeat("0", 64)}
 		}, ErrAuthority, "and not the one that is pinned"},
 		"token ends in between": {func(_ *testing.T, c *cluster, _ *Options) { c.tokens = nil }, ErrToken, "does not accept the token"},
-		"nobody listens": {func(_ *testing.T, c *cluster, _ *Options) {
+		"nobody listens": {func(_ *testing.T, c *cluster, o *Options) {
+			soon(o)
 			c.Close()
 		}, ErrUnreachable, "connection refused"},
 		"nobody answers": {func(t *testing.T, _ *cluster, o *Options) {
+			soon(o)
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
@@ -90,6 +97,7 @@ func TestRefusals(t *testing.T) {
 			t.Cleanup(func() { _ = l.Close() })
 			go func() {
 				for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+					_, _ = conn.Read(make([]byte, 1<<14)) // to close with something unread is to break off
 					_, _ = conn.Write([]byte("HTTP/1.0 400 Bad Request\r\n\r\n"))
 					_ = conn.Close()
 				}
@@ -107,7 +115,10 @@ func TestRefusals(t *testing.T) {
 			c.date = time.Now().Add(-time.Hour)
 		}, ErrClock, "the clock of this host is 1h0m"},
 		"strangers may not read": {func(_ *testing.T, c *cluster, _ *Options) { c.strange = 403 }, ErrNotJoinable, "does not show its ConfigMap cluster-info to strangers"},
-		"no cluster-info":        {func(_ *testing.T, c *cluster, _ *Options) { c.strange = 404 }, ErrNotJoinable, "does not show the ConfigMap cluster-info"},
+		"no cluster-info": {func(_ *testing.T, c *cluster, o *Options) {
+			soon(o)
+			c.strange = 404
+		}, ErrNotJoinable, "does not show the ConfigMap cluster-info"},
 		"no kubeadm-config": {func(_ *testing.T, c *cluster, _ *Options) {
 			delete(c.maps, "kubeadm-config")
 		}, ErrNotJoinable, "kube-system/kubeadm-config"},
@@ -132,7 +143,6 @@ func TestRefusals(t *testing.T) {
 			cl := newCluster(t)
 			o := cl.wants(t)
 			c.but(t, cl, &o)
-			begin := time.Now()
 			_, err := Find(t.Context(), o)
 			var h interface{ Hint() string }
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) || !errors.As(err, &h) || h.Hint() == "" {
@@ -140,9 +150,6 @@ func TestRefusals(t *testing.T) {
 			}
 			if strings.Contains(err.Error(), tokenSecret) {
 				t.Error("it tells the token")
-			}
-			if took := time.Since(begin); took > 10*time.Second {
-				t.Errorf("it took %s", took)
 			}
 		})
 	}
@@ -168,7 +175,6 @@ func TestWaitsForSignature(t *testing.T) {
 		c.info.Data["jws-kubeconfig-"+tokenID] = signature
 	})
 	o := c.wants(t)
-	o.Config.Join.Timeouts.Discovery.Duration = 10 * time.Second
 	if _, err := Find(t.Context(), o); err != nil {
 		t.Error(err)
 	}
