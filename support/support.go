@@ -45,8 +45,6 @@ type Options struct {
 	Learn [][]byte
 	// Now is the time of the files.
 	Now time.Time
-
-	timeout time.Duration // in tests
 }
 
 // A Collected is what became of an item; all of them are in collected.json.
@@ -63,10 +61,7 @@ type Collected struct {
 // Pack gathers all items and writes the archive, a tar compressed with gzip. That
 // an item cannot be gathered is noted in the archive, and no error.
 func Pack(ctx context.Context, to io.Writer, o Options) ([]Collected, error) {
-	if o.timeout == 0 {
-		o.timeout = itemTimeout
-	}
-	all := gather(ctx, o)
+	all := gather(ctx, o.Items)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -86,15 +81,15 @@ func Pack(ctx context.Context, to io.Writer, o Options) ([]Collected, error) {
 }
 
 // gather collects all items, several at a time, in their order.
-func gather(ctx context.Context, o Options) []Collected {
-	all := make([]Collected, len(o.Items))
+func gather(ctx context.Context, items []Item) []Collected {
+	all := make([]Collected, len(items))
 	turns := make(chan struct{}, atOnce)
 	var group sync.WaitGroup
-	for i, item := range o.Items {
+	for i, item := range items {
 		group.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			all[i] = collect(ctx, item, o.timeout)
+			all[i] = collect(ctx, item)
 		})
 	}
 	group.Wait()
@@ -102,8 +97,8 @@ func gather(ctx context.Context, o Options) []Collected {
 }
 
 // collect gathers an item. One that does not end when it has to is left behind.
-func collect(ctx context.Context, item Item, timeout time.Duration) Collected {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func collect(ctx context.Context, item Item) Collected {
+	ctx, cancel := context.WithTimeout(ctx, itemTimeout)
 	defer cancel()
 	begin, to := time.Now(), &bounded{limit: itemSize}
 	done := make(chan error, 1)
@@ -114,8 +109,8 @@ func collect(ctx context.Context, item Item, timeout time.Duration) Collected {
 	case <-ctx.Done():
 		select {
 		case err = <-done:
-		case <-time.After(timeout / 10): // to say what it has
-			err = fmt.Errorf("no end within %s", timeout)
+		case <-time.After(itemTimeout / 10): // to say what it has
+			err = fmt.Errorf("no end within %s", itemTimeout)
 		}
 	}
 	c := Collected{Name: item.Name, Millis: time.Since(begin).Milliseconds()}

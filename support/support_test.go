@@ -14,12 +14,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 )
 
 // text is an item that holds a text.
@@ -154,39 +155,40 @@ authentication: {anonymous: {enabled: false}}
 
 // What does not answer, or has too much to say, is noted and keeps nobody.
 func TestItemsAreBounded(t *testing.T) {
-	hangs := make(chan struct{})
-	defer close(hangs)
-	items := []Item{
-		text("fine.txt", "fine"),
-		{"hangs.txt", func(_ context.Context, to io.Writer) error {
-			_, _ = io.WriteString(to, "so far")
-			<-hangs
-			return nil
-		}},
-		{"large.txt", func(_ context.Context, to io.Writer) error {
-			for {
-				if _, err := to.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil {
-					return err
+	synctest.Test(t, func(t *testing.T) { // nobody is late who is only slow
+		hangs := make(chan struct{})
+		defer close(hangs)
+		checkBounded(t, unpack(t, Options{Items: []Item{
+			text("fine.txt", "fine"),
+			{"hangs.txt", func(_ context.Context, to io.Writer) error {
+				_, _ = io.WriteString(to, "so far")
+				<-hangs
+				return nil
+			}},
+			{"large.txt", func(_ context.Context, to io.Writer) error {
+				for {
+					if _, err := to.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil {
+						return err
+					}
 				}
-			}
-		}},
-		{"broken.txt", func(context.Context, io.Writer) error { return errors.New("permission denied") }},
-		Command("none.txt", "no-such-program-here"),
-		Command("said.txt", "echo", "said"),
-	}
-	files := unpack(t, Options{Items: items, timeout: 500 * time.Millisecond})
+			}},
+			{"broken.txt", func(context.Context, io.Writer) error { return errors.New("permission denied") }},
+			Command("none.txt", "no-such-program-here"),
+			Command("said.txt", "echo", "said"),
+		}}))
+	})
+}
+
+func checkBounded(t *testing.T, files map[string]string) {
+	t.Helper()
 	if files["fine.txt"] != "fine" || files["hangs.txt"] != "so far" || len(files["large.txt"]) != itemSize || files["said.txt"] != "said\n" {
-		t.Errorf("%v", slices.Collect(func(yield func(string) bool) {
-			for name := range files {
-				yield(name)
-			}
-		}))
+		t.Errorf("%v", slices.Collect(maps.Keys(files)))
 	}
 	var list []Collected
 	if err := json.Unmarshal([]byte(files["collected.json"]), &list); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"hangs.txt": "no end within", "broken.txt": "permission denied", "none.txt": "this host has no"}
+	want := map[string]string{"hangs.txt": "no end within 10s", "broken.txt": "permission denied", "none.txt": "this host has no"}
 	for _, c := range list {
 		if c.Error == "" != (want[c.Name] == "") || !strings.Contains(c.Error, want[c.Name]) || c.Cut != (c.Name == "large.txt") {
 			t.Errorf("%+v", c)
