@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -145,7 +146,7 @@ func TestExeAndAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(mine) == 0 || mine[0] != self {
+	if !slices.Contains(mine, self) { // others may run the same
 		t.Fatalf("got %v, want %v among them", mine, self)
 	}
 }
