@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -17,9 +18,11 @@ runtimeRequestTimeout: 15m
 shutdownGracePeriod: 120s
 shutdownGracePeriodCriticalPods: 40s
 cgroupDriver: %s
+evictionHard: {memory.available: 1Gi}
 `
 
-// Three pods, one of each class. The second asks for more memory than it may have.
+// Pods of each class. The second asks for more memory than it may have; the last
+// shares out among its containers what is the pod's.
 const pods = `
 apiVersion: v1
 kind: Pod
@@ -45,16 +48,37 @@ spec:
   hostNetwork: true
   containers:
   - {name: c, image: "boot.internal/testbox:1", command: [/testbox, sleep, 1h]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shared, namespace: default, uid: dddd}
+spec:
+  hostNetwork: true
+  resources: {limits: {cpu: 300m, memory: 96Mi}}
+  containers:
+  - {name: c, image: "boot.internal/testbox:1", command: [/testbox, sleep, 1h]}
 `
 
-// runAlone runs the loop as a service without an API server, with the three pods.
+// Hungry takes so much of the machine's memory that it is short of it.
+const hungry = `
+apiVersion: v1
+kind: Pod
+metadata: {name: hungry, namespace: default, uid: eeee}
+spec:
+  hostNetwork: true
+  restartPolicy: Never
+  containers:
+  - {name: c, image: "boot.internal/testbox:1", command: [/testbox, fill-memory, "1800"]}
+`
+
+// runAlone runs the loop as a service without an API server, with the pods.
 func runAlone(t *testing.T, h host, driver string) {
 	t.Helper()
 	h.sh(t, quick, "mkdir -p /etc/kubernetes/manifests; cat > /etc/alone.yaml <<'E'\n"+fmt.Sprintf(alone, driver)+"E")
 	for i, p := range strings.Split(pods, "---\n") {
 		h.sh(t, quick, fmt.Sprintf("cat > /etc/kubernetes/manifests/%d.yaml <<'E'\n%sE", i, strings.TrimSpace(p)+"\n"))
 	}
-	h.sh(t, slow, "systemd-run --unit=boot-kubelet -p Type=notify -p KillMode=process -p Delegate=yes -p TimeoutStartSec=infinity /payload/boot kubelet --config /etc/alone.yaml")
+	h.sh(t, slow, "systemd-run --unit=boot-kubelet -p Type=notify -p KillMode=process -p Delegate=yes -p Restart=always -p RestartSec=1 -p TimeoutStartSec=infinity /payload/boot kubelet --config /etc/alone.yaml")
 }
 
 const api = "/payload/agent get https://127.0.0.1:10250"
@@ -62,12 +86,12 @@ const api = "/payload/agent get https://127.0.0.1:10250"
 // Pods are in groups of version 2, whoever makes them, with the limits of their
 // containers, and are measured by them.
 func TestGroups(t *testing.T) {
-	for driver, groups := range map[string]struct{ all, guaranteed, burstable, besteffort, killed string }{
+	for driver, groups := range map[string]struct{ all, guaranteed, burstable, besteffort, shared, killed string }{
 		// systemd removes the group of a container with its last process, often before
 		// containerd has counted who was killed in it for want of memory (its
 		// internal/cri/server/events.go tells of it), so the reason is the runtime's luck.
-		"systemd":  {"kubepods.slice", "kubepods-podaaaa.slice", "kubepods-burstable.slice", "kubepods-besteffort.slice/kubepods-besteffort-podcccc.slice", `"exitCode":137`},
-		"cgroupfs": {"kubepods", "podaaaa", "burstable", "besteffort/podcccc", `"exitCode":137,"reason":"OOMKilled"`},
+		"systemd":  {"kubepods.slice", "kubepods-podaaaa.slice", "kubepods-burstable.slice", "kubepods-besteffort.slice/kubepods-besteffort-podcccc.slice", "kubepods-poddddd.slice", `"exitCode":137`},
+		"cgroupfs": {"kubepods", "podaaaa", "burstable", "besteffort/podcccc", "poddddd", `"exitCode":137,"reason":"OOMKilled"`},
 	} {
 		t.Run(driver, func(t *testing.T) {
 			h := newHost(t, "pause", "testbox")
@@ -81,6 +105,8 @@ func TestGroups(t *testing.T) {
 				groups.besteffort + "/cpu.weight":              "1",
 				groups.besteffort + "/memory.max":              "max",
 				groups.guaranteed + "/*" + "/memory.oom.group": "1",
+				groups.shared + "/cpu.max":                     "30000 100000",
+				groups.shared + "/memory.max":                  "100663296",
 			} {
 				if got := h.sh(t, quick, "cat /sys/fs/cgroup/"+groups.all+"/"+file); !strings.Contains(got, want+"\n") {
 					t.Errorf("%s is %q, not %s", file, got, want)
@@ -89,9 +115,39 @@ func TestGroups(t *testing.T) {
 			if got := h.sh(t, quick, "cat /sys/fs/cgroup/"+groups.all+"/memory.max"); got == "max\n" {
 				t.Error("all pods together may use all there is")
 			}
+			t.Run("kill", func(t *testing.T) { killed(t, h, "/sys/fs/cgroup/"+groups.all) })
+			t.Run("eviction", func(t *testing.T) { eviction(t, h) })
 			t.Run("shutdown", func(t *testing.T) { shutdown(t, h) })
 		})
 	}
+}
+
+// A loop that is killed is started again by systemd, and no process of a pod notices.
+func killed(t *testing.T, h host, pods string) {
+	processes := "cd " + pods + "; find . -name cgroup.procs | sort | xargs grep ."
+	before := h.sh(t, quick, processes)
+	h.sh(t, quick, "systemctl kill --kill-whom=main -s KILL boot-kubelet")
+	h.until(t, slow, "systemctl show boot-kubelet -p NRestarts,ActiveState", has("NRestarts=1", "ActiveState=active"))
+	h.until(t, slow, api+"/pods", has(`"name":"besteffort"`, `"name":"guaranteed"`, `"name":"shared"`, `"started":true`))
+	if after := h.sh(t, quick, processes); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	if err := has(`"restartCount":1`)(h.sh(t, quick, api+"/pods")); err == nil {
+		t.Error("a container was started again")
+	}
+}
+
+// A machine that is short of memory has the hungriest pod go.
+func eviction(t *testing.T, h host) {
+	h.sh(t, quick, "cat > /etc/kubernetes/manifests/hungry.yaml <<'E'\n"+strings.TrimSpace(hungry)+"\nE")
+	h.until(t, slow, api+"/pods", has(`"reason":"Evicted"`, "The node was low on resource: memory"))
+	h.sh(t, quick, "rm /etc/kubernetes/manifests/hungry.yaml")
+	h.until(t, slow, api+"/pods", func(out string) error {
+		if err := has(`"name":"besteffort"`, `"name":"guaranteed"`)(out); err != nil || !strings.Contains(out, `"hungry"`) {
+			return err
+		}
+		return errors.New("it is still there")
+	})
 }
 
 // The machine waits for pods before it goes down, and says how that went once it is

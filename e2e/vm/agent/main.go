@@ -31,7 +31,7 @@ func main() {
 
 // pause is how long is waited for somebody at the other end, of which the port tells
 // readers nothing but that there is nobody.
-const pause = 200 * time.Millisecond
+const pause = time.Second
 
 func run(ctx context.Context) (err error) {
 	port, err := os.OpenFile("/dev/virtio-ports/"+vm.Port, os.O_RDWR, 0)
