@@ -127,6 +127,27 @@ func TestLoadKubelet(t *testing.T) {
 			name: "enforcement", data: head + "enforceNodeAllocatable: [pods, kube-reserved]\n",
 			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 25: enforceNodeAllocatable: kube-reserved needs kubeReservedCgroup`,
 		},
+		{name: "memory that is kept", data: head + "memoryReservationPolicy: TieredReservation\nmemoryThrottlingFactor: 0.5\nfeatureGates: {MemoryQoS: true}\n"},
+		{
+			name: "gates", data: head + "featureGates: {MemoryQoS: false, Other: true}\nmemoryThrottlingFactor: 0.9\n",
+			warnings: []string{"line 3: KubeletConfiguration: featureGates.Other is not honoured"},
+		},
+		{
+			name: "throttling", data: head + "memoryThrottlingFactor: 1.1\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 25: memoryThrottlingFactor: must be more than 0 and at most 1`,
+		},
+		{
+			name: "throttling behind its gate", data: head + "memoryThrottlingFactor: 0.8\nfeatureGates: {MemoryQoS: false}\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 25: memoryThrottlingFactor: needs the feature gate MemoryQoS, which is closed`,
+		},
+		{
+			name: "reservation", data: head + "memoryReservationPolicy: Some\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 26: memoryReservationPolicy: "Some" is not known; use one of None, TieredReservation`,
+		},
+		{
+			name: "reservation behind its gate", data: head + "memoryReservationPolicy: TieredReservation\nfeatureGates: {MemoryQoS: false}\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 26: memoryReservationPolicy: needs the feature gate MemoryQoS, which is closed`,
+		},
 		{
 			name: "shutdown", data: head + "shutdownGracePeriod: 5s\nshutdownGracePeriodCriticalPods: 6s\n",
 			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 4, column 34: shutdownGracePeriodCriticalPods: must not be more than shutdownGracePeriod`,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"boot.internal/kubelet/memory"
 )
 
 // honouredKubeletFields are the fields of KubeletConfiguration that the
@@ -29,7 +31,7 @@ func honouredKubeletFields() []string {
 		// What pods get.
 		"clusterDNS", "clusterDomain", "resolvConf", "containerLogMaxSize", "containerLogMaxFiles",
 		"crashLoopBackOff", "cgroupDriver", "cgroupRoot", "failCgroupV1",
-		"singleProcessOOMKill", "memorySwap", "userNamespaces", "seccompDefault",
+		"singleProcessOOMKill", "memorySwap", "memoryThrottlingFactor", "memoryReservationPolicy", "userNamespaces", "seccompDefault",
 		"cpuCFSQuota", "cpuCFSQuotaPeriod", "podPidsLimit",
 
 		// When the node runs out of something.
@@ -51,6 +53,11 @@ func honouredKubeletFields() []string {
 	}
 }
 
+// honouredGates are the fields of featureGates that the embedded kubelet acts upon.
+func honouredGates() []string {
+	return []string{"featureGates." + memory.Gate, "featureGates.PodLogsQuerySplitStreams"}
+}
+
 // honouredKubeletArgs are the flags of the kubelet that the embedded one
 // takes from nodeRegistration.kubeletExtraArgs.
 func honouredKubeletArgs() []string {
@@ -61,13 +68,15 @@ func honouredKubeletArgs() []string {
 }
 
 // kubeletWarnings names each field of a KubeletConfiguration that was written
-// and has no effect.
+// and has no effect. Of feature gates each counts for itself.
 func kubeletWarnings(at positions) []string {
+	const gates = "featureGates"
+	honoured := append(honouredKubeletFields(), honouredGates()...)
 	var ignored []string
 	for key, p := range at {
 		kind, path, _ := strings.Cut(key, " ")
-		top := path != "" && !strings.ContainsAny(path, ".[")
-		if kind == kindKubelet && top && !p.blank && !slices.Contains(honouredKubeletFields(), path) {
+		top := path != "" && path != gates && !strings.ContainsAny(path, ".[") || strings.HasPrefix(path, gates+".")
+		if kind == kindKubelet && top && !p.blank && !slices.Contains(honoured, path) {
 			ignored = append(ignored, path)
 		}
 	}

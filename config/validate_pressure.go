@@ -11,6 +11,7 @@ import (
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"boot.internal/kubelet/evict"
+	"boot.internal/kubelet/memory"
 )
 
 // kubeletPressure checks what the kubelet does when the node runs out of
@@ -26,7 +27,22 @@ func (v *validator) kubeletPressure(k *kubeletv1beta1.KubeletConfiguration) {
 	v.check(k.EvictionPressureTransitionPeriod.Duration >= 0, kindKubelet, "evictionPressureTransitionPeriod", "must not be negative")
 	v.imageCollection(k)
 	v.enforcement(k)
+	v.keeping(k)
 	v.shutdown(k)
+}
+
+// keeping checks how memory is kept for pods.
+func (v *validator) keeping(k *kubeletv1beta1.KubeletConfiguration) {
+	const gated = "needs the feature gate MemoryQoS, which is closed"
+	if f := k.MemoryThrottlingFactor; f != nil {
+		v.check(*f > 0 && *f <= 1, kindKubelet, "memoryThrottlingFactor", "must be more than 0 and at most 1")
+		// Upstream took 0.9 for granted once, and still does not mind it.
+		v.check(memory.Gated(k) || *f == 0.9, kindKubelet, "memoryThrottlingFactor", gated)
+	}
+	tiered := kubeletv1beta1.TieredReservationMemoryReservationPolicy
+	v.oneOf(kindKubelet, "memoryReservationPolicy", string(k.MemoryReservationPolicy), "",
+		string(kubeletv1beta1.NoneMemoryReservationPolicy), string(tiered))
+	v.check(memory.Gated(k) || k.MemoryReservationPolicy != tiered, kindKubelet, "memoryReservationPolicy", gated)
 }
 
 func (v *validator) imageCollection(k *kubeletv1beta1.KubeletConfiguration) {

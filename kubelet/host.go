@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"boot.internal/kubelet/cgroup"
+	"boot.internal/kubelet/memory"
 	"boot.internal/kubelet/spec"
 )
 
@@ -27,6 +28,7 @@ func (k *kubelet) lookAtHost(ctx context.Context) {
 	c := k.o.Config
 	k.facts.Unified = kernel.Unified
 	k.facts.OOMGroup = c.SingleProcessOOMKill == nil || !*c.SingleProcessOOMKill
+	k.facts.Keep = memory.Of(c)
 	k.facts.Swap = spec.Swap{Counted: kernel.Swap, Limited: c.MemorySwap.SwapBehavior == limitedSwap, Total: totalSwap()}
 	k.facts.HugePageSizes = hugePageSizes("/sys/kernel/mm/hugepages")
 	k.facts.MaskedPaths = throttles("/sys/devices/system/cpu")

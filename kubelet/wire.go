@@ -334,7 +334,7 @@ func (k *kubelet) newCgroups(ctx context.Context) error {
 	}
 	k.cgroups, err = cgroup.New(cgroup.Options{
 		Driver: cgroup.Driver(driver), Root: c.CgroupRoot, Allocatable: k.shareOfPods(),
-		HugePageSizes: k.facts.HugePageSizes, PodPids: podPids(c), QuotaPeriod: cpuPeriod(c), NoQuota: cpuPeriod(c) == 0, QOS: status.QOSClass, Logger: k.o.Logger,
+		HugePageSizes: k.facts.HugePageSizes, PodPids: podPids(c), QuotaPeriod: cpuPeriod(c), NoQuota: cpuPeriod(c) == 0, QOS: status.QOSClass, Keep: k.facts.Keep, Kept: k.metrics.kept.set, Logger: k.o.Logger,
 	})
 	return err
 }

@@ -24,6 +24,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"boot.internal/kubelet/memory"
 )
 
 // A Driver is who makes control groups on the host.
@@ -50,6 +52,12 @@ type Options struct {
 	NoQuota     bool          // do not enforce CPU limits
 	QOS         func(p *v1.Pod) v1.PodQOSClass
 
+	// Keep is how memory is kept for pods; of version 2 only.
+	Keep memory.Policy
+	// Kept is told how many bytes are kept for guaranteed and for burstable pods
+	// when that changes; nil is nobody. It must not call Cgroups.
+	Kept func(guaranteed, burstable int64)
+
 	// Connect reaches systemd, if Driver is Systemd; nil is by D-Bus. It is called
 	// again when the connection was lost; ctx is of the call, not of the connection.
 	Connect func(ctx context.Context) (Units, error)
@@ -68,6 +76,7 @@ type Cgroups struct {
 	made     map[types.UID]name   // made by this process
 	given    map[types.UID]limits // to what was made by this process
 	weight   uint64               // shares last given to the burstable pods
+	kept     kept                 // memory last kept for all pods
 	warned   map[string]bool      // controllers
 }
 
@@ -140,9 +149,7 @@ func (c *Cgroups) Create(p *v1.Pod) (parent string, err error) {
 		return "", err
 	}
 	c.made[p.UID], c.given[p.UID] = group, want
-	if class == v1.PodQOSBurstable {
-		c.balance()
-	}
+	c.settle(class)
 	return c.path(group), nil
 }
 
@@ -151,7 +158,8 @@ func (c *Cgroups) prepare() error {
 	if c.prepared {
 		return nil
 	}
-	if err := c.make(c.allPods(), limits{}); err != nil {
+	all, burstable := c.Keep.All(0, 0)
+	if err := c.make(c.allPods(), limits{keep: all}); err != nil {
 		return fmt.Errorf("make cgroup of all pods: %w", err)
 	}
 	if err := c.make(c.allPods(), limitsOfList(c.Allocatable)); err != nil {
@@ -162,12 +170,20 @@ func (c *Cgroups) prepare() error {
 	if err := c.make(c.classOf(v1.PodQOSBestEffort), limits{shares: minShares}); err != nil {
 		return fmt.Errorf("make cgroup of best-effort pods: %w", err)
 	}
-	if err := c.make(c.classOf(v1.PodQOSBurstable), limits{}); err != nil {
+	if err := c.make(c.classOf(v1.PodQOSBurstable), limits{keep: burstable}); err != nil {
 		return fmt.Errorf("make cgroup of burstable pods: %w", err)
 	}
-	c.balance() // some may be there from before
+	c.settle(v1.PodQOSBurstable) // some may be there from before
 	c.prepared = true
 	return nil
+}
+
+// settle brings the groups above a pod of a class up to date.
+func (c *Cgroups) settle(class v1.PodQOSClass) {
+	if class == v1.PodQOSBurstable {
+		c.balance()
+	}
+	c.keep()
 }
 
 // balance gives the burstable pods together the CPU weight of each of them, so

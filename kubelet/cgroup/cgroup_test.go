@@ -63,7 +63,7 @@ func newUnified(t *testing.T, controllers string, groups ...string) (string, []h
 			t.Fatal(err)
 		}
 		files := []string{"cgroup.subtree_control"}
-		for c, names := range map[string][]string{"cpu": {"cpu.weight", "cpu.max"}, "memory": {"memory.max"}, "pids": {"pids.max"}} {
+		for c, names := range map[string][]string{"cpu": {"cpu.weight", "cpu.max"}, "memory": {"memory.max", "memory.min", "memory.low", "memory.high"}, "pids": {"pids.max"}} {
 			if h.has[c] {
 				files = append(files, names...)
 			}
@@ -103,7 +103,7 @@ func values(t *testing.T, dir string) map[string]string {
 func TestCreateUnified(t *testing.T) {
 	dir, trees := newUnified(t, "cpu memory pids", "kubepods/burstable/podb", "kubepods/besteffort/pode", "kubepods/podg")
 	for _, class := range []string{"kubepods", "kubepods/burstable", "kubepods/besteffort"} {
-		for _, f := range []string{"cgroup.subtree_control", "cpu.weight", "memory.max"} {
+		for _, f := range []string{"cgroup.subtree_control", "cpu.weight", "memory.max", "memory.min", "memory.low"} {
 			if err := os.WriteFile(filepath.Join(dir, class, f), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -131,8 +131,8 @@ func TestCreateUnified(t *testing.T) {
 	const all = "+cpu +memory +pids"
 	for group, want := range map[string]map[string]string{
 		".":                        {"cgroup.subtree_control": all},
-		"kubepods":                 {"cgroup.subtree_control": all, "cpu.weight": "174", "memory.max": "1073741824"},
-		"kubepods/burstable":       {"cgroup.subtree_control": all, "cpu.weight": "100"},
+		"kubepods":                 {"cgroup.subtree_control": all, "cpu.weight": "174", "memory.max": "1073741824", "memory.min": "0", "memory.low": "0"},
+		"kubepods/burstable":       {"cgroup.subtree_control": all, "cpu.weight": "100", "memory.low": "0"},
 		"kubepods/besteffort":      {"cgroup.subtree_control": all, "cpu.weight": "1"},
 		"kubepods/burstable/podb":  {"cpu.weight": "100", "pids.max": "100"},
 		"kubepods/besteffort/pode": {"cpu.weight": "1", "pids.max": "100"},

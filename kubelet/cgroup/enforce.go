@@ -46,6 +46,7 @@ func (c *Cgroups) Reserve(group string, what v1.ResourceList, compressible bool)
 	}
 	if n := what[pids]; !compressible {
 		l.memory, l.pids = what.Memory().Value(), n.Value()
+		l.keep = c.Keep.Reserved(l.memory)
 	}
 	group = c.existing(group)
 	if err := c.reserveUnit(group, l); err != nil {

@@ -70,13 +70,13 @@ func TestReserve(t *testing.T) {
 	if err := c.Reserve("/system.slice", list, false); err != nil {
 		t.Fatal(err)
 	}
-	if got := values(t, filepath.Join(dir, "system.slice")); got["memory.max"] != "1048576" || got["pids.max"] != "9" || got["cpu.weight"] == "" {
+	if got := values(t, filepath.Join(dir, "system.slice")); got["memory.max"] != "1048576" || got["memory.min"] != "1048576" || got["pids.max"] != "9" || got["cpu.weight"] == "" {
 		t.Errorf("reserved %v", got)
 	}
 	if err := c.Reserve("/kube.slice", list, true); err != nil {
 		t.Fatal(err)
 	}
-	if got := values(t, filepath.Join(dir, "kube.slice")); got["memory.max"] != "" || got["pids.max"] != "" || got["cpu.weight"] == "" {
+	if got := values(t, filepath.Join(dir, "kube.slice")); got["memory.max"] != "" || got["memory.min"] != "" || got["pids.max"] != "" || got["cpu.weight"] == "" {
 		t.Errorf("reserved, of CPU alone %v", got)
 	}
 	if err := c.Reserve("/none", list, false); err == nil || !strings.Contains(err.Error(), "it is not there") {
@@ -98,7 +98,7 @@ func TestReserveSliceOfSystemd(t *testing.T) {
 		if err := c.Reserve(name, list, false); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{"set kube-node.slice MemoryMax=1048576 TasksMax=9"}, f.calls); diff != "" {
+		if diff := cmp.Diff([]string{"set kube-node.slice MemoryMax=1048576 MemoryMin=1048576 TasksMax=9"}, f.calls); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/component-helpers/resource"
 
+	"boot.internal/kubelet/memory"
 	"boot.internal/kubelet/pod"
 )
 
@@ -20,6 +21,7 @@ type limits struct {
 	shares uint64        // CPU weight in the units of version 1
 	quota  time.Duration // CPU time in every period
 	memory int64         // bytes
+	keep   memory.Kept
 	pids   int64
 }
 
@@ -45,6 +47,7 @@ func (c *Cgroups) limitsOf(p *v1.Pod, class v1.PodQOSClass) limits {
 	if limited(p, v1.ResourceMemory) {
 		l.memory = most.Memory().Value()
 	}
+	l.keep = c.Keep.Pod(p, class, l.memory)
 	return l
 }
 
@@ -112,6 +115,9 @@ func (l limits) settings(unified bool, period time.Duration) []setting {
 	add(l.quota > 0, "cpu", "cpu.cfs_period_us", "", us)
 	add(l.quota > 0, "cpu", "cpu.cfs_quota_us", "", quota)
 	add(l.memory > 0, "memory", "memory.limit_in_bytes", "memory.max", strconv.FormatInt(l.memory, 10))
+	add(l.keep.Min != "", "memory", "", memory.Min, l.keep.Min)
+	add(l.keep.Low != "", "memory", "", memory.Low, l.keep.Low)
+	add(l.keep.High != "", "memory", "", memory.High, l.keep.High)
 	add(l.pids > 0, "pids", "pids.max", "pids.max", strconv.FormatInt(l.pids, 10))
 	return out
 }

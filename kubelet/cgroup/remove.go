@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -29,7 +30,7 @@ func (c *Cgroups) Remove(uid types.UID) error {
 	delete(c.made, uid)
 	delete(c.given, uid)
 	if c.prepared {
-		c.balance()
+		c.settle(v1.PodQOSBurstable)
 	}
 	return errors.Join(failed...)
 }

@@ -62,9 +62,7 @@ func (c *Cgroups) change(p *v1.Pod, needed func(s setting, now string) bool) err
 			return err
 		}
 	}
-	if class == v1.PodQOSBurstable {
-		c.balance()
-	}
+	c.settle(class)
 	return nil
 }
 

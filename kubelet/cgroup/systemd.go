@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path"
+	"strconv"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -38,8 +40,23 @@ func (c *Cgroups) properties(l limits) []dbus.Property {
 	}
 	add(l.memory > 0 && unified, "MemoryMax", uint64(l.memory))
 	add(l.memory > 0 && !unified, "MemoryLimit", uint64(l.memory))
+	if unified {
+		add(l.keep.Min != "", "MemoryMin", amount(l.keep.Min))
+		add(l.keep.Low != "", "MemoryLow", amount(l.keep.Low))
+		add(l.keep.High != "", "MemoryHigh", amount(l.keep.High))
+	}
 	add(l.pids > 0, "TasksMax", uint64(l.pids))
 	return out
+}
+
+// amount returns the value of a file as systemd knows it, to which as much as there
+// is are all bits.
+func amount(value string) uint64 {
+	n, err := strconv.ParseUint(value, 10, 64)
+	if err != nil {
+		return math.MaxUint64
+	}
+	return n
 }
 
 // startSlice makes a slice, or gives new properties to one that is there.

@@ -95,16 +95,17 @@ func TestSystemd(t *testing.T) {
 				t.Fatal(err)
 			}
 			all, pod := "CPUShares=2048 MemoryLimit=1073741824", "CPUShares=1541 CPUQuotaPeriodUSec=100000 CPUQuotaPerSecUSec=1510000 MemoryLimit=1048576 TasksMax=100"
-			least := "CPUShares=2"
+			least, keep, low := "CPUShares=2", "", ""
 			if unified {
+				keep, low = " MemoryMin=0 MemoryLow=0", " MemoryLow=0"
 				all, pod = "CPUWeight=174 MemoryMax=1073741824", "CPUWeight=139 CPUQuotaPeriodUSec=100000 CPUQuotaPerSecUSec=1510000 MemoryMax=1048576 TasksMax=100"
 				least = "CPUWeight=1"
 			}
 			want := []string{
-				"start kubepods.slice",
+				"start kubepods.slice" + keep,
 				"set kubepods.slice " + all,
 				"start kubepods-besteffort.slice " + least,
-				"start kubepods-burstable.slice",
+				"start kubepods-burstable.slice" + low,
 				"set kubepods-burstable.slice " + least,
 				"start kubepods-poda_b.slice " + pod,
 				"stop kubepods-poda_b.slice",

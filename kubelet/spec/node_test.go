@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"boot.internal/kubelet/memory"
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/spec"
 )
@@ -26,12 +27,14 @@ func TestNode(t *testing.T) {
 		},
 		{
 			"cgroup v2", func(n *spec.Node) { n.Unified = true },
-			func(r *cri.LinuxContainerResources) { r.Unified = map[string]string{"memory.high": "max"} },
+			func(r *cri.LinuxContainerResources) {
+				r.Unified = map[string]string{"memory.min": "0", "memory.low": "0", "memory.high": "max"}
+			},
 		},
 		{
 			"all of a container is killed at once", func(n *spec.Node) { n.Unified, n.OOMGroup = true, true },
 			func(r *cri.LinuxContainerResources) {
-				r.Unified = map[string]string{"memory.high": "max", "memory.oom.group": "1"}
+				r.Unified = map[string]string{"memory.min": "0", "memory.low": "0", "memory.high": "max", "memory.oom.group": "1"}
 			},
 		},
 		{
@@ -41,7 +44,13 @@ func TestNode(t *testing.T) {
 		{
 			"no swap, cgroup v2", func(n *spec.Node) { n.Unified, n.Swap = true, spec.Swap{Counted: true} },
 			func(r *cri.LinuxContainerResources) {
-				r.Unified = map[string]string{"memory.high": "max", "memory.swap.max": "0"}
+				r.Unified = map[string]string{"memory.min": "0", "memory.low": "0", "memory.high": "max", "memory.swap.max": "0"}
+			},
+		},
+		{
+			"who uses much memory is slowed down", func(n *spec.Node) { n.Unified, n.Keep = true, memory.Policy{Throttling: 0.5} },
+			func(r *cri.LinuxContainerResources) {
+				r.Unified = map[string]string{"memory.min": "0", "memory.low": "0", "memory.high": "536870912"}
 			},
 		},
 		{

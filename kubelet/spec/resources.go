@@ -29,8 +29,7 @@ func containerResources(p *v1.Pod, d pod.Declared, n Node) *cri.LinuxContainerRe
 	out.OomScoreAdj = oomScoreAdj(p, d, n.Memory)
 	out.HugepageLimits = hugePages(limits, n.HugePageSizes)
 	if n.Unified {
-		// What an earlier configuration, or another agent, set is taken back.
-		out.Unified = map[string]string{"memory.high": "max"}
+		out.Unified = n.Keep.Container(p, d, qosClass(p), n.Allocatable.Memory().Value())
 		if n.OOMGroup {
 			out.Unified["memory.oom.group"] = "1"
 		}

@@ -14,6 +14,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"boot.internal/kubelet/memory"
 	"boot.internal/kubelet/pod"
 )
 
@@ -41,6 +42,8 @@ type Node struct {
 	// out of memory. Only cgroup v2 can.
 	OOMGroup bool
 	Swap     Swap
+	// Keep is how memory is kept for containers. Only cgroup v2 can.
+	Keep memory.Policy
 
 	// RecursiveReadOnly names the runtime handlers that can mount volumes
 	// read-only with all that is mounted below them.
