@@ -37,6 +37,7 @@ func podTests() []podTest {
 		specTests(),
 		kubectlTests(),
 		metricsTests(),
+		agentsTests(),
 		prometheusTests(),
 	)
 }

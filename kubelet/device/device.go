@@ -50,7 +50,8 @@ type Lender struct {
 // A pool is the devices of one resource.
 type pool struct {
 	devices map[string]*api.Device // by ID, as the plugin told last
-	plugin  *endpoint              // nil while there is none
+	plugin  *endpoint              // that was heard of last; nil while there is none
+	others  []*endpoint            // which serve the resource as well, as while a plugin is replaced
 	gone    time.Time              // since when there is none
 }
 
@@ -64,6 +65,9 @@ type loan struct {
 type lease struct {
 	ids  checkpoint.DevicesPerNUMA
 	resp *api.ContainerAllocateResponse
+	// unproven is a lease of an earlier process as long as no plugin has told that
+	// its devices work: the machine may have been started anew since.
+	unproven bool
 }
 
 func (l *lease) all() []string {
@@ -76,6 +80,11 @@ func (l *lease) all() []string {
 			}
 		}
 	})
+}
+
+// within reports whether all devices of the lease are among these.
+func (l *lease) within(ids map[string]bool) bool {
+	return !slices.ContainsFunc(l.all(), func(id string) bool { return !ids[id] })
 }
 
 // forgotten is how long a plugin may be away before its devices are none of the
@@ -95,7 +104,7 @@ func New(o Options) *Lender {
 			o.Log.Error("it is not known how to use devices", slog.String("uid", e.PodUID), slog.Any("err", err))
 			continue
 		}
-		l.lent[loan{types.UID(e.PodUID), e.ContainerName, e.ResourceName}] = &lease{e.DeviceIDs, resp}
+		l.lent[loan{types.UID(e.PodUID), e.ContainerName, e.ResourceName}] = &lease{ids: e.DeviceIDs, resp: resp, unproven: true}
 	}
 	for name := range registered { // until the plugin is back, or forgotten
 		l.all[name] = &pool{gone: time.Now()}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -235,6 +236,14 @@ func (b *bench) allocate(p *v1.Pod) {
 	}
 }
 
+// refused expects that a pod gets no devices.
+func (b *bench) refused(p *v1.Pod, want string) {
+	b.t.Helper()
+	if err := b.Allocate(b.t.Context(), p); err == nil || err.Error() != want {
+		b.t.Errorf("%v, want %s", err, want)
+	}
+}
+
 // env returns which devices a container has.
 func env(c *cri.ContainerConfig) string {
 	for _, e := range c.Envs {
@@ -356,6 +365,7 @@ func TestRestart(t *testing.T) {
 	if got := env(b.equip(p, "c0")); got != "b" {
 		t.Errorf("it has %q", got)
 	}
+	b.refused(p, "no healthy devices present; cannot allocate unhealthy devices example.com/gpu")
 	b.register("a", "b")
 	b.expect(2, 2, 2)
 	b.allocate(p)
@@ -368,6 +378,45 @@ func TestRestart(t *testing.T) {
 	if b.Health("1") != nil || b.Health("2") == nil {
 		t.Error("what is kept is not what should be")
 	}
+}
+
+// Devices that a pod had before are asked for once after a restart: if it is made
+// again, they have to work. Once they did, it is the pod's own affair.
+func TestDevicesOfBeforeHaveToWork(t *testing.T) {
+	dir := t.TempDir()
+	b := newBench(t, dir)
+	b.register("a", "b")
+	p := asking("1", "1")
+	b.allocate(p) // b
+	b.stop()
+
+	b = newBench(t, dir)
+	v := b.register("a", "!b")
+	b.refused(p, "previously allocated devices are no longer healthy; cannot allocate unhealthy devices example.com/gpu")
+	v.tell("a", "b")
+	b.await()
+	v.tell("a", "!b")
+	b.await()
+	b.allocate(p)
+}
+
+// A plugin that is replaced by another leaves the devices as they are, whichever
+// of the two goes.
+func TestPluginIsReplaced(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	first := b.register("a")
+	if err := os.Rename(filepath.Join(b.dir, "gpu.sock"), filepath.Join(b.dir, "old.sock")); err != nil {
+		t.Fatal(err)
+	}
+	second := b.register("a", "b")
+	b.expect(2, 2, 2)
+	second.server.Stop()
+	b.await()
+	b.expect(2, 2, 2)
+	b.allocate(asking("1", "1")) // by the first
+	first.server.Stop()
+	b.await()
+	b.expect(2, 0, 1) // what the pod has
 }
 
 func TestBadRegistration(t *testing.T) {

@@ -64,7 +64,7 @@ func (l *Lender) lend(ctx context.Context, to loan, n int, again map[string]bool
 	l.mu.Unlock()
 	if has != nil {
 		if ids := has.all(); len(ids) == n {
-			return ids, nil
+			return ids, l.prove(to.resource, has)
 		}
 		return nil, fmt.Errorf("pod %q container %q changed request for resource %q from %d to %d", to.pod, to.container, to.resource, len(has.all()), n)
 	}
@@ -89,9 +89,28 @@ func (l *Lender) lend(ctx context.Context, to loan, n int, again map[string]bool
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lent[to] = &lease{l.byNUMA(to.resource, ids), resp.ContainerResponses[0]}
+	l.lent[to] = &lease{ids: l.byNUMA(to.resource, ids), resp: resp.ContainerResponses[0]}
 	l.save()
 	return ids, nil
+}
+
+// prove refuses what was lent by an earlier process if it does not work now: a
+// container that is made again would start without (upstream says so as well). The
+// first time that it works is proof for good.
+func (l *Lender) prove(resource string, what *lease) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	usable := l.all[resource].healthy()
+	switch {
+	case !what.unproven:
+		return nil
+	case len(usable) == 0:
+		return fmt.Errorf("no healthy devices present; cannot allocate unhealthy devices %s", resource)
+	case !what.within(usable):
+		return fmt.Errorf("previously allocated devices are no longer healthy; cannot allocate unhealthy devices %s", resource)
+	}
+	what.unproven = false
+	return nil
 }
 
 // pick chooses devices: those to be used again, then those the plugin likes best,

@@ -169,18 +169,46 @@ func (l *Lender) note(name string, e *endpoint, devices []*api.Device) {
 		p = &pool{}
 		l.all[name] = p
 	}
-	p.plugin, p.devices = e, map[string]*api.Device{}
+	p.use(e)
+	p.devices = map[string]*api.Device{}
 	for _, d := range devices {
 		p.devices[d.ID] = d
+	}
+	for to, what := range l.lent {
+		if to.resource == name && what.within(p.healthy()) {
+			what.unproven = false
+		}
 	}
 	l.save()
 	l.mu.Unlock()
 	l.o.Changed()
 }
 
-// leave notes that a plugin is gone, unless another took its place. Its devices
-// do not work; after a while they are none of the node's. Of one that never told
-// of any the node has none, and says so.
+// use has a plugin asked from now on.
+func (p *pool) use(e *endpoint) {
+	if p.plugin != nil && p.plugin != e {
+		p.others = append(p.others, p.plugin)
+	}
+	p.plugin, p.others = e, slices.DeleteFunc(p.others, func(is *endpoint) bool { return is == e })
+}
+
+// drop notes that a plugin is gone, and reports whether that leaves none.
+func (p *pool) drop(e *endpoint) (last bool) {
+	if p.plugin != e {
+		p.others = slices.DeleteFunc(p.others, func(is *endpoint) bool { return is == e })
+		return false
+	}
+	if n := len(p.others); n > 0 {
+		p.plugin, p.others = p.others[n-1], p.others[:n-1]
+		return false
+	}
+	p.plugin = nil
+	return true
+}
+
+// leave notes that a plugin is gone, unless another serves its resource. Its
+// devices do not work; after a while they are none of the node's. Of one that never
+// told of any the node has none, and says so.
 func (l *Lender) leave(ctx context.Context, name string, e *endpoint) {
 	l.mu.Lock()
 	p := l.all[name]
@@ -188,11 +216,12 @@ func (l *Lender) leave(ctx context.Context, name string, e *endpoint) {
 		p = &pool{plugin: e}
 		l.all[name] = p
 	}
-	if p.plugin != e {
+	if !p.drop(e) {
 		l.mu.Unlock()
+		l.o.Changed() // another is asked from now on
 		return
 	}
-	p.plugin, p.gone = nil, time.Now()
+	p.gone = time.Now()
 	for id, d := range p.devices {
 		p.devices[id] = &api.Device{ID: id, Health: api.Unhealthy, Topology: d.Topology}
 	}
