@@ -17,7 +17,7 @@ DEPS := nft:nftables iptables:iptables ip:iproute2 gcc:gcc git:git pkg-config:pk
 
 include images.mk
 
-.PHONY: help deps build race up down test unit e2e lint generate bench conformance vm-deps vm-test clean
+.PHONY: help deps build race up down test unit e2e lint generate bench conformance conformance-node vm-deps vm-test clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -76,6 +76,12 @@ conformance: build images-conformance ## Run upstream's end-to-end tests that FO
 	BOOT_BIN=$(CURDIR)/bin/boot CONFORMANCE_DIR="$$(images/conformance/dir.sh)" CONFORMANCE_FOCUS='$(FOCUS)' CONFORMANCE_SKIP='$(SKIP)' \
 		CONFORMANCE_PROCS=$(PROCS) CONFORMANCE_KUBELET=$(KUBELET) CONFORMANCE_OUT=$(abspath $(RESULTS)) \
 		go test -tags conformance -run 'TestConformance$$' -v -count=1 -timeout 24h ./e2e
+
+conformance-node: build images-conformance ## Run upstream's tests of the node that FOCUS names against boot
+	cd images/conformance/programs && CGO_ENABLED=0 go test -c -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/e2e_node.test k8s.io/kubernetes/test/e2e_node
+	BOOT_BIN=$(CURDIR)/bin/boot CONFORMANCE_DIR="$$(images/conformance/dir.sh)" CONFORMANCE_FOCUS='$(FOCUS)' CONFORMANCE_SKIP='$(SKIP)' \
+		CONFORMANCE_NODE=$(CURDIR)/bin/e2e_node.test CONFORMANCE_OUT=$(abspath $(RESULTS)) \
+		go test -tags conformance -run 'TestConformanceNode$$' -v -count=1 -timeout 24h ./e2e
 
 # What an emulated machine needs beside, and which of its tests `make vm-test` runs.
 VM_DEPS := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils debootstrap:debootstrap mke2fs:e2fsprogs

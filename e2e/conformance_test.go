@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"maps"
@@ -47,19 +48,7 @@ func TestConformance(t *testing.T) {
 	n.Kubectl(t, "taint", "node", n.Name, "node-role.kubernetes.io/control-plane-")
 	n.Kubectl(t, "wait", "-n", "kube-system", "--for=condition=Available", "deployment/coredns", "--timeout=180s")
 
-	ended := r.run(t, n)
-	results := r.results(t, n)
-	summary := summarise(results)
-	if err := os.WriteFile(filepath.Join(r.out, "summary.txt"), []byte(summary), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%s", summary)
-	if ended.Code != 0 {
-		t.Errorf("the tests ended with code %d: see %s", ended.Code, r.out)
-	}
-	if !slices.ContainsFunc(results, func(r result) bool { return r.Status != skipped }) {
-		t.Error("no test ran: are focus and skip right?")
-	}
+	r.report(t, n, r.run(t, n))
 }
 
 func need(t *testing.T, name string) string {
@@ -89,17 +78,21 @@ func (r conformance) importImages(t *testing.T, n *lab.Node) {
 // run runs the tests on the node, as an administrator would.
 func (r conformance) run(t *testing.T, n *lab.Node) lab.Output {
 	t.Helper()
+	return r.log(t, n,
+		filepath.Join(r.dir, "bin/ginkgo"), "--procs="+r.procs, "--no-color", "--timeout=24h",
+		"--focus="+r.focus, "--skip="+r.skip, filepath.Join(r.dir, "bin/e2e.test"), "--",
+		"--provider=skeleton", "--kubeconfig="+adminConf, "--kubectl-path="+lab.Component(t, "bin/kubectl"),
+		"--num-nodes=1", "--allowed-not-ready-nodes=10", "--dns-domain=cluster.local", "--report-dir="+reportDir)
+}
+
+// log runs a program on the node and keeps what it prints.
+func (r conformance) log(t *testing.T, n *lab.Node, args ...string) lab.Output {
+	t.Helper()
 	log, err := os.Create(filepath.Join(r.out, "e2e.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }() // the report is what counts
-	args := []string{
-		filepath.Join(r.dir, "bin/ginkgo"), "--procs=" + r.procs, "--no-color", "--timeout=24h",
-		"--focus=" + r.focus, "--skip=" + r.skip, filepath.Join(r.dir, "bin/e2e.test"), "--",
-		"--provider=skeleton", "--kubeconfig=" + adminConf, "--kubectl-path=" + lab.Component(t, "bin/kubectl"),
-		"--num-nodes=1", "--allowed-not-ready-nodes=10", "--dns-domain=cluster.local", "--report-dir=" + reportDir,
-	}
 	cmd := n.Command(t.Context(), args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := n.Start(cmd); err != nil {
@@ -107,6 +100,23 @@ func (r conformance) run(t *testing.T, n *lab.Node) lab.Output {
 	}
 	_ = cmd.Wait() // its code says how it ended
 	return lab.Output{Code: cmd.ProcessState.ExitCode()}
+}
+
+// report keeps what became of the tests, and fails where one of them did.
+func (r conformance) report(t *testing.T, n *lab.Node, ended lab.Output) {
+	t.Helper()
+	results := r.results(t, n)
+	summary := summarise(results)
+	if err := os.WriteFile(filepath.Join(r.out, "summary.txt"), []byte(summary), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s", summary)
+	if ended.Code != 0 {
+		t.Errorf("the tests ended with code %d: see %s", ended.Code, r.out)
+	}
+	if !slices.ContainsFunc(results, func(r result) bool { return r.Status != skipped }) {
+		t.Error("no test ran: are focus and skip right?")
+	}
 }
 
 // skipped is the status of a test that was left out.
@@ -117,10 +127,16 @@ type result struct {
 	Name    string `xml:"name,attr"`
 	Status  string `xml:"status,attr"`
 	Seconds string `xml:"time,attr"`
-	Failure *struct {
-		Message string `xml:"message,attr"`
+	Failure struct {
+		Message string `xml:",chardata"`
 	} `xml:"failure"`
+	Skipped struct {
+		Message string `xml:"message,attr"`
+	} `xml:"skipped"`
 }
+
+// notChosen is why a test was left out that the focus does not name.
+const notChosen = "skipped"
 
 // results keeps the report and returns what became of the tests that ran.
 func (r conformance) results(t *testing.T, n *lab.Node) []result {
@@ -135,18 +151,20 @@ func (r conformance) results(t *testing.T, n *lab.Node) []result {
 	if err := xml.Unmarshal([]byte(text), &report); err != nil {
 		t.Fatal(err)
 	}
-	return slices.DeleteFunc(report.Cases, func(c result) bool { return !strings.HasPrefix(c.Name, "[It]") })
+	return slices.DeleteFunc(report.Cases, func(c result) bool {
+		return !strings.HasPrefix(c.Name, "[It]") || c.Skipped.Message == notChosen
+	})
 }
 
-// summarise counts results, and names what did not pass and why.
+// summarise counts results, and says why tests failed or left themselves out.
 func summarise(results []result) string {
 	counts := map[string]int{}
 	var lines []string
 	for _, c := range results {
 		counts[c.Status]++
 		line := fmt.Sprintf("%-8s %6ss  %s", c.Status, c.Seconds, strings.TrimPrefix(c.Name, "[It] "))
-		if c.Failure != nil {
-			line += "\n         " + firstLines(c.Failure.Message)
+		if why := cmp.Or(c.Failure.Message, c.Skipped.Message); why != "" {
+			line += "\n         " + firstLines(why)
 		}
 		lines = append(lines, line)
 	}
