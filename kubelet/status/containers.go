@@ -43,7 +43,7 @@ func (v *view) container(d pod.Declared) v1.ContainerStatus {
 	if lent := v.Have.Devices[d.Name]; d.Kind == pod.Regular && lent != nil { // it has them before it runs
 		s.AllocatedResourcesStatus = lent
 	}
-	v.explainWaiting(&s, d, instances)
+	v.explainWaiting(&s, d, instances, prev)
 	v.keepTerminated(&s, d, prev)
 	s.VolumeMounts = mounts(d, instances)
 	v.probed(&s, d, instances, prev)

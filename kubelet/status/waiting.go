@@ -75,7 +75,7 @@ func (v *view) pastInit() bool { return plan.Initialised(v.Pod, v.Have, v.sandbo
 // explainWaiting says why a container that should run does not: it could not be
 // started, or it crashed and it is too early to try again. One that is restarted
 // this moment keeps its state.
-func (v *view) explainWaiting(s *v1.ContainerStatus, d pod.Declared, instances []pod.Container) {
+func (v *view) explainWaiting(s *v1.ContainerStatus, d pod.Declared, instances []pod.Container, prev v1.ContainerStatus) {
 	ended := s.State.Terminated
 	if v.ending() || v.over || s.State.Running != nil || ended != nil && !v.restarts(d, ended) {
 		return
@@ -84,7 +84,7 @@ func (v *view) explainWaiting(s *v1.ContainerStatus, d pod.Declared, instances [
 	if f, failed := v.Have.Failures[d.Name]; failed {
 		next = waiting(f.Reason, f.Message)
 	} else if len(instances) > 0 && instances[0].State == pod.Exited {
-		next = v.betweenRuns(d, instances[0], next)
+		next = v.betweenRuns(d, instances[0], next, prev)
 	}
 	if next.Waiting != nil && ended != nil {
 		s.LastTerminationState = s.State
@@ -92,8 +92,11 @@ func (v *view) explainWaiting(s *v1.ContainerStatus, d pod.Declared, instances [
 	s.State = next
 }
 
-// betweenRuns returns the state of a container that exited and will run again.
-func (v *view) betweenRuns(d pod.Declared, c pod.Container, exited v1.ContainerState) v1.ContainerState {
+// betweenRuns returns the state of a container that exited and will run again. One
+// that has waited for that waits until it runs: were it said to have exited once
+// more, the end that its last state tells of would be its state, and of the one
+// before, which was removed meanwhile, nothing is left to be its last state.
+func (v *view) betweenRuns(d pod.Declared, c pod.Container, exited v1.ContainerState, prev v1.ContainerStatus) v1.ContainerState {
 	if plan.BackoffLeft(v.Pod, d, c, v.Now) > 0 {
 		return waiting(crashLoop, fmt.Sprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)",
 			c.Backoff, d.Name, v.Pod.Name, v.Pod.Namespace, v.Pod.UID))
@@ -104,6 +107,9 @@ func (v *view) betweenRuns(d pod.Declared, c pod.Container, exited v1.ContainerS
 		// It is restarted because of its probe, though it ended well. The API knows
 		// nothing of that, and would never let it leave this end (IC-45).
 		return waiting(creating, "")
+	}
+	if prev.State.Waiting != nil && isOf(prev.LastTerminationState, v.containerID(c)) {
+		return prev.State
 	}
 	return exited
 }
