@@ -23,6 +23,7 @@ func TestAway(t *testing.T) {
 	c := newPodCluster(t, n, client)
 	t.Run("while the loop is away", c.loopAway)
 	t.Run("volumes while the loop is away", c.volumesAway)
+	t.Run("claims while the loop is away", c.claimsAway)
 	t.Run("while the API server is away", c.apiAway)
 	t.Run("the Node is tainted", c.nodeTainted)
 	t.Run("the Node is deleted", c.nodeDeleted)

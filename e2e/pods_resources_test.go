@@ -25,6 +25,7 @@ func resourcesTests() []podTest {
 		{"a container is restarted to be resized", testResizeByRestart},
 		{"a resize waits for room", testResizeDeferred},
 		{"devices of a plugin", testDevices},
+		{"devices that are claimed", testClaims},
 	}
 }
 

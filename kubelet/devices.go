@@ -16,7 +16,7 @@ import (
 // newDevices makes what lends devices of plugins to pods.
 func (k *kubelet) newDevices(ctx context.Context) {
 	k.devices = device.New(device.Options{
-		Dir: filepath.Join(k.o.RootDir, "device-plugins"), Changed: func() { k.devicesChanged(ctx) }, Log: k.o.Logger,
+		Dir: filepath.Join(k.o.RootDir, "device-plugins"), Changed: func() { k.devicesChanged(ctx) }, Claimed: k.claims.Tell, Log: k.o.Logger,
 	})
 	k.node.SetDevices(k.devices.Capacity())
 }

@@ -108,6 +108,7 @@ func (k *kubelet) tidy(ctx context.Context, all map[pod.Key]runtime.Summary, old
 	keep := wanted()
 	k.ledger.Keep(keep)
 	k.devices.Keep(keep)
+	k.claims.Keep(keep)
 	old.sweep(ctx, k, keep, time.Now())
 }
 
@@ -249,6 +250,9 @@ func (g gate) do(ctx context.Context, p *v1.Pod, a pod.Action) error {
 	}
 	if _, ok := a.(pod.CreateSandbox); ok {
 		if err := g.k.lendDevices(ctx, p); err != nil {
+			return err
+		}
+		if err := g.k.prepareClaims(ctx, p); err != nil {
 			return err
 		}
 	}

@@ -64,6 +64,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 	}
 	m.identity.register(r, k)
 	k.registerRenewals(r)
+	r.MustRegister(k.claims)
 	return r
 }
 

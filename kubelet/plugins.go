@@ -9,7 +9,7 @@ import (
 
 // pluginHandlers returns who takes in the plugins of each type.
 func (k *kubelet) pluginHandlers() map[plugin.Type]plugin.Handler {
-	return map[plugin.Type]plugin.Handler{plugin.CSI: k.csi, plugin.Device: k.devices}
+	return map[plugin.Type]plugin.Handler{plugin.CSI: k.csi, plugin.Device: k.devices, plugin.DRA: k.claims}
 }
 
 // registerPlugins registers plugins as they come, until ctx ends.

@@ -30,7 +30,8 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 	}
 	in.Prev, _ = k.writer.Get(in.Pod.UID)
 	in.Resize = k.ledger.State(in.Pod.UID)
-	now := status.Of(in)
+	k.addHealth(&in)
+	now := k.withhold(in.Pod, in.Prev, status.Of(in))
 	k.sayResized(in.Pod, in.Prev, now)
 	k.metrics.said(in.Prev, now)
 	k.diary.said(in.Pod, in.Prev, now)

@@ -20,6 +20,7 @@ import (
 	"boot.internal/balancer"
 	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/cgroup"
+	"boot.internal/kubelet/claim"
 	"boot.internal/kubelet/device"
 	"boot.internal/kubelet/evict"
 	"boot.internal/kubelet/image"
@@ -85,6 +86,7 @@ type kubelet struct {
 	dispatch  *dispatcher
 	ledger    *resize.Ledger
 	devices   *device.Lender
+	claims    *claim.Keeper
 	facts     spec.Node // what pods get to see of the node
 
 	identity identities
@@ -103,14 +105,15 @@ type kubelet struct {
 	offering sync.Mutex                 // held while offers change
 	offers   atomic.Pointer[admit.Node] // what pods are admitted by
 
-	mu       sync.Mutex         // guards what follows
-	now      []*v1.Pod          // desired
-	rejected []*v1.Pod          // of those, not admitted
-	going    []*v1.Pod          // no longer desired, not gone
-	heard    []*v1.Pod          // desired by now, before anything is done about it
-	said     bool               // the three above are known
-	over     map[types.UID]bool // pods of which nothing runs any more
-	evicted  map[types.UID]bool // of the desired pods, until they are gone
+	mu       sync.Mutex                 // guards what follows
+	now      []*v1.Pod                  // desired
+	rejected []*v1.Pod                  // of those, not admitted
+	going    []*v1.Pod                  // no longer desired, not gone
+	heard    []*v1.Pod                  // desired by now, before anything is done about it
+	said     bool                       // the three above are known
+	over     map[types.UID]bool         // pods of which nothing runs any more
+	evicted  map[types.UID]bool         // of the desired pods, until they are gone
+	withheld map[types.UID]v1.PodStatus // see withhold
 }
 
 // newKubelet puts the parts together. What pokes a worker does so until ctx
@@ -144,6 +147,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	if err := k.newNode(ctx); err != nil {
 		return nil, err
 	}
+	k.newClaims(ctx)
 	k.newDevices(ctx)
 	if err := k.newPods(ctx); err != nil {
 		return nil, err
@@ -240,7 +244,7 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 	}
 	return runtime.New(k.withAPI(k.withUsers(runtime.Options{
 		CRI: k.conn.Runtime, Images: k.noted(k.images),
-		Volumes: k.volumes, Cgroups: k, Devices: k.devices, Node: k.nodeFacts,
+		Volumes: k.volumes, Cgroups: k, Devices: equipment{k}, Node: k.nodeFacts,
 		ResolvConf: resolvConf, Timeout: c.RuntimeRequestTimeout.Duration, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
 		KillMessage: plan.Message, Event: k.events.ofContainer, Log: k.o.Logger,
 	})))
@@ -283,6 +287,9 @@ func (k *kubelet) newWorker(key pod.Key) *worker.Worker {
 
 // release gives back what a pod holds that is over.
 func (k *kubelet) release(ctx context.Context, p *v1.Pod) error {
+	if err := k.giveBackClaims(ctx, p); err != nil {
+		return err
+	}
 	if err := errors.Join(k.volumes.Release(ctx, p.UID), k.cgroups.Remove(p.UID)); err != nil {
 		return err
 	}
@@ -299,6 +306,7 @@ func (k *kubelet) clean(ctx context.Context, _ pod.Key, uid types.UID) error {
 	k.devices.Forget(uid)
 	k.noteOver(uid, false)
 	k.forgetEvicted(uid)
+	k.forgetClaims(ctx, uid)
 	if err := errors.Join(k.volumes.Teardown(ctx, uid), k.cgroups.Remove(uid)); err != nil {
 		return err
 	}

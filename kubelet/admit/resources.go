@@ -9,6 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/status"
 )
 
@@ -78,10 +79,25 @@ func checkDevices(p *v1.Pod, others []*v1.Pod, n Node) *Rejection {
 // amounts returns what a pod asks for, itself among it.
 func amounts(p *v1.Pod) map[v1.ResourceName]int64 {
 	all := map[v1.ResourceName]int64{v1.ResourcePods: 1}
-	for name, q := range status.Requests(p) {
+	for name, q := range status.Requests(withoutClaimed(p)) {
 		all[name] = amount(name, q)
 	}
 	return all
+}
+
+// withoutClaimed returns the pod without what it asks for that a claim gives it: it
+// takes nothing of that from the node.
+func withoutClaimed(p *v1.Pod) *v1.Pod {
+	if p.Status.ExtendedResourceClaimStatus == nil {
+		return p
+	}
+	p = p.DeepCopy()
+	for _, d := range pod.Containers(p) {
+		maps.DeleteFunc(d.Resources.Requests, func(name v1.ResourceName, _ resource.Quantity) bool {
+			return pod.Claimed(p, d.Name, name)
+		})
+	}
+	return p
 }
 
 // amount returns a quantity in the unit that is counted in.

@@ -22,13 +22,16 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
 	api "k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
+	told "k8s.io/kubelet/pkg/apis/podresources/v1"
 
 	"boot.internal/kubelet/device/checkpoint"
 )
 
-// Options are what a Lender is made of. All are required.
+// Options are what a Lender is made of. All are required that do not say otherwise.
 type Options struct {
 	Dir string // of sockets and the checkpoint: /var/lib/kubelet/device-plugins
+	// Claimed returns what a container has of claims, for Tell; nil: nothing.
+	Claimed func(p *v1.Pod, c *v1.Container) []*told.DynamicResource
 	// Changed is called when there are other devices, or their health is another.
 	// It must not block.
 	Changed func()

@@ -25,7 +25,7 @@ func (l *Lender) Allocate(ctx context.Context, p *v1.Pod) error {
 		if d.Kind == pod.Ephemeral {
 			continue
 		}
-		for _, name := range l.resources(d) {
+		for _, name := range l.resources(p, d) {
 			if again[name] == nil {
 				again[name] = map[string]bool{}
 			}
@@ -43,13 +43,14 @@ func (l *Lender) Allocate(ctx context.Context, p *v1.Pod) error {
 	return nil
 }
 
-// resources returns which devices a container asks for.
-func (l *Lender) resources(d pod.Declared) []string {
+// resources returns which devices a container asks for, but for those that a claim
+// gives it.
+func (l *Lender) resources(p *v1.Pod, d pod.Declared) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []string
 	for name, q := range d.Resources.Limits {
-		if l.all[string(name)] != nil && !q.IsZero() {
+		if l.all[string(name)] != nil && !q.IsZero() && !pod.Claimed(p, d.Name, name) {
 			all = append(all, string(name))
 		}
 	}

@@ -81,6 +81,9 @@ func (t teller) of(p *v1.Pod) *told.PodResources {
 				c.Devices = append(c.Devices, perNode(to.resource, what.ids)...)
 			}
 		}
+		if t.l.o.Claimed != nil {
+			c.DynamicResources = t.l.o.Claimed(p, d.Container)
+		}
 		slices.SortStableFunc(c.Devices, func(a, b *told.ContainerDevices) int { return cmp.Compare(a.ResourceName, b.ResourceName) })
 		out.Containers = append(out.Containers, c)
 	}

@@ -21,6 +21,7 @@ type Type string
 const (
 	CSI    Type = "CSIPlugin"
 	Device Type = "DevicePlugin"
+	DRA    Type = "DRAPlugin"
 )
 
 // A Plugin is what one told of itself.
@@ -40,8 +41,8 @@ type Plugin struct {
 //	                   └────────────┴──► …
 //
 // A plugin that comes back under another socket is registered again, and only
-// the removal of that socket deregisters it. At the end of boot nothing is
-// deregistered.
+// the removal of that socket deregisters it; of type DRA each socket is one plugin,
+// whatever its name. At the end of boot nothing is deregistered.
 type Handler interface {
 	// Validate refuses a plugin before anything is known of it.
 	Validate(ctx context.Context, p Plugin) error
@@ -106,6 +107,13 @@ func (w *Watcher) disown(p Plugin) bool {
 	return true
 }
 
-func (p Plugin) key() string { return string(p.Type) + " " + p.Name }
+// key tells plugins apart. A driver of claims may be there several times: the next
+// version of it comes before the one that it replaces goes.
+func (p Plugin) key() string {
+	if p.Type == DRA {
+		return string(p.Type) + " " + p.Name + " " + p.Socket
+	}
+	return string(p.Type) + " " + p.Name
+}
 
 func (p Plugin) String() string { return fmt.Sprintf("%s %s at %s", p.Type, p.Name, p.Endpoint) }
