@@ -16,7 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	told "k8s.io/kubelet/pkg/apis/podresources/v1"
+	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 
 	"boot.internal/e2e/internal/lab"
 )
@@ -46,8 +46,8 @@ func claiming(p *corev1.Pod, claim corev1.PodResourceClaim) *corev1.Pod {
 	return p
 }
 
-// testClaims has pods use devices of a driver.
-func testClaims(t *testing.T, c *podCluster) {
+// testClaimedDevices has pods use devices of a driver.
+func testClaimedDevices(t *testing.T, c *podCluster) {
 	d := c.claimDriver(t, 1)
 	c.claimByTemplate(t, d)
 	c.claimExtended(t, d)
@@ -142,7 +142,7 @@ func (c *podCluster) tellsOfClaim(t *testing.T, d *draDriver, pod string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	resp, err := told.NewPodResourcesListerClient(conn).Get(t.Context(), &told.GetPodResourcesRequest{PodName: pod, PodNamespace: c.Namespace})
+	resp, err := podresources.NewPodResourcesListerClient(conn).Get(t.Context(), &podresources.GetPodResourcesRequest{PodName: pod, PodNamespace: c.Namespace})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func resourcesTests() []podTest {
 		{"a container is restarted to be resized", testResizeByRestart},
 		{"a resize waits for room", testResizeDeferred},
 		{"devices of a plugin", testDevices},
-		{"devices that are claimed", testClaims},
+		{"devices that are claimed", testClaimedDevices},
 	}
 }
 

@@ -43,7 +43,7 @@ func gathered(t *testing.T, k *kubelet, name string) map[string]float64 {
 }
 
 func TestMetrics(t *testing.T) { // SP-60
-	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
+	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), claims: noClaims(t), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
 	k.now = []*v1.Pod{static("a", "1"), static("b", "2")}
 	k.going = []*v1.Pod{static("c", "3")}
 	for name, want := range map[string]map[string]float64{
@@ -62,7 +62,7 @@ func TestMetrics(t *testing.T) { // SP-60
 }
 
 func TestRestartsAreCounted(t *testing.T) { // SP-60
-	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
+	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), claims: noClaims(t), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
 	onCrew(t, func(_ context.Context, c *crew) {
 		c.restarted = k.metrics.podRestarted
 		c.cri.Script("a", fake.Program{StopTakes: time.Second})
@@ -81,7 +81,7 @@ func TestRestartsAreCounted(t *testing.T) { // SP-60
 }
 
 func TestStartIsMeasuredOnce(t *testing.T) {
-	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
+	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), claims: noClaims(t), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
 	seen := metav1.NewTime(time.Unix(100, 0))
 	waiting := v1.PodStatus{StartTime: &seen, ContainerStatuses: []v1.ContainerStatus{{}}}
 	running := *waiting.DeepCopy()

@@ -23,10 +23,12 @@ import (
 )
 
 // telling returns a kubelet of which the parts work that tell of pods.
-func telling() *kubelet {
+func telling(t *testing.T) *kubelet {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	k := &kubelet{
 		podsAPI:  podsapi.New(nil),
+		claims:   noClaims(t),
 		pressure: evict.New(evict.Options{}),
 		o:        Options{Config: &kubeletv1beta1.KubeletConfiguration{}, Node: "n1", Labels: map[string]string{"disk": "ssd"}}, metrics: newMetrics(),
 		events: newEvents("n1", log), dispatch: newDispatcher(log), over: map[types.UID]bool{},
@@ -47,7 +49,7 @@ func (k *kubelet) rechecked() bool {
 }
 
 func TestRejectedPodIsTold(t *testing.T) { // SP-35
-	k := telling()
+	k := telling(t)
 	a, b := static("a", "1"), static("b", "2")
 	k.now, k.rejected = []*v1.Pod{a, b}, []*v1.Pod{b}
 	why := admit.Rejection{Reason: "NodePorts", Message: "taken"}
@@ -78,7 +80,7 @@ func TestRejectedPodIsTold(t *testing.T) { // SP-35
 }
 
 func TestPodThatIsOverFreesItsPlace(t *testing.T) { // SP-35
-	k := telling()
+	k := telling(t)
 	for _, c := range []struct{ over, news bool }{{false, false}, {true, true}, {true, false}, {false, false}, {true, true}} {
 		k.noteOver("1", c.over)
 		if got := k.rechecked(); got != c.news || k.isOver("1") != c.over {
@@ -88,7 +90,7 @@ func TestPodThatIsOverFreesItsPlace(t *testing.T) { // SP-35
 }
 
 func TestOffer(t *testing.T) { // SP-35
-	k := telling()
+	k := telling(t)
 	// Of this machine nothing can be found out.
 	nowhere := node.Machine{Root: t.TempDir(), Dir: "missing"}
 	var err error

@@ -44,7 +44,7 @@ func TestUsageOf(t *testing.T) {
 }
 
 func TestWhoMayBeEvicted(t *testing.T) {
-	k := telling()
+	k := telling(t)
 	k.evicted = map[types.UID]bool{"going": true}
 	k.over["over"] = true
 	named := func(name string) *v1.Pod {

@@ -61,7 +61,7 @@ func TestWorkersGetWhatIsAllocated(t *testing.T) {
 }
 
 func TestResizeEvents(t *testing.T) {
-	k := telling()
+	k := telling(t)
 	p := sized("a", "1", 3, "1")
 	now := func(cond ...v1.PodCondition) v1.PodStatus {
 		return v1.PodStatus{Phase: v1.PodRunning, Conditions: cond}
