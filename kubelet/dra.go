@@ -104,7 +104,7 @@ func (k *kubelet) giveBackClaims(ctx context.Context, p *v1.Pod) error {
 	k.mu.Unlock()
 	if ok {
 		k.writer.Set(p, s)
-		k.desk.changed()
+		k.podChanged()
 		k.devices.Forget(p.UID)
 		k.noteOver(p.UID, true)
 	}

@@ -18,6 +18,7 @@ import (
 	"boot.internal/kubelet/evict"
 	"boot.internal/kubelet/local"
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/podsapi"
 	"boot.internal/kubelet/status"
 )
 
@@ -37,7 +38,7 @@ func withClaims(t *testing.T, uid types.UID, drivers ...string) *kubelet {
 	desk.server = local.NewServer(func() local.State { return local.State{} }, log)
 	return &kubelet{
 		o: Options{Logger: log}, desk: desk, over: map[types.UID]bool{}, withheld: map[types.UID]v1.PodStatus{},
-		dispatch: newDispatcher(log), pressure: evict.New(evict.Options{}),
+		dispatch: newDispatcher(log), pressure: evict.New(evict.Options{}), podsAPI: podsapi.New(nil),
 		claims:  claim.New(t.Context(), claim.Options{Dir: dir, Node: "n", Log: log}),
 		devices: device.New(device.Options{Dir: dir, Changed: func() {}, Log: log}),
 		writer:  status.NewWriter(status.WriterOptions{Logger: log}),
