@@ -13,7 +13,7 @@ import (
 
 // SP-60: what is kept is told as long as anything may be.
 func TestKeptMemoryIsTold(t *testing.T) {
-	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
+	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), claims: noClaims(t), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
 	k.metrics.kept.set(1, 2)
 	for name, want := range map[string]float64{"min": 1, "low": 2} {
 		if diff := cmp.Diff(map[string]float64{"": want}, gathered(t, k, "kubelet_memory_qos_node_memory_"+name+"_bytes")); diff != "" {
