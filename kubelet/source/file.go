@@ -71,7 +71,7 @@ func (s *FileSource) Run(ctx context.Context, out func(Snapshot)) {
 	defer s.dropWatch()
 	for ctx.Err() == nil {
 		s.arm()
-		s.scan(func(string) bool { return true })
+		s.scan(nil)
 		s.send(out)
 		s.follow(ctx, out)
 	}

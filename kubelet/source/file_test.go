@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/types"
 
 	"boot.internal/atomicfile"
 	"boot.internal/kubelet/pod"
@@ -32,6 +34,7 @@ func TestFileLists(t *testing.T) {
 	r.check(os.Symlink(filepath.Dir(r.dir), r.path("dirlink.yaml")))
 	r.check(unix.Mkfifo(r.path("fifo.yaml"), 0o600))
 	r.write(r.path("bad.yaml"), "apiVersion: v1\nkind: Pod\nmetadata: [")
+	r.age("bad.yaml")
 	r.start(time.Hour)
 	s := r.next()
 
@@ -160,6 +163,7 @@ func TestFileKeepsLastGood(t *testing.T) {
 
 			r.run("and across a restart", func(t *testing.T) {
 				r.stop()
+				r.age("a.yaml")
 				r.start(time.Hour)
 				again := r.next()
 				r.want(again, valid)
@@ -322,6 +326,53 @@ func TestFileListsNowAndThen(t *testing.T) {
 			t.Error("the same pod")
 		}
 	})
+}
+
+// A list may come upon a file before its writer is done with it.
+func TestFileListedWhileItIsWritten(t *testing.T) {
+	for name, before := range map[string]string{"a new one": "", "another version": manifestOf("a", "1")} {
+		t.Run("SP-15 "+name, func(t *testing.T) {
+			r := newRig(t)
+			if before != "" {
+				r.write(r.path("a.yaml"), before)
+			}
+			synctest.Test(t, func(*testing.T) { r.listHalf(before) })
+		})
+	}
+}
+
+// listHalf lists half a manifest, of which nothing was heard, just after it was
+// written and once nobody can be at it any more. What was there before is only
+// remembered by then.
+func (r *rig) listHalf(remembered string) {
+	s := File(FileOptions{Path: r.dir, Node: "n", Interval: time.Hour, Log: slog.New(slog.DiscardHandler)})
+	s.memory = openMemory("", s.o.Log)
+	defer s.memory.close()
+	s.scan(nil)
+	first := s.snapshot()
+	if remembered != "" { // from before a restart
+		s.files, s.memory.before = map[string]*file{}, map[string][]byte{r.path("a.yaml"): []byte(remembered)}
+	}
+	r.write(r.path("a.yaml"), "apiVersion: v1\nki")
+	r.check(os.Chtimes(r.path("a.yaml"), time.Now(), time.Now()))
+	s.scan(nil)
+	if half := s.snapshot(); !slices.Equal(uids(half), uids(first)) || len(half.Problems) > 0 || len(s.writing) != 1 {
+		r.Errorf("pods %v, problems %v", names(half), half.Problems)
+	}
+	<-s.settled()
+	quiet := s.closeSettled(time.Now())
+	s.scan(func(path string) bool { return slices.Contains(quiet, path) })
+	if bad := s.snapshot(); !slices.Equal(uids(bad), uids(first)) || len(bad.Problems) != 1 {
+		r.Errorf("pods %v, problems %v", names(bad), bad.Problems)
+	}
+}
+
+func uids(s Snapshot) []types.UID {
+	var all []types.UID
+	for _, p := range s.Pods {
+		all = append(all, p.UID)
+	}
+	return all
 }
 
 func TestFileWithoutInotify(t *testing.T) {

@@ -106,6 +106,12 @@ func (r *rig) write(path, content string) {
 	r.check(os.WriteFile(path, []byte(content), 0o600))
 }
 
+// age has a file be as old as one that nobody is in the middle of.
+func (r *rig) age(name string) {
+	r.Helper()
+	r.check(os.Chtimes(r.path(name), time.Now(), time.Now().Add(-time.Hour)))
+}
+
 func (r *rig) want(s Snapshot, pods ...string) {
 	r.Helper()
 	if got := names(s); !slices.Equal(got, pods) {

@@ -34,8 +34,8 @@ const sizeLimit = 10 << 20
 
 func sortedPaths(files map[string]*file) []string { return slices.Sorted(maps.Keys(files)) }
 
-// scan lists the path, reads the files that are new or dirty, and drops those
-// that are gone. A file somebody is in the middle of stays as it was.
+// scan lists the path, reads the files that are new or dirty, or all if dirty is nil,
+// and drops those that are gone. A file somebody is in the middle of stays as it was.
 func (s *FileSource) scan(dirty func(path string) bool) {
 	paths, problems, err := s.list()
 	if err != nil { // the manifests may well be there still
@@ -49,8 +49,9 @@ func (s *FileSource) scan(dirty func(path string) bool) {
 	s.memory.forget(gone)
 	for _, path := range paths {
 		_, busy := s.writing[path]
-		if f := s.files[path]; !busy && (f == nil || dirty(path)) {
-			s.read(path)
+		heard := dirty != nil && dirty(path)
+		if !busy && (heard || dirty == nil || s.files[path] == nil) {
+			s.read(path, heard)
 		}
 	}
 }
@@ -109,9 +110,11 @@ func ignored(path string, e fs.DirEntry) Problem {
 	return p
 }
 
-// read brings one file up to date.
-func (s *FileSource) read(path string) {
-	raw, err := load(path)
+// read brings one file up to date. Unless its writer was heard to be done with it, one
+// that is no good and has just been changed may be half of what is being written: it
+// is looked at again before anything is said of it.
+func (s *FileSource) read(path string, heard bool) {
+	raw, changed, err := load(path)
 	if errors.Is(err, fs.ErrNotExist) && !isLink(path) { // removed since it was listed
 		delete(s.files, path)
 		return
@@ -129,7 +132,8 @@ func (s *FileSource) read(path string) {
 		s.keep(path, f, []Problem{{Path: path, Reason: Unreadable, Message: err.Error()}})
 		return
 	}
-	s.decode(path, f)
+	age := time.Since(changed)
+	s.decode(path, f, !heard && 0 <= age && age < settle)
 }
 
 func isLink(path string) bool {
@@ -137,41 +141,51 @@ func isLink(path string) bool {
 	return err == nil && fi.Mode()&fs.ModeSymlink != 0
 }
 
-// load reads a regular file, or a link to one, of a sensible size (SP-5, SP-7).
-func load(path string) ([]byte, error) {
+// load reads a regular file, or a link to one, of a sensible size (SP-5, SP-7), and
+// tells when it was changed.
+func load(path string) (raw []byte, changed time.Time, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO would make open wait for a writer
 	if err != nil {
 		if isLink(path) {
-			return nil, fmt.Errorf("the link leads nowhere: %w", err)
+			return nil, changed, fmt.Errorf("the link leads nowhere: %w", err)
 		}
-		return nil, err
+		return nil, changed, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	fi, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, changed, err
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("is no regular file but %s", fi.Mode().Type())
+		return nil, changed, fmt.Errorf("is no regular file but %s", fi.Mode().Type())
 	}
-	raw, err := io.ReadAll(io.LimitReader(f, sizeLimit+1))
+	raw, err = io.ReadAll(io.LimitReader(f, sizeLimit+1))
 	if err != nil {
-		return nil, err
+		return nil, changed, err
 	}
 	if len(raw) > sizeLimit {
-		return nil, fmt.Errorf("the read limit is reached: it is larger than %d bytes", sizeLimit)
+		return nil, changed, fmt.Errorf("the read limit is reached: it is larger than %d bytes", sizeLimit)
 	}
-	return raw, nil
+	return raw, fi.ModTime(), nil
 }
 
 func (s *FileSource) origin(path string) manifest.Origin {
 	return manifest.Origin{Node: s.o.Node, Source: pod.SourceFile, Place: "file:" + path, Seen: time.Now()}
 }
 
-// decode takes over what a file says now if it is good.
-func (s *FileSource) decode(path string, f *file) {
+// decode takes over what a file says now if it is good. If it is not, that may be for
+// not being finished.
+func (s *FileSource) decode(path string, f *file, unfinished bool) {
 	p, warnings, err := manifest.Pod(f.raw, s.origin(path))
-	if err != nil {
+	switch {
+	case err != nil && unfinished:
+		if f.pod == nil {
+			s.recall(path, f)
+		}
+		f.failure = "it is being written"
+		s.writing[path] = time.Now().Add(settle)
+		return
+	case err != nil:
 		s.keep(path, f, refusals(path, err))
 		return
 	}
