@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -278,29 +279,16 @@ func (c *certsCluster) killAt(t *testing.T, line string, args ...string) {
 	ctx, kill := context.WithCancel(t.Context())
 	defer kill()
 	cmd := c.Command(ctx, append([]string{lab.BootBinary(t), "certs"}, args...)...)
-	said := &trigger{text: line, fire: kill}
-	cmd.Stderr = said
-	if err := c.Start(cmd); err != nil {
-		t.Fatal(err)
+	var all strings.Builder
+	err := eachLine(c.Node, cmd, func(said string) {
+		all.WriteString(said + "\n")
+		if strings.Contains(said, line) {
+			kill()
+		}
+	})
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || !strings.Contains(all.String(), line) {
+		t.Fatalf("it was not killed at %q: %v\n%s", line, err, &all)
 	}
-	if err := cmd.Wait(); err == nil {
-		t.Fatalf("it came to its end:\n%s", said.all)
-	}
-}
-
-// A trigger fires when it is written a text.
-type trigger struct {
-	text string
-	all  []byte
-	fire func()
-}
-
-func (w *trigger) Write(data []byte) (int, error) {
-	w.all = append(w.all, data...)
-	if strings.Contains(string(w.all), w.text) {
-		w.fire()
-	}
-	return len(data), nil
 }
 
 const asides = "/var/lib/boot/rollout/"

@@ -39,18 +39,14 @@ func runUntilNews(t *testing.T, n *lab.Node, heard map[string]bool, args []strin
 	defer cancel()
 	cmd := n.Command(ctx, append([]string{lab.BootBinary(t)}, args...)...)
 	all := new(bytes.Buffer)
-	cmd.Stderr = lineFunc(func(line string) {
+	_ = eachLine(n, cmd, func(line string) { // its exit code tells
 		all.WriteString(line + "\n")
 		if line = change(line); line != "" && news == "" && !heard[line] {
 			news = line
 			_ = cmd.Process.Kill() // it may have ended
 		}
 	})
-	if err := n.Start(cmd); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // its exit code tells
-	if ctx.Err() != nil {
+	if cmd.ProcessState == nil || ctx.Err() != nil {
 		t.Fatalf("it does not end: %s", all)
 	}
 	return news, all.String(), cmd.ProcessState.ExitCode()
@@ -63,24 +59,4 @@ func change(line string) string {
 		return ""
 	}
 	return line
-}
-
-// lineFunc returns a writer that calls f for every line.
-func lineFunc(f func(line string)) *lineWriter { return &lineWriter{f: f} }
-
-type lineWriter struct {
-	f    func(line string)
-	rest []byte
-}
-
-func (w *lineWriter) Write(data []byte) (int, error) {
-	w.rest = append(w.rest, data...)
-	for {
-		line, rest, ok := bytes.Cut(w.rest, []byte("\n"))
-		if !ok {
-			return len(data), nil
-		}
-		w.rest = rest
-		w.f(string(line))
-	}
 }

@@ -104,17 +104,16 @@ func (r *rotating) rotateUntil(t *testing.T, at string) (heard string) {
 	defer cancel()
 	cmd := r.heads[0].Command(ctx, lab.BootBinary(t), "certs", "rotate-ca", "--yes")
 	all := new(bytes.Buffer)
-	cmd.Stderr = lineFunc(func(line string) {
+	_ = eachLine(r.heads[0], cmd, func(line string) { // its exit code tells
 		fmt.Fprintln(all, time.Now().Format(time.TimeOnly), line)
 		if at != "" && heard == "" && strings.HasPrefix(line, at) {
 			heard = line
 			_ = cmd.Process.Kill() // it may have ended
 		}
 	})
-	if err := r.heads[0].Start(cmd); err != nil {
-		t.Fatal(err)
+	if cmd.ProcessState == nil {
+		t.Fatal("it was not started")
 	}
-	_ = cmd.Wait() // its exit code tells
 	if code := cmd.ProcessState.ExitCode(); code != 0 && heard == "" || at != "" && heard == "" {
 		t.Fatalf("exit code %d before %q:\n%s", code, at, all)
 	}
