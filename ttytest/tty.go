@@ -94,7 +94,7 @@ func (tty *TTY) Screen() string {
 // Await waits until the screen is as it is to be.
 func (tty *TTY) Await(what string, is func(screen string) bool) {
 	tty.t.Helper()
-	timeout := time.After(time.Minute) // the machine may be busy
+	timeout := time.After(2 * time.Minute) // the machine may be busy
 	for !is(tty.Screen()) {
 		select {
 		case <-tty.news:

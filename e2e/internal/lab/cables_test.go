@@ -45,7 +45,7 @@ func reaches(ctx context.Context, from *Node, to netip.Addr) error {
 func want(t *testing.T, ok bool, a, b *Node) {
 	t.Helper()
 	for _, way := range [][2]*Node{{a, b}, {b, a}} {
-		Until(t, 10*time.Second, fmt.Sprintf("see that %s reaches %s: %v", way[0].Name, way[1].Name, ok), func(ctx context.Context) error {
+		Until(t, time.Minute, fmt.Sprintf("see that %s reaches %s: %v", way[0].Name, way[1].Name, ok), func(ctx context.Context) error {
 			err := reaches(ctx, way[0], way[1].IP)
 			if err == nil && !ok {
 				return errors.New("it does")
@@ -70,7 +70,7 @@ func TestCables(t *testing.T) {
 	Must(t, lan.Cut(a))
 	want(t, false, a, b)
 	want(t, true, b, c)
-	Until(t, 5*time.Second, "see that the node notices", func(context.Context) error {
+	Until(t, time.Minute, "see that the node notices", func(context.Context) error {
 		if got := carrier(); got != "0" {
 			return fmt.Errorf("carrier %s", got)
 		}
@@ -110,9 +110,12 @@ func TestSlowCable(t *testing.T) {
 		t.Errorf("it took %s, and %s without a limit", slow, quick)
 	}
 	Must(t, lan.Slow(a, 0))
-	if again := took(); again > 300*time.Millisecond {
-		t.Errorf("it still takes %s", again)
-	}
+	Until(t, time.Minute, "see that there is no limit", func(context.Context) error { // the machine may be busy
+		if again := took(); again > 300*time.Millisecond {
+			return fmt.Errorf("it takes %s", again)
+		}
+		return nil
+	})
 }
 
 // send sends 2 MiB from one node to another and returns how long it took.
@@ -133,7 +136,7 @@ func send(t *testing.T, from, to *Node) time.Duration {
 		_, _ = c.Write(make([]byte, size)) // as much as it gets
 		_ = c.Close()
 	}()
-	if err := l.(*net.TCPListener).SetDeadline(begin.Add(20 * time.Second)); err != nil {
+	if err := l.(*net.TCPListener).SetDeadline(begin.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	c, err := l.Accept()
@@ -163,7 +166,7 @@ func TestDualStack(t *testing.T) {
 		t.Errorf("address %s", b.IP6)
 	}
 	for _, ip := range []netip.Addr{b.IP, b.IP6} {
-		Until(t, 5*time.Second, "reach "+ip.String(), func(ctx context.Context) error { return reaches(ctx, a, ip) })
+		Until(t, time.Minute, "reach "+ip.String(), func(ctx context.Context) error { return reaches(ctx, a, ip) })
 	}
 	if route := a.Run(t, "ip", "-6", "route", "get", "2001:db8::1"); !strings.Contains(route, "via fd77::1 dev eth0") {
 		t.Errorf("route %q", route)

@@ -22,8 +22,8 @@ const (
 
 // How long the keeper may take to bring a node up, and to take it down.
 const (
-	upTimeout   = 30 * time.Second
-	downTimeout = time.Minute
+	upTimeout   = 2 * time.Minute
+	downTimeout = 2 * time.Minute
 )
 
 // A keeper is the process that keeps a node, seen from whoever started it.

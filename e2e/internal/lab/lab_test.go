@@ -84,7 +84,7 @@ func TestNodesReachEachOther(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	defer func() { _ = server.Close(); <-done }()
-	client := &http.Client{Transport: &http.Transport{DialContext: a.Dial, DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DialContext: a.Dial, DisableKeepAlives: true}, Timeout: time.Minute}
 	resp, err := client.Get("http://" + b.IP.String())
 	if err != nil {
 		t.Fatal(err)
@@ -115,14 +115,14 @@ func TestProcesses(t *testing.T) {
 	n := New(t)
 	n.Run(t, "sh", "-c", "setsid sleep 1234 >/dev/null 2>&1 &")
 	var found []Process
-	Until(t, 5*time.Second, "find the process", func(context.Context) error {
+	Until(t, time.Minute, "find the process", func(context.Context) error {
 		if found = n.Find(t, "sleep", "1234"); len(found) != 1 {
 			return fmt.Errorf("found %v in %v", found, n.Processes(t))
 		}
 		return nil
 	})
 	n.Kill(t, found[0], syscall.SIGKILL)
-	Until(t, 5*time.Second, "see it gone", func(context.Context) error {
+	Until(t, time.Minute, "see it gone", func(context.Context) error {
 		if left := n.Processes(t); len(left) > 0 { // its init has reaped it
 			return fmt.Errorf("left %v", left)
 		}
@@ -188,7 +188,7 @@ func TestNothingIsLeftOfAKilledTest(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = victim.Wait() // it was killed
-	Until(t, 10*time.Second, "see all of it gone", func(context.Context) error {
+	Until(t, time.Minute, "see all of it gone", func(context.Context) error {
 		left, err := filepath.Glob("/sys/fs/cgroup/*/" + cgroup)
 		if err != nil || len(left) > 0 {
 			return fmt.Errorf("left %v, %w", left, err)

@@ -73,7 +73,7 @@ func TestSupervisorsComeBack(t *testing.T) {
 	n.WriteFile(t, "/root/loop", "echo $1 >>/root/started\ntail -f /dev/null\n")
 	started := func(want string) {
 		t.Helper()
-		Until(t, 5*time.Second, "see what was started", func(context.Context) error {
+		Until(t, time.Minute, "see what was started", func(context.Context) error {
 			if got := strings.Join(strings.Fields(n.ReadFile(t, "/root/started")), " "); got != want {
 				return fmt.Errorf("%q, want %q", got, want)
 			}
@@ -104,7 +104,7 @@ func TestNodesComeUpSideBySide(t *testing.T) {
 	}
 	pings(t, nodes[0])
 	for _, n := range nodes[1:] {
-		Until(t, 5*time.Second, "reach the first", func(ctx context.Context) error { return reaches(ctx, n, nodes[0].IP) })
+		Until(t, time.Minute, "reach the first", func(ctx context.Context) error { return reaches(ctx, n, nodes[0].IP) })
 	}
 	for i := range nodes {
 		group.Go(func() { errs[i] = nodes[i].Close() })

@@ -42,7 +42,7 @@ func (n *Node) Try(ctx context.Context, args ...string) (Output, error) {
 func (n *Node) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(withoutRole(), "HOME=/root", "KUBECONFIG=/etc/kubernetes/admin.conf")
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
 
