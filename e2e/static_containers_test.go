@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func (s *standalone) startOrder(t *testing.T) {
 	p := newPod("order", box("main", "sleep", "infinity"), box("second", "sleep", "infinity"))
 	web := sidecar(box("web", "http", ":8080", "--ready-file", "/data/ready"))
 	web.StartupProbe = quick(httpGet(8080))
-	web.StartupProbe.FailureThreshold = 100
+	web.StartupProbe.FailureThreshold = 600
 	p.Spec.InitContainers = []corev1.Container{
 		box("first", "exit", "0", "after", "300ms"), web, box("last", "get", "http://127.0.0.1:8080/healthz"),
 	}
@@ -133,7 +134,7 @@ func (s *standalone) initFails(t *testing.T) {
 	if len(starts) < 3 {
 		t.Fatalf("init started at %v: %v", starts, s.trace.of(tried.Name))
 	}
-	if wait := starts[2].Sub(starts[1]); wait < 2*time.Second || wait > 10*time.Second {
+	if wait := starts[2].Sub(starts[1]); wait < 2*time.Second || wait > 15*time.Second { // 20s, were it not for the configuration
 		t.Errorf("the third try came after %s, want the back-off of 2s", wait)
 	}
 	failed := s.until(t, "init-fails-once", "failed", hasPhase(corev1.PodFailed))
@@ -141,7 +142,7 @@ func (s *standalone) initFails(t *testing.T) {
 }
 
 func (s *standalone) sidecars(t *testing.T) {
-	p := hostPod("sidecar", box("main", "exit", "0", "after", "3s"))
+	p := hostPod("sidecar", box("main", "trap-term", "1ms"))
 	p.Spec.InitContainers = []corev1.Container{sidecar(box("side", "sleep", "infinity"))}
 	p.Spec.RestartPolicy = corev1.RestartPolicyNever
 	before := s.run(t, p)
@@ -151,6 +152,7 @@ func (s *standalone) sidecars(t *testing.T) {
 		t.Error("the main container was restarted too")
 	}
 	// The sidecar keeps no pod alive whose work is done, and does not fail it.
+	signalContainer(t, s.node, s.cri, containerID(t, after, "main"), syscall.SIGTERM)
 	s.until(t, "sidecar", "succeeded", hasPhase(corev1.PodSucceeded))
 }
 

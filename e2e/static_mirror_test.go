@@ -171,14 +171,18 @@ func (c *controlPlane) untilDeleted(t *testing.T, m *corev1.Pod, end func()) {
 }
 
 func (c *controlPlane) logs(t *testing.T) {
-	m := c.run(t, hostPod("logs", box("c", "log", "3", "every", "1ms"), box("other", "sleep", "infinity")))
-	if got := c.node.Kubectl(t, "logs", m.Name, "-c", "c", "--limit-bytes=14"); got != "line 1\nline 2\n" {
-		t.Errorf("log %q", got)
-	}
+	m := c.run(t, hostPod("logs", box("c", "log", "1000000", "every", "100ms"), box("other", "sleep", "infinity")))
+	lab.Until(t, patience, "read the log", func(context.Context) error {
+		if got := c.node.Kubectl(t, "logs", m.Name, "-c", "c", "--limit-bytes=14"); got != "line 1\nline 2\n" {
+			return fmt.Errorf("log %q", got)
+		}
+		return nil
+	})
 }
 
 func (c *controlPlane) refusedByAPI(t *testing.T) {
 	m := c.run(t, hostPod("fixed", box("c", "sleep", "infinity")))
+	m.ResourceVersion = "" // its status is written meanwhile
 	m.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
 		Name: "debug", Image: testImage, ImagePullPolicy: corev1.PullIfNotPresent, TerminationMessagePolicy: corev1.TerminationMessageReadFile,
 	}}}

@@ -61,7 +61,7 @@ func steady() *corev1.Pod {
 	p.Spec.InitContainers = []corev1.Container{box("init", "exit", "0"), side}
 	main := &p.Spec.Containers[0]
 	main.StartupProbe, main.ReadinessProbe = quick(httpGet(18080)), quick(httpGet(18080))
-	main.StartupProbe.FailureThreshold = 30
+	main.StartupProbe.FailureThreshold = 600
 	main.ReadinessProbe.PeriodSeconds = 20
 	return p
 }
@@ -80,6 +80,7 @@ func (c *controlPlane) loopKilled(t *testing.T) {
 		return podReady(p)
 	})
 	waitReady(t, c.node)
+	awaitCoreDNS(t, c.client) // its containers are compared, too
 	lab.Until(t, patience, "see the pods of other tests gone", func(ctx context.Context) error {
 		all, _, err := c.mirrors(ctx)
 		if err == nil && len(all) != len(components())+1 {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -156,9 +157,14 @@ func brief(p *corev1.Pod) string {
 	return strings.Join(b, "\n  ")
 }
 
-// killContainer kills a container from outside and waits until the engine has
-// noticed.
+// killContainer kills a container from outside.
 func killContainer(t testing.TB, n *lab.Node, client cri.RuntimeServiceClient, id string) {
+	t.Helper()
+	signalContainer(t, n, client, id, syscall.SIGKILL)
+}
+
+// signalContainer sends a signal to the first process of a container from outside.
+func signalContainer(t testing.TB, n *lab.Node, client cri.RuntimeServiceClient, id string, signal syscall.Signal) {
 	t.Helper()
 	all, err := lab.Containers(t.Context(), client)
 	if err != nil {
@@ -166,7 +172,7 @@ func killContainer(t testing.TB, n *lab.Node, client cri.RuntimeServiceClient, i
 	}
 	for _, c := range all {
 		if c.ID == id {
-			n.KillPID(t, c.PID, 9)
+			n.KillPID(t, c.PID, signal)
 			return
 		}
 	}
@@ -189,9 +195,10 @@ func hostDir(dir string) corev1.VolumeSource {
 	return corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: dir, Type: ptr.To(corev1.HostPathDirectoryOrCreate)}}
 }
 
-// quick returns a probe that asks every second and believes the first answer.
+// quick returns a probe that asks every second and believes the first answer, for
+// which there is time.
 func quick(h corev1.ProbeHandler) *corev1.Probe {
-	return &corev1.Probe{ProbeHandler: h, PeriodSeconds: 1, FailureThreshold: 1}
+	return &corev1.Probe{ProbeHandler: h, PeriodSeconds: 1, TimeoutSeconds: 20, FailureThreshold: 1}
 }
 
 func httpGet(port int) corev1.ProbeHandler {

@@ -79,7 +79,7 @@ func (s *standalone) startup(t *testing.T) {
 	p := newPod("startup", box("c", "http", ":8080", "--ready-file", "/data/ready"))
 	c := &p.Spec.Containers[0]
 	c.StartupProbe, c.LivenessProbe, c.ReadinessProbe = quick(httpGet(8080)), quick(httpGet(8080)), quick(httpGet(8080))
-	c.StartupProbe.FailureThreshold = 60
+	c.StartupProbe.FailureThreshold = 600
 	s.put(t, mount(p, hostDir("/tmp/startup")))
 	s.until(t, "startup", "not started", func(p *corev1.Pod) error {
 		c := statusOf(p, "c")
@@ -99,7 +99,7 @@ func (s *standalone) startup(t *testing.T) {
 func (s *standalone) liveness(t *testing.T) {
 	p := newPod("liveness", box("c", "http", ":8080", "--ready-file", "/data/alive"), box("other", "sleep", "infinity"))
 	p.Spec.Containers[0].LivenessProbe = quick(httpGet(8080))
-	p.Spec.Containers[0].LivenessProbe.FailureThreshold = 2 // it may be asked before it listens
+	p.Spec.Containers[0].LivenessProbe.FailureThreshold = 5 // it may be asked before it listens
 	s.node.Run(t, "mkdir", "-p", "/tmp/liveness")
 	s.node.WriteFile(t, "/tmp/liveness/alive", "")
 	before := s.run(t, mount(p, hostDir("/tmp/liveness")))

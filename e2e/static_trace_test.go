@@ -109,7 +109,7 @@ func (tr *trace) uids(pod string) []string {
 // may tell of it a moment later than the pod's status does.
 func (tr *trace) expect(t testing.TB, pod string, want ...string) {
 	t.Helper()
-	lab.Until(t, 5*time.Second, "see all that happened to "+pod, func(context.Context) error {
+	lab.Until(t, patience, "see all that happened to "+pod, func(context.Context) error {
 		if diff := cmp.Diff(want, tr.starts(pod)); diff != "" {
 			return errors.New("(-want +got):\n" + diff)
 		}
