@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,7 +24,9 @@ import (
 // On a fresh machine, one command brings up a control plane that looks like
 // kubeadm's, and the same command again finds nothing to do.
 func TestInit(t *testing.T) {
-	n := cluster(t, "--token", token)
+	n := furnished(t, lab.NewLAN(t), "node1")
+	args := withToken(t, n)
+	n.Boot(t, args...)
 	waitReady(t, n)
 	client := n.Client(t, adminConf)
 
@@ -39,7 +42,16 @@ func TestInit(t *testing.T) {
 			t.Errorf("log of kube-scheduler: %s", log)
 		}
 	})
-	t.Run("the same again changes nothing", func(t *testing.T) { checkAgain(t, n, client) })
+	t.Run("the same again changes nothing", func(t *testing.T) { checkAgain(t, n, client, args) })
+}
+
+// withToken returns arguments of boot: init with a token, on a node that does not mind
+// how full the disk is.
+func withToken(t *testing.T, n *lab.Node) []string {
+	t.Helper()
+	const file = "/root/token.yaml"
+	n.WriteFile(t, file, networkConfig)
+	return []string{"init", "--config", file}
 }
 
 const token = "e2etok.0123456789abcdef"
@@ -217,9 +229,15 @@ func checkCoreDNS(t *testing.T, client kubernetes.Interface) {
 }
 
 // checkAgain runs init once more.
-func checkAgain(t *testing.T, n *lab.Node, client kubernetes.Interface) {
+func checkAgain(t *testing.T, n *lab.Node, client kubernetes.Interface, args []string) {
+	lab.Until(t, patience, "see the node's last file", func(context.Context) error {
+		if !n.Exists(t, "/var/lib/kubelet/pki/kubelet-server-current.pem") {
+			return errors.New("its serving certificate is not signed yet")
+		}
+		return nil
+	})
 	running, files, objects := containers(t, n), settled(n.State(t)), versions(t, client)
-	out, err := n.Try(t.Context(), lab.BootBinary(t), "init", "--token", token)
+	out, err := n.Try(t.Context(), append([]string{lab.BootBinary(t)}, args...)...)
 	if err != nil || out.Code != 0 {
 		t.Fatalf("%v, exit code %d: %s", err, out.Code, out.Stderr)
 	}

@@ -42,7 +42,7 @@ const (
 
 	// The machine may be small and busy; a test that has to wait this long has
 	// found something.
-	patience = time.Minute
+	patience = 2 * time.Minute
 )
 
 // components are the static pods of a control plane.
@@ -86,13 +86,10 @@ func checkLog(t testing.TB, n *lab.Node) {
 }
 
 // cluster returns a node on which boot init has run.
-func cluster(t testing.TB, args ...string) *lab.Node {
+func cluster(t testing.TB) *lab.Node {
 	t.Helper()
 	n := furnished(t, lab.NewLAN(t), "node1")
-	if len(args) == 0 { // flags do not go with a file
-		args = anyDisk(t, n)
-	}
-	n.Boot(t, append([]string{"init"}, args...)...)
+	n.Boot(t, append([]string{"init"}, anyDisk(t, n)...)...)
 	return n
 }
 

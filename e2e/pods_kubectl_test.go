@@ -75,8 +75,14 @@ func (c *podCluster) say(t *testing.T, args ...string) string {
 
 func testKubectlLogs(t *testing.T, c *podCluster) {
 	start := time.Now()
-	c.Create(t, boxPod("five", "log", "5"))
-	c.Await(t, "five", "ended twice", func(p *corev1.Pod) error {
+	again := boxPod("again", "log", "5")
+	again.Spec.Containers[0].Name = "five"
+	c.Create(t, again)
+	five := boxPod("five", "log", "5")
+	five.Spec.RestartPolicy = corev1.RestartPolicyNever // a log is whole once its container has ended
+	c.Create(t, five)
+	c.AwaitPhase(t, "five", corev1.PodSucceeded)
+	c.Await(t, "again", "ended twice", func(p *corev1.Pod) error {
 		if s := p.Status.ContainerStatuses; len(s) == 0 || s[0].RestartCount < 1 || s[0].LastTerminationState.Terminated == nil {
 			return fmt.Errorf("it has not been started again")
 		}
@@ -85,7 +91,7 @@ func testKubectlLogs(t *testing.T, c *podCluster) {
 	all := "line 1\nline 2\nline 3\nline 4\nline 5\n"
 	for args, want := range map[string]string{
 		"five":                  all,
-		"five --previous":       all,
+		"again --previous":      all,
 		"five --tail=2":         "line 4\nline 5\n",
 		"five --limit-bytes=9":  "line 1\nli",
 		"five --since=1h":       all,

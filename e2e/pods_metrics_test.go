@@ -40,7 +40,7 @@ func (c *podCluster) podSummary(t *testing.T, name string) (statsapi.NodeStats, 
 	t.Helper()
 	var node statsapi.NodeStats
 	var pod statsapi.PodStats
-	lab.Until(t, patience, "see figures of pod "+name, func(ctx context.Context) error {
+	lab.Until(t, 2*patience, "see figures of pod "+name, func(ctx context.Context) error {
 		s, err := c.summary(ctx)
 		if err != nil {
 			return err
@@ -50,8 +50,7 @@ func (c *podCluster) podSummary(t *testing.T, name string) (statsapi.NodeStats, 
 			return fmt.Errorf("the engine has not added up its images yet")
 		}
 		for _, p := range s.Pods {
-			if p.PodRef.Name == name && p.PodRef.Namespace == c.Namespace && len(p.Containers) == 1 && p.Containers[0].Rootfs != nil &&
-				*p.Containers[0].Memory.WorkingSetBytes >= 64<<20 {
+			if p.PodRef.Name == name && p.PodRef.Namespace == c.Namespace && measured(p) {
 				pod = p
 				return nil
 			}
@@ -59,6 +58,13 @@ func (c *podCluster) podSummary(t *testing.T, name string) (statsapi.NodeStats, 
 		return fmt.Errorf("not among %d pods", len(s.Pods))
 	})
 	return node, pod
+}
+
+// measured reports whether all of a pod that takes 64 MiB and talks to somebody was
+// measured after it had done so.
+func measured(p statsapi.PodStats) bool {
+	return len(p.Containers) == 1 && p.Containers[0].Rootfs != nil && *p.Containers[0].Memory.RSSBytes >= 64<<20 &&
+		len(p.VolumeStats) >= 2 && p.Network != nil && *p.Network.RxBytes > 0
 }
 
 func testFigures(t *testing.T, c *podCluster) {
@@ -71,6 +77,7 @@ func testFigures(t *testing.T, c *podCluster) {
 	p.Spec.InitContainers = []corev1.Container{{
 		Name: "fill", Image: testImage, Args: []string{"write", "/scratch/file", strings.Repeat("x", 100<<10)}, VolumeMounts: mount,
 	}}
+	p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: getProbe("/", 8080), FailureThreshold: 1000} // so that it gets packets
 	made := c.Create(t, p)
 	c.AwaitReady(t, "full")
 	node, s := c.podSummary(t, "full")

@@ -165,7 +165,7 @@ func (c *podCluster) memoryRunsOut(t *testing.T) {
 	c.AwaitReady(t, "modest")
 	keep := (c.memoryLeft(t) - 500<<20) >> 10
 	c.reconfigure(t, map[string]any{
-		"evictionHard": map[string]string{"memory.available": fmt.Sprintf("%dKi", keep)}, "evictionPressureTransitionPeriod": "15s",
+		"evictionHard": map[string]string{"memory.available": fmt.Sprintf("%dKi", keep)}, "evictionPressureTransitionPeriod": "30s",
 	})
 	c.awaitPressure(t, corev1.NodeMemoryPressure, corev1.ConditionFalse)
 

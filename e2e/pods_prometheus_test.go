@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -55,10 +56,13 @@ func testPrometheus(t *testing.T, c *podCluster) {
 	}
 	c.awaitTargets(t)
 	c.forwarded(t, nil, "pod/app", "9090", func(get func(path string) (string, error)) {
-		got, err := get("/api/v1/query?query=testbox_scrapes_total%20%3E%200")
-		if err != nil || !strings.Contains(got, `"job":"main"`) || !strings.Contains(got, `"status":"success"`) {
-			t.Errorf("what was scraped: %s, %v", got, err)
-		}
+		lab.Until(t, patience, "ask for what was scraped", func(context.Context) error {
+			got, err := get("/api/v1/query?query=testbox_scrapes_total%20%3E%200")
+			if err == nil && (!strings.Contains(got, `"job":"main"`) || !strings.Contains(got, `"status":"success"`)) {
+				err = errors.New(got)
+			}
+			return err
+		})
 	})
 	c.Delete(t, "app", nil)
 	c.AwaitGone(t, "app")

@@ -124,6 +124,7 @@ func conditionOf(p *corev1.Pod, kind corev1.PodConditionType) *corev1.PodConditi
 func (c *podCluster) Resize(t *testing.T, name, requests, limits string) {
 	t.Helper()
 	p := sized(c.Get(t, name), requests, limits)
+	p.ResourceVersion = "" // the node writes the pod's status meanwhile
 	if _, err := c.Client.CoreV1().Pods(c.Namespace).UpdateResize(t.Context(), name, p, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -212,11 +213,16 @@ func testResizeByRestart(t *testing.T, c *podCluster) {
 func testResizeDeferred(t *testing.T, c *podCluster) {
 	c.Create(t, sized(boxPod("box", "sleep", "infinity"), "100m 32Mi", "200m 64Mi"))
 	c.AwaitReady(t, "box")
-	c.Resize(t, "box", "1900m 32Mi", "1900m 64Mi")
+	node, err := c.Client.CoreV1().Nodes().Get(t.Context(), c.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	much := node.Status.Allocatable.Cpu().MilliValue() - 100 // of what others use some
+	c.Resize(t, "box", fmt.Sprintf("%dm 32Mi", much), fmt.Sprintf("%dm 64Mi", much))
 	c.Await(t, "box", "waiting for room", func(p *corev1.Pod) error {
 		is := conditionOf(p, corev1.PodResizePending)
 		if is == nil || is.Status != corev1.ConditionTrue || is.Reason != corev1.PodReasonDeferred || is.ObservedGeneration != p.Generation ||
-			!strings.HasPrefix(is.Message, "Node didn't have enough resource: cpu, requested: 1900, used: ") {
+			!strings.HasPrefix(is.Message, fmt.Sprintf("Node didn't have enough resource: cpu, requested: %d, used: ", much)) {
 			return fmt.Errorf("condition %v", is)
 		}
 		if q := p.Status.ContainerStatuses[0].AllocatedResources[corev1.ResourceCPU]; q.MilliValue() != 100 {

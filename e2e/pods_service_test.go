@@ -46,9 +46,12 @@ func testDeployment(t *testing.T, c *podCluster) {
 	}
 	c.awaitEndpoints(t, "web", 3)
 	c.reachAll(t, 3)
-	if got := strings.Fields(c.ExecUntil(t, "client", "resolve", "each")); len(got) != 3 {
-		t.Errorf("a headless service resolves to %v", got)
-	}
+	lab.Until(t, patience, "see all behind a headless service", func(context.Context) error {
+		if got := strings.Fields(c.ExecUntil(t, "client", "resolve", "each")); len(got) != 3 {
+			return fmt.Errorf("it resolves to %v", got)
+		}
+		return nil
+	})
 	// One that asks for itself may get itself.
 	one := c.list(t, "app=web")[0].Name
 	for range 10 {
