@@ -134,11 +134,12 @@ func TestJoinWorker(t *testing.T) {
 		})
 	})
 	t.Run("logs of its pods", func(t *testing.T) {
-		lab.Until(t, patience, "read the log", func(context.Context) error {
-			if log := m.head.Kubectl(t, "logs", "-n", "kube-system", "kube-proxy-worker"); !strings.Contains(log, "kube-proxy running") {
-				return fmt.Errorf("log of kube-proxy: %s", log)
+		lab.Until(t, patience, "read the log", func(ctx context.Context) error {
+			log, err := client.CoreV1().Pods("kube-system").GetLogs("kube-proxy-worker", &corev1.PodLogOptions{}).DoRaw(ctx)
+			if err == nil && !strings.Contains(string(log), "kube-proxy running") {
+				err = fmt.Errorf("log of kube-proxy: %s", log)
 			}
-			return nil
+			return err
 		})
 	})
 	t.Run("the same again changes nothing", func(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"boot.internal/e2e/internal/lab"
 )
@@ -33,11 +35,14 @@ func newMesh(t *testing.T, f *fleet, at *lab.Node, nodes ...*lab.Node) *mesh {
 // add makes the pod of a node.
 func (m *mesh) add(t *testing.T, n *lab.Node) {
 	t.Helper()
+	m.pods = append(m.pods, m.Create(t, m.pod(n)).Name)
+}
+
+func (m *mesh) pod(n *lab.Node) *corev1.Pod {
 	p := boxPod("on-"+n.Name, "http", ":8080")
 	p.Labels = map[string]string{"app": "web"}
 	p.Spec.NodeName = n.Name
-	m.Create(t, p)
-	m.pods = append(m.pods, p.Name)
+	return p
 }
 
 // check has each pod reach each by its address, and all of them by the name of
@@ -80,13 +85,29 @@ func (m *mesh) container(t *testing.T, n *lab.Node) string {
 	return m.Get(t, "on-"+n.Name).Status.ContainerStatuses[0].ContainerID
 }
 
+// again makes the pod of a node once more, if the cluster has collected it: it does so
+// when there has been no Node for 40 seconds.
+func (m *mesh) again(t *testing.T, n *lab.Node) {
+	t.Helper()
+	_, err := m.Client.CoreV1().Pods(m.Namespace).Get(t.Context(), "on-"+n.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		t.Logf("the pod on %s was collected", n.Name)
+		m.Create(t, m.pod(n))
+		return
+	}
+	lab.Must(t, err)
+}
+
 // awaitAnew waits until the pod of a node runs in another container.
 func (m *mesh) awaitAnew(t *testing.T, n *lab.Node, before string) {
 	t.Helper()
 	m.Await(t, "on-"+n.Name, "run in another container", func(p *corev1.Pod) error {
+		if err := podReady(p); err != nil {
+			return err
+		}
 		if id := p.Status.ContainerStatuses[0].ContainerID; id == before {
 			return fmt.Errorf("container %s is the old one", id)
 		}
-		return podReady(p)
+		return nil
 	})
 }

@@ -13,7 +13,7 @@ import (
 
 // soon is how quickly a cluster is to answer again that has lost a control plane.
 // It takes some two seconds; the machine may be busy.
-const soon = 20 * time.Second
+const soon = 30 * time.Second
 
 // TestLosingAControlPlane has three control planes, of which one at a time may fail.
 func TestLosingAControlPlane(t *testing.T) {

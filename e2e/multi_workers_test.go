@@ -70,6 +70,7 @@ func (f *fleet) replace(t *testing.T, m *mesh) {
 	f.forget(t, old)
 	f.join(t, nil, []*lab.Node{n})
 	f.awaitNodes(t, n)
+	m.again(t, n)
 	m.awaitAnew(t, n, before) // its pods are still wanted there
 	m.check(t)
 }

@@ -40,7 +40,7 @@ func TestTimeline(t *testing.T) {
 	events := n.Boot(t, append([]string{"init", "-o", "json"}, anyDisk(t, n)...)...)
 	t.Run("events of init", func(t *testing.T) { checkEvents(t, events) })
 	waitReady(t, n)
-	waitDNS(t, n)
+	awaitCoreDNS(t, n.Client(t, adminConf)) // it comes last
 	t.Run("critical path", func(t *testing.T) { checkPath(t, n) })
 	t.Run("picture", func(t *testing.T) { checkPicture(t, n.Boot(t, "timeline", "-o", "svg")) })
 	t.Run("what changes nothing is no bring-up", func(t *testing.T) {
@@ -53,12 +53,6 @@ func TestTimeline(t *testing.T) {
 	if n.Exists(t, "/var/lib/boot/timeline") {
 		t.Error("the timeline is there after the reset")
 	}
-}
-
-// waitDNS waits until the pods of CoreDNS are Ready, which come last.
-func waitDNS(t *testing.T, n *lab.Node) {
-	t.Helper()
-	n.Kubectl(t, "wait", "-n", "kube-system", "--for=condition=Ready", "pod", "-l", "k8s-app=kube-dns", "--timeout="+patience.String())
 }
 
 // A toldEvent is a line of "-o json".
