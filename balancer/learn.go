@@ -74,6 +74,9 @@ func (b *Balancer) known(address string, now time.Time) *server {
 	}
 	host, _, _ := net.SplitHostPort(address) // what is no address is on no host
 	s := newServer(address, b.o.local(host), now)
+	if b.current != nil {
+		b.current.look() // it is not the only one any more
+	}
 	b.servers = append(b.servers, s)
 	slices.SortFunc(b.servers, func(a, b *server) int { return cmp.Compare(a.address, b.address) })
 	return s

@@ -14,6 +14,7 @@ const (
 	pingEvery     = 500 * time.Millisecond // the one in use
 	pingPatience  = 300 * time.Millisecond // then its host is asked, too
 	reachPatience = 700 * time.Millisecond // then that is taken for dead
+	aloneEvery    = 30 * time.Second       // the one in use if there is no other to leave it for
 	readyEvery    = 5 * time.Second        // the one in use, whether it is ready
 	doubtEvery    = time.Second            // one that was ready and said that it is not
 	readyPatience = 3 * time.Second        // for an answer
@@ -99,7 +100,7 @@ func (w *watch) attend(ctx context.Context, conn asked) {
 
 // ping pings a server until it does not answer or is not in use any more.
 func (w *watch) ping(ctx context.Context, conn asked) {
-	for every(ctx, pingEvery, w.s.poke) && w.used() {
+	for every(ctx, w.b.pingPause(), w.s.poke) && w.used() {
 		err := w.answers(ctx, conn)
 		switch {
 		case ctx.Err() != nil:
@@ -114,6 +115,18 @@ func (w *watch) ping(ctx context.Context, conn asked) {
 			return // it has hung up, for whatever reason: it is connected to anew
 		}
 	}
+}
+
+// pingPause returns how long a server in use is left in peace. The only one there is
+// is asked whether it is ready, which tells soon enough that it is gone: there is
+// nowhere to go, and whoever wants to connect finds out by himself.
+func (b *Balancer) pingPause() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.servers) == 1 {
+		return aloneEvery
+	}
+	return pingEvery
 }
 
 // errHung is of a server whose host lives, and that says nothing.

@@ -118,6 +118,28 @@ func TestSparing(t *testing.T) {
 	})
 }
 
+// A server that is the only one is left in peace: a node at rest does little else. It
+// is watched closely as soon as there is another to leave it for.
+func TestAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]string{"a:1": "ready", "b:1": "ready"})
+		b := w.balance(t, Options{Seeds: []string{"a:1"}})
+		time.Sleep(10*time.Minute + time.Millisecond)
+		w.mu.Lock()
+		if n, most := w.pings["a:1"], int(11*time.Minute/readyEvery+11*time.Minute/aloneEvery); n > most {
+			t.Errorf("asked %d times in ten minutes", n)
+		}
+		w.mu.Unlock()
+		b.Learn([]string{"a:1", "b:1"})
+		synctest.Wait() // b is known to be ready
+		w.set("a:1", "gone")
+		time.Sleep(pingEvery + pingPatience + reachPatience + time.Millisecond)
+		if got := inUse(b); got != "b:1" {
+			t.Errorf("%q is used", got)
+		}
+	})
+}
+
 // A server that is learned of is used when the others are dead.
 func TestLearned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -17,10 +17,11 @@ type world struct {
 	mu    sync.Mutex
 	state map[string]string // by address: ready, unready, forbidden, refused, hung, busy, gone
 	opens map[string]int
+	pings map[string]int // also those that go with a question
 }
 
 func newWorld(states map[string]string) *world {
-	return &world{state: states, opens: map[string]int{}}
+	return &world{state: states, opens: map[string]int{}, pings: map[string]int{}}
 }
 
 func (w *world) set(address, state string) {
@@ -73,6 +74,9 @@ type conn struct {
 func (c conn) Close() {}
 
 func (c conn) Ping(ctx context.Context) error {
+	c.w.mu.Lock()
+	c.w.pings[c.address]++
+	c.w.mu.Unlock()
 	switch c.w.of(c.address) {
 	case "refused":
 		return errors.New("EOF")
