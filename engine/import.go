@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
@@ -47,7 +48,8 @@ type Importer struct {
 	report func(Imported)
 	turns  *turns
 
-	over chan struct{} // closed when Run has returned
+	over  chan struct{} // closed when Run has returned
+	moved atomic.Int64  // steps that were done: archives read, blobs written, images made usable
 
 	mu   sync.Mutex
 	come map[string]chan struct{} // per image, closed when it is usable
@@ -71,16 +73,29 @@ func (e *Engine) NewImporter(dir string, report func(Imported)) *Importer {
 	}
 }
 
+// stalled is how long an import may take for one step. One that takes longer has
+// lost its disk.
+const stalled = 10 * time.Minute
+
 // Await returns once the image is usable or no archive can bring it any more.
-// It is how a puller leaves the network alone while an import is under way.
+// It is how a puller leaves the network alone while an import is under way, however
+// slow that is; one that does not get on is an error.
 func (i *Importer) Await(ctx context.Context, image string) error {
-	select {
-	case <-i.usable(image):
-		return nil
-	case <-i.over:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the import of %s: %w", image, ctx.Err())
+	usable := i.usable(image)
+	for {
+		before := i.moved.Load()
+		select {
+		case <-usable:
+			return nil
+		case <-i.over:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the import of %s: %w", image, ctx.Err())
+		case <-time.After(stalled):
+			if i.moved.Load() == before {
+				return fmt.Errorf("wait for the import of %s: no import got on for %s", image, stalled)
+			}
+		}
 	}
 }
 
@@ -102,6 +117,7 @@ func (i *Importer) coming(image string) chan struct{} {
 }
 
 func (i *Importer) announce(im Imported) {
+	i.moved.Add(1)
 	i.mu.Lock()
 	c := i.coming(im.Image)
 	select {
@@ -135,6 +151,7 @@ func (i *Importer) Run(ctx context.Context) error {
 			"only containerd can import archives; empty "+i.dir+" to have images pulled")
 	}
 	defer func() { _ = t.client.Close() }()
+	t.moved = func() { i.moved.Add(1) }
 	return i.all(ctx, t, paths)
 }
 
@@ -228,6 +245,7 @@ func (i *Importer) one(ctx context.Context, t *target, path string, known *impor
 	}
 	defer func() { _ = a.close() }()
 	a.readFrom, a.readTo = begin, time.Now()
+	t.moved()
 	if err := i.images(ctx, t, a, path, w); err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type target struct {
 	socket      string
 	client      *containerd.Client
 	snapshotter string
+	moved       func() // called after each step of an import
 }
 
 // newTarget connects to the engine and finds out where images are unpacked.
@@ -37,7 +38,7 @@ func newTarget(ctx context.Context, socket string) (*target, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("ask for snapshotters: %w", err), client.Close())
 	}
-	t := &target{socket: socket, client: client, snapshotter: "native"}
+	t := &target{socket: socket, client: client, snapshotter: "native", moved: func() {}}
 	for _, p := range found.Plugins {
 		if p.InitErr == nil {
 			t.snapshotter = "overlayfs"
@@ -71,6 +72,7 @@ func (t *target) put(ctx context.Context, a *archive, im archived) error {
 		if err := content.WriteBlob(ctx, store, "boot-"+blob.Digest.String(), a.open(blob.Digest), blob); err != nil {
 			return fmt.Errorf("write blob %s: %w", blob.Digest, err)
 		}
+		t.moved()
 	}
 	if err := holdTogether(ctx, store, im.target); err != nil {
 		return err

@@ -19,6 +19,8 @@ shutdownGracePeriod: 120s
 shutdownGracePeriodCriticalPods: 40s
 cgroupDriver: %s
 evictionHard: {memory.available: 1Gi}
+memoryReservationPolicy: TieredReservation
+memoryThrottlingFactor: 0.9
 `
 
 // Pods of each class. The second asks for more memory than it may have; the last
@@ -39,7 +41,7 @@ spec:
   hostNetwork: true
   restartPolicy: Never
   containers:
-  - {name: c, image: "boot.internal/testbox:1", command: [/testbox, fill-memory, "200"], resources: {limits: {memory: 48Mi}, requests: {cpu: 100m, memory: 16Mi}}}
+  - {name: c, image: "boot.internal/testbox:1", command: [/testbox, fill-memory, "200"], resources: {limits: {memory: 48Mi}, requests: {cpu: 100m, memory: 48Mi}}}
 ---
 apiVersion: v1
 kind: Pod
@@ -54,9 +56,17 @@ kind: Pod
 metadata: {name: shared, namespace: default, uid: dddd}
 spec:
   hostNetwork: true
-  resources: {limits: {cpu: 300m, memory: 96Mi}}
+  resources: {requests: {cpu: 300m, memory: 96Mi}, limits: {cpu: 300m, memory: 96Mi}}
   containers:
   - {name: c, image: "boot.internal/testbox:1", command: [/testbox, sleep, 1h]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: kept, namespace: default, uid: ffff}
+spec:
+  hostNetwork: true
+  containers:
+  - {name: c, image: "boot.internal/testbox:1", command: [/testbox, sleep, 1h], resources: {requests: {memory: 32Mi}, limits: {memory: 64Mi}}}
 `
 
 // Hungry takes so much of the machine's memory that it is short of it.
@@ -86,27 +96,39 @@ const api = "/payload/agent get https://127.0.0.1:10250"
 // Pods are in groups of version 2, whoever makes them, with the limits of their
 // containers, and are measured by them.
 func TestGroups(t *testing.T) {
-	for driver, groups := range map[string]struct{ all, guaranteed, burstable, besteffort, shared, killed string }{
+	for driver, groups := range map[string]struct{ all, guaranteed, burstable, besteffort, shared, kept, killed string }{
 		// systemd removes the group of a container with its last process, often before
 		// containerd has counted who was killed in it for want of memory (its
 		// internal/cri/server/events.go tells of it), so the reason is the runtime's luck.
-		"systemd":  {"kubepods.slice", "kubepods-podaaaa.slice", "kubepods-burstable.slice", "kubepods-besteffort.slice/kubepods-besteffort-podcccc.slice", "kubepods-poddddd.slice", `"exitCode":137`},
-		"cgroupfs": {"kubepods", "podaaaa", "burstable", "besteffort/podcccc", "poddddd", `"exitCode":137,"reason":"OOMKilled"`},
+		"systemd":  {"kubepods.slice", "kubepods-podaaaa.slice", "kubepods-burstable.slice", "kubepods-besteffort.slice/kubepods-besteffort-podcccc.slice", "kubepods-poddddd.slice", "kubepods-burstable-podffff.slice", `"exitCode":137`},
+		"cgroupfs": {"kubepods", "podaaaa", "burstable", "besteffort/podcccc", "poddddd", "podffff", `"exitCode":137,"reason":"OOMKilled"`},
 	} {
 		t.Run(driver, func(t *testing.T) {
 			h := newHost(t, "pause", "testbox")
 			runAlone(t, h, driver)
 			h.until(t, slow, api+"/pods", has(groups.killed))
+			h.until(t, slow, api+"/metrics", has("kubelet_memory_qos_node_memory_min_bytes 1.6777216e+08", "kubelet_memory_qos_node_memory_low_bytes 3.3554432e+07"))
 			h.until(t, slow, api+"/metrics/cadvisor", has(`container_pressure_cpu_waiting_seconds_total{container="c"`))
 			h.until(t, slow, api+"/stats/summary", has(`"psi":{"full"`, `"workingSetBytes"`, `"swapUsageBytes"`))
+			h.sh(t, quick, "systemctl daemon-reload") // which takes back what systemd was not told
 			for file, want := range map[string]string{
-				groups.guaranteed + "/cpu.max":                 "25000 100000",
-				groups.guaranteed + "/memory.max":              "67108864",
-				groups.besteffort + "/cpu.weight":              "1",
-				groups.besteffort + "/memory.max":              "max",
-				groups.guaranteed + "/*" + "/memory.oom.group": "1",
-				groups.shared + "/cpu.max":                     "30000 100000",
-				groups.shared + "/memory.max":                  "100663296",
+				"memory.min":                     "201326592", // what the guaranteed, the shared and the kept one ask for
+				"memory.low":                     "33554432",
+				groups.burstable + "/memory.low": "33554432",
+				groups.burstable + "/" + groups.kept + "/memory.low":    "33554432",
+				groups.burstable + "/" + groups.kept + "/memory.high":   "max",
+				groups.burstable + "/" + groups.kept + "/*/memory.low":  "33554432",
+				groups.burstable + "/" + groups.kept + "/*/memory.high": "63750144", // nine tenths of the way to 64Mi
+				groups.guaranteed + "/memory.min":                       "67108864",
+				groups.guaranteed + "/*/memory.min":                     "67108864",
+				groups.shared + "/memory.min":                           "100663296",
+				groups.guaranteed + "/cpu.max":                          "25000 100000",
+				groups.guaranteed + "/memory.max":                       "67108864",
+				groups.besteffort + "/cpu.weight":                       "1",
+				groups.besteffort + "/memory.max":                       "max",
+				groups.guaranteed + "/*" + "/memory.oom.group":          "1",
+				groups.shared + "/cpu.max":                              "30000 100000",
+				groups.shared + "/memory.max":                           "100663296",
 			} {
 				if got := h.sh(t, quick, "cat /sys/fs/cgroup/"+groups.all+"/"+file); !strings.Contains(got, want+"\n") {
 					t.Errorf("%s is %q, not %s", file, got, want)

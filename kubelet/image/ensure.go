@@ -99,9 +99,7 @@ func (u *Puller) imported(ctx context.Context, image, fullName string) (*cri.Ima
 	if u.o.Importing == nil {
 		return nil, nil
 	}
-	waitCtx, cancel := context.WithTimeout(ctx, importTimeout)
-	defer cancel()
-	if err := u.o.Importing(waitCtx, fullName); err != nil {
+	if err := u.o.Importing(ctx, fullName); err != nil {
 		if ctx.Err() != nil {
 			return nil, err
 		}

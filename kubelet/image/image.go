@@ -40,7 +40,8 @@ type Options struct {
 	Burst int
 	// Importing waits while a local bundle may still bring the image, which it
 	// is given by its full name with domain and tag. It returns once the image
-	// is there or cannot come that way any more. Nil where there are no bundles.
+	// is there or cannot come that way any more; an error says that no bundle gets
+	// on, so that the network is the better hope. Nil where there are no bundles.
 	Importing func(ctx context.Context, image string) error
 	// Credentials returns what to try at the registry of an image, the best
 	// first, and the names of secrets that could not be had. The image is named
@@ -94,10 +95,6 @@ func New(o Options) *Puller {
 	}
 	return p
 }
-
-// importTimeout bounds the wait for local bundles. An import that takes longer
-// has lost its disk; then the network is the better hope.
-const importTimeout = 5 * time.Minute
 
 // lookTimeout bounds a look at an image.
 const lookTimeout = 2 * time.Minute
