@@ -103,9 +103,10 @@ func (r *Reconciler) seen(m *v1.Pod) bool {
 }
 
 // stripped drops what nobody here looks at and takes half the memory.
-func stripped(m *v1.Pod) *v1.Pod {
+func stripped(heard *v1.Pod) *v1.Pod {
+	m := *heard // which is others' as well
 	m.ManagedFields = nil
-	return m
+	return &m
 }
 
 // buried notes that a mirror was deleted.

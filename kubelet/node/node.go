@@ -252,7 +252,9 @@ func (k *Keeper) tell() {
 }
 
 // seen takes over the Node object unless a newer one is known.
-func (k *Keeper) seen(n *v1.Node) {
+func (k *Keeper) seen(heard *v1.Node) {
+	own := *heard // what is heard may be others' as well
+	n := &own
 	n.ManagedFields = nil // nobody here looks at it
 	k.mu.Lock()
 	defer k.mu.Unlock()

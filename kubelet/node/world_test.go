@@ -181,3 +181,13 @@ func testMachine(t *testing.T) Machine {
 	}
 	return Machine{Root: root, Dir: root}
 }
+
+// What a Keeper hears of, others may have as well.
+func TestWhatIsHeardIsLeftAsItIs(t *testing.T) {
+	k := newWorld(t).k
+	n := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}}}}
+	k.seen(n)
+	if len(n.ManagedFields) == 0 || len(k.Node().ManagedFields) > 0 {
+		t.Errorf("heard of %v, kept %v", n.ManagedFields, k.Node().ManagedFields)
+	}
+}

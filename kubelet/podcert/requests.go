@@ -74,10 +74,11 @@ func (r *requests) Update(obj any) error {
 }
 
 // take is called with the lock held.
-func (r *requests) take(request *certificatesv1.PodCertificateRequest) {
-	name := request.Namespace + "/" + request.Name
+func (r *requests) take(heard *certificatesv1.PodCertificateRequest) {
+	name := heard.Namespace + "/" + heard.Name
+	request := *heard // which is others' as well
 	request.ManagedFields = nil
-	r.known[name] = request
+	r.known[name] = &request
 	r.tell(name)
 }
 

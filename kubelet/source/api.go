@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -144,18 +145,19 @@ func (apiStore) Resync() error { return nil }
 // put notes a pod of the API, marked as one: its sandbox tells by that whose it
 // is, also to a later process. A version that is known already stays, so that it
 // is seen to be the same.
-func (a *APIPods) put(pods map[pod.Key]*v1.Pod, p *v1.Pod) {
-	key := pod.KeyOf(p)
+func (a *APIPods) put(pods map[pod.Key]*v1.Pod, heard *v1.Pod) {
+	key := pod.KeyOf(heard)
 	old := a.pods[key]
-	if old != nil && old.UID == p.UID && old.ResourceVersion == p.ResourceVersion {
+	if old != nil && old.UID == heard.UID && old.ResourceVersion == heard.ResourceVersion {
 		pods[key] = old
 		return
 	}
+	p := *heard           // what is heard is others' as well
 	p.ManagedFields = nil // nobody here looks at it
-	if !pod.IsMirror(p) {
-		mark(p, seen(old, p.UID))
+	if !pod.IsMirror(&p) {
+		p.Annotations = marked(p.Annotations, seen(old, p.UID))
 	}
-	pods[key] = p
+	pods[key] = &p
 }
 
 // seen returns when the pod was first heard of.
@@ -166,11 +168,11 @@ func seen(old *v1.Pod, uid types.UID) string {
 	return time.Now().Format(time.RFC3339Nano)
 }
 
-func mark(p *v1.Pod, seen string) {
-	if p.Annotations == nil {
-		p.Annotations = map[string]string{}
-	}
-	p.Annotations[pod.ConfigSource], p.Annotations[pod.ConfigSeen] = pod.SourceAPI, seen
+func marked(annotations map[string]string, seen string) map[string]string {
+	all := make(map[string]string, len(annotations)+2)
+	maps.Copy(all, annotations)
+	all[pod.ConfigSource], all[pod.ConfigSeen] = pod.SourceAPI, seen
+	return all
 }
 
 // changed makes Run yield all pods, once there are all. It never blocks.
