@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -56,14 +58,17 @@ func Containers(ctx context.Context, client cri.RuntimeServiceClient) (map[strin
 	}
 	all := make(map[string]Container, len(list.Containers))
 	for _, c := range list.Containers {
-		status, err := client.ContainerStatus(ctx, &cri.ContainerStatusRequest{ContainerId: c.Id, Verbose: true})
+		got, err := client.ContainerStatus(ctx, &cri.ContainerStatusRequest{ContainerId: c.Id, Verbose: true})
+		if status.Code(err) == codes.NotFound {
+			continue // it ended meanwhile
+		}
 		if err != nil {
 			return nil, fmt.Errorf("status of container %s: %w", c.Id, err)
 		}
 		var info struct {
 			PID int `json:"pid"`
 		}
-		if err := json.Unmarshal([]byte(status.Info["info"]), &info); err != nil {
+		if err := json.Unmarshal([]byte(got.Info["info"]), &info); err != nil {
 			return nil, fmt.Errorf("status of container %s: %w", c.Id, err)
 		}
 		pod := c.Labels["io.kubernetes.pod.namespace"] + "/" + c.Labels["io.kubernetes.pod.name"]
