@@ -191,7 +191,7 @@ func same(a, b *v1.Pod) bool {
 	return a == b || a.UID == b.UID && a.Generation == b.Generation && equality.Semantic.DeepEqual(a.Spec, b.Spec) &&
 		equality.Semantic.DeepEqual(a.Labels, b.Labels) && equality.Semantic.DeepEqual(a.Annotations, b.Annotations) &&
 		(pod.IsStatic(a) || a.Status.Phase == b.Status.Phase &&
-			equality.Semantic.DeepEqual(status.Foreign(a.Status), status.Foreign(b.Status)))
+			equality.Semantic.DeepEqual(status.Foreign(a.Status), status.Foreign(b.Status)) && sameClaims(a.Status, b.Status))
 }
 
 // see notes what runs, and pokes the workers whose pods changed.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -120,4 +121,11 @@ func (k *kubelet) forgetClaims(ctx context.Context, uid types.UID) {
 	if err := k.claims.Unprepare(ctx, uid); err != nil {
 		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "take back devices of a pod that is gone", slog.String("uid", string(uid)), slog.Any("err", err))
 	}
+}
+
+// sameClaims reports whether two statuses name the same claims: others make claims
+// for a pod, and that may be after the pod was sent here.
+func sameClaims(a, b v1.PodStatus) bool {
+	return equality.Semantic.DeepEqual(a.ResourceClaimStatuses, b.ResourceClaimStatuses) &&
+		equality.Semantic.DeepEqual(a.ExtendedResourceClaimStatus, b.ExtendedResourceClaimStatus)
 }

@@ -141,3 +141,21 @@ func noClaims(t *testing.T) *claim.Keeper {
 	t.Helper()
 	return claim.New(t.Context(), claim.Options{Dir: t.TempDir(), Node: "n", Log: slog.New(slog.DiscardHandler)})
 }
+
+// A pod whose claim is made after it was sent here is told so to its worker.
+func TestClaimIsNews(t *testing.T) {
+	before := claimer("1")
+	after := before.DeepCopy()
+	if !same(before, after) {
+		t.Error("nothing is news")
+	}
+	after.Status.ResourceClaimStatuses = []v1.PodResourceClaimStatus{{Name: "c", ResourceClaimName: new("made")}}
+	if same(before, after) {
+		t.Error("that a claim was made is no news")
+	}
+	after = before.DeepCopy()
+	after.Status.ExtendedResourceClaimStatus = &v1.PodExtendedResourceClaimStatus{ResourceClaimName: "made"}
+	if same(before, after) {
+		t.Error("that a claim was made for extended resources is no news")
+	}
+}
