@@ -2,7 +2,6 @@ package kubelet
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"slices"
 
@@ -112,15 +111,13 @@ func (k *kubelet) giveBackClaims(ctx context.Context, p *v1.Pod) error {
 	return nil
 }
 
-// forgetClaims has taken back what was prepared for a pod that is gone. Its driver
-// may be gone as well: nobody waits for that, and it is tried again by tidy.
+// forgetClaims has taken back what was prepared for a pod that is gone. Nobody waits
+// for a driver that is gone as well.
 func (k *kubelet) forgetClaims(ctx context.Context, uid types.UID) {
 	k.mu.Lock()
 	delete(k.withheld, uid)
 	k.mu.Unlock()
-	if err := k.claims.Unprepare(ctx, uid); err != nil {
-		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "take back devices of a pod that is gone", slog.String("uid", string(uid)), slog.Any("err", err))
-	}
+	k.claims.Abandon(ctx, uid)
 }
 
 // sameClaims reports whether two statuses name the same claims: others make claims

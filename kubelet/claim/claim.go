@@ -63,8 +63,9 @@ type Keeper struct {
 
 	mu     sync.Mutex // guards what follows
 	claims map[types.NamespacedName]*claim
-	lost   error // why it is not known what is prepared
-	going  bool  // claims are taken back of pods that are gone
+	lost   error              // why it is not known what is prepared
+	late   map[types.UID]bool // pods that are gone, and what was prepared for them is not
+	going  bool               // something is done about that
 }
 
 // A claim is what is known of one ResourceClaim.
@@ -90,7 +91,7 @@ func (c *claim) key() types.NamespacedName {
 // does beside being called ends with ctx.
 func New(ctx context.Context, o Options) *Keeper {
 	o.Away = cmp.Or(o.Away, away)
-	k := &Keeper{o: o, life: ctx, figures: newFigures(), claims: map[types.NamespacedName]*claim{}}
+	k := &Keeper{o: o, life: ctx, figures: newFigures(), claims: map[types.NamespacedName]*claim{}, late: map[types.UID]bool{}}
 	k.lost = k.load()
 	if k.lost != nil {
 		o.Log.LogAttrs(ctx, slog.LevelError, "pods that claim devices cannot start", slog.Any("err", k.lost))

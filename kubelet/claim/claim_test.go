@@ -219,16 +219,33 @@ func TestKeep(t *testing.T) {
 	d, _ := n.start(t, gpu, "i")
 	n.prepared(t, podOf("p", "one"))
 	n.prepared(t, podOf("q", "two"))
-	n.Keep(map[types.UID]bool{"p": true, "q": true})
-	if err := n.unprepare(t.Context(), "nobody"); err != nil {
-		t.Fatal(err)
+	if gone := n.others(map[types.UID]bool{"p": true, "q": true}); len(gone) > 0 {
+		t.Errorf("gone are %v", gone)
 	}
-	want(t, "driver was called to", d.called(), "prepare one; prepare two")
-	n.takeBack(n.others(map[types.UID]bool{"q": true}))
-	want(t, "driver was called to", d.called(), "unprepare one")
-	if n.Holds("p") || !n.Holds("q") {
+	n.Keep(map[types.UID]bool{"q": true})
+	expect(t, d.undone, "something taken back")
+	want(t, "driver was called to", d.called(), "prepare one; prepare two; unprepare one")
+	if !n.Holds("q") {
 		t.Error("it was taken from the wrong pod")
 	}
+}
+
+// Of a pod that is gone a driver that was away takes its devices back as soon as it
+// comes.
+func TestDriverComesBack(t *testing.T) {
+	n := newNode(t, claimOf("one", []string{"p"}, gpu+"/a of r"))
+	_, stop := n.start(t, gpu, "i")
+	n.prepared(t, podOf("p", "one"))
+	n.stop()
+	stop()
+	n.boot(t)
+	n.Abandon(t.Context(), "p")
+	if !n.Holds("p") {
+		t.Error("it was taken back by nobody")
+	}
+	d, _ := n.start(t, gpu, "j")
+	expect(t, d.undone, "something taken back")
+	want(t, "driver was called to", d.called(), "unprepare one")
 }
 
 // While it is not known what is prepared nothing is. Removing the file mends that.

@@ -93,7 +93,7 @@ func (k *Keeper) Register(_ context.Context, p plugin.Plugin) error {
 	if i.health != "" {
 		go i.followHealth(ctx)
 	}
-	k.o.Arrived()
+	k.arrived()
 	return nil
 }
 
@@ -206,7 +206,7 @@ func (i *instance) HandleConn(_ context.Context, s grpcstats.ConnStats) {
 	i.k.drivers.mu.Unlock()
 	i.k.note(i.driver)
 	if begins {
-		i.k.o.Arrived()
+		i.k.arrived()
 	}
 }
 

@@ -96,6 +96,8 @@ func (n *node) until(t *testing.T, what string, is func() bool) {
 type driver struct {
 	name string
 
+	undone chan struct{} // told each time it takes something back
+
 	mu      sync.Mutex
 	calls   []string
 	fail    error // all claims
@@ -107,7 +109,7 @@ type driver struct {
 // reached.
 func (n *node) start(t *testing.T, name, instance string, more ...kubeletplugin.Option) (d *driver, stop func()) {
 	t.Helper()
-	d = &driver{name: name, reports: make(chan kubeletplugin.DeviceHealthReport)}
+	d = &driver{name: name, undone: make(chan struct{}, 100), reports: make(chan kubeletplugin.DeviceHealthReport)}
 	registry, data := n.dir+"/registry", n.dir+"/"+name
 	for _, dir := range []string{registry, data} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -185,6 +187,7 @@ func (d *driver) UnprepareResourceClaims(_ context.Context, claims []kubeletplug
 		call += " " + c.Name
 	}
 	fail, refuse := d.note(call)
+	d.undone <- struct{}{}
 	all := map[types.UID]error{}
 	for _, c := range claims {
 		all[c.UID] = refuse

@@ -77,20 +77,51 @@ func (k *Keeper) drop(claims []*claim) error {
 	return k.save()
 }
 
-// Keep takes back what was prepared for all pods but these, beside the caller. What
-// fails is tried again by the next Keep.
-func (k *Keeper) Keep(keep map[types.UID]bool) {
-	gone := k.others(keep)
-	if len(gone) == 0 {
-		return
+// Abandon does the same for a pod that is gone for good: what fails is tried again
+// when a driver comes, and by Keep.
+func (k *Keeper) Abandon(ctx context.Context, pod types.UID) {
+	err := k.Unprepare(ctx, pod)
+	if err != nil && k.life.Err() == nil {
+		k.o.Log.LogAttrs(ctx, slog.LevelWarn, "take back devices of a pod that is gone", slog.String("uid", string(pod)), slog.Any("err", err))
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.going {
+	if err == nil {
+		delete(k.late, pod)
+	} else {
+		k.late[pod] = true
+	}
+}
+
+// Keep abandons all pods but these, beside the caller.
+func (k *Keeper) Keep(keep map[types.UID]bool) { k.abandon(k.others(keep)) }
+
+// arrived tells that a driver can be asked, and asks it for what is late.
+func (k *Keeper) arrived() {
+	k.mu.Lock()
+	late := slices.Sorted(maps.Keys(k.late))
+	k.mu.Unlock()
+	k.abandon(late)
+	k.o.Arrived()
+}
+
+// abandon abandons pods beside the caller, unless others are being abandoned: there
+// will be another Keep.
+func (k *Keeper) abandon(pods []types.UID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(pods) == 0 || k.going {
 		return
 	}
 	k.going = true
-	go k.takeBack(gone)
+	go func() {
+		for _, uid := range pods {
+			k.Abandon(k.life, uid)
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.going = false
+	}()
 }
 
 // others returns the pods that hold claims and are not among those to keep.
@@ -106,15 +137,4 @@ func (k *Keeper) others(keep map[types.UID]bool) []types.UID {
 		}
 	}
 	return slices.Sorted(maps.Keys(gone))
-}
-
-func (k *Keeper) takeBack(pods []types.UID) {
-	for _, uid := range pods {
-		if err := k.Unprepare(k.life, uid); err != nil && k.life.Err() == nil {
-			k.o.Log.LogAttrs(k.life, slog.LevelWarn, "take back devices of a pod that is gone", slog.String("uid", string(uid)), slog.Any("err", err))
-		}
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.going = false
 }
