@@ -255,7 +255,7 @@ func TestRefuse(t *testing.T) {
 	if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("error %v", err)
 	}
-	if took := time.Since(began); took < holding || took > holding+desperate+2*time.Second {
+	if took := time.Since(began); took < holding || took > holding+desperate+time.Minute { // the machine may be busy
 		t.Errorf("it took %s", took)
 	}
 }
