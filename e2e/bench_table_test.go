@@ -73,15 +73,24 @@ func (t *table) print(w io.Writer) {
 	_, _ = fmt.Fprintln(tw, "\n| what\t| boot\t| (median)\t| bare\t| (median)\t| ratio\t| budget\t|")
 	_, _ = fmt.Fprintln(tw, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for _, r := range t.rows {
-		bare, bareMedian, ratio := "", "", ""
-		if len(r.bare) > 0 {
-			bare, bareMedian = r.unit.format(slices.Min(r.bare)), r.unit.format(median(r.bare))
+		boot, bootMedian := r.best(r.boot)
+		bare, bareMedian := r.best(r.bare)
+		ratio := ""
+		if len(r.boot) > 0 && len(r.bare) > 0 {
 			ratio = fmt.Sprintf("%.2f", slices.Min(r.boot)/slices.Min(r.bare))
 		}
-		_, _ = fmt.Fprintf(tw, "| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t|\n", r.what,
-			r.unit.format(slices.Min(r.boot)), r.unit.format(median(r.boot)), bare, bareMedian, ratio, r.budget)
+		_, _ = fmt.Fprintf(tw, "| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t|\n", r.what, boot, bootMedian, bare, bareMedian, ratio, r.budget)
 	}
 	_ = tw.Flush()
+}
+
+// best writes the best of what was measured, and the median: nothing if this run has
+// left it out.
+func (r *row) best(of []float64) (best, middle string) {
+	if len(of) == 0 {
+		return "", ""
+	}
+	return r.unit.format(slices.Min(of)), r.unit.format(median(of))
 }
 
 func median(v []float64) float64 {
