@@ -61,7 +61,7 @@ func newBus(t *testing.T) string {
 	if err != nil {
 		t.Skip("there is no dbus-daemon")
 	}
-	cmd := exec.CommandContext(t.Context(), program, "--session", "--nofork", "--nopidfile", "--print-address")
+	cmd := exec.CommandContext(t.Context(), program, "--session", "--nofork", "--nopidfile", "--print-address", "--address=unix:dir="+t.TempDir())
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
