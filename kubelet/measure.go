@@ -28,9 +28,19 @@ func (k *kubelet) newMeter() {
 	k.meter.Store(stats.New(stats.Options{
 		Node: k.o.Node, Runtime: k.conn.Runtime, Images: k.conn.Images,
 		Groups: k.cgroups, Root: k.cgroups.RootGroup(), AllPods: k.cgroups.AllPods(),
-		Memory: capacity.Memory().Value(), Started: bootTime(), RootDir: k.o.RootDir, PodLogsDir: k.o.PodLogsDir,
+		Memory: capacity.Memory().Value(), HugePages: hugePagesOf(capacity), Started: bootTime(), RootDir: k.o.RootDir, PodLogsDir: k.o.PodLogsDir,
 		Endpoint: k.o.Config.ContainerRuntimeEndpoint, Pods: k.desired, Volumes: k.measurable, Log: k.o.Logger,
 	}))
+}
+
+// hugePagesOf returns how many bytes are set aside for huge pages.
+func hugePagesOf(capacity v1.ResourceList) (bytes int64) {
+	for name, q := range capacity {
+		if strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix) {
+			bytes += q.Value()
+		}
+	}
+	return bytes
 }
 
 // withMeter adds to the options of the server what is measured.

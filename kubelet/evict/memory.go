@@ -17,7 +17,8 @@ import (
 const unlimited = math.MaxInt64
 
 // memory returns what is left of the memory of the node: all of it, but for what
-// is in use and could not be given back at once.
+// is in use and could not be given back at once. What is set aside for huge pages
+// is nothing that others could be left (HugepageAwareEviction).
 func (h Host) memory() (Level, error) {
 	total, err := fields(h.proc("meminfo"))
 	if err != nil {
@@ -27,7 +28,7 @@ func (h Host) memory() (Level, error) {
 	if err != nil {
 		return Level{}, err
 	}
-	capacity := total["MemTotal:"] << 10
+	capacity := (total["MemTotal:"] - total["Hugetlb:"]) << 10
 	return Level{Available: capacity - g.working, Capacity: capacity}, nil
 }
 

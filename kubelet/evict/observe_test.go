@@ -24,11 +24,12 @@ func write(t *testing.T, dir string, files map[string]string) string {
 	return dir
 }
 
-// testHost is a machine of files with 1000 KiB of memory, 300 of which work.
+// testHost is a machine of files with 1000 KiB of memory, 300 of which work, and
+// 100 more that are set aside for huge pages.
 func testHost(t *testing.T) Host {
 	t.Helper()
 	root := write(t, t.TempDir(), map[string]string{
-		"proc/meminfo":                "MemTotal:  1000 kB\nMemFree: 1 kB\n",
+		"proc/meminfo":                "MemTotal:  1100 kB\nMemFree: 1 kB\nHugePages_Total: 1\nHugetlb: 100 kB\n",
 		"proc/loadavg":                "0.20 0.18 0.12 1/80 11206\n",
 		"proc/sys/kernel/pid_max":     "4194304\n",
 		"proc/sys/kernel/threads-max": "1000\n",

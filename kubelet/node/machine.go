@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -152,7 +153,15 @@ func (m Machine) info() v1.NodeSystemInfo {
 		KernelVersion:   m.text("proc/sys/kernel/osrelease"),
 		OSImage:         m.osImage(),
 		OperatingSystem: runtime.GOOS, Architecture: runtime.GOARCH,
+		RunningInUserNamespace: new(m.inUserNamespace()),
 	}
+}
+
+// inUserNamespace reports whether this is root of a user namespace alone: the first
+// of all has every user under its own number (user_namespaces(7)).
+func (m Machine) inUserNamespace() bool {
+	users := strings.Fields(m.text("proc/self/uid_map"))
+	return len(users) > 0 && !slices.Equal(users, []string{"0", "0", "4294967295"})
 }
 
 func (m Machine) osImage() string {

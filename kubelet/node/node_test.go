@@ -3,6 +3,8 @@ package node
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -258,8 +260,19 @@ func TestMachine(t *testing.T) {
 		MachineID: "abc", SystemUUID: "abc-def", BootID: "boot", KernelVersion: "6.1.0", OSImage: "Some Linux 12",
 		OperatingSystem: "linux", Architecture: f.Info.Architecture, Swap: f.Info.Swap,
 	}
+	want.RunningInUserNamespace = f.Info.RunningInUserNamespace
 	if f.Info != want || *f.Info.Swap.Capacity != 1<<20 || f.Cores != 4 || f.Memory != 2<<30 {
 		t.Errorf("facts %+v", f)
+	}
+	for users, want := range map[string]bool{
+		"         0          0 4294967295\n": false, "0 100000 65536\n": true, "0 0 4294967295\n70000 70000 1\n": true, "": false,
+	} {
+		if err := os.WriteFile(filepath.Join(m.Root, "proc/self/uid_map"), []byte(users), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := m.Facts(); err != nil || *f.Info.RunningInUserNamespace != want {
+			t.Errorf("users %q: %v, %v", users, *f.Info.RunningInUserNamespace, err)
+		}
 	}
 	t.Run("of this machine", func(t *testing.T) {
 		f, err := Machine{Dir: t.TempDir()}.Facts()

@@ -166,6 +166,7 @@ func testMachine(t *testing.T) Machine {
 		"sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages":    "4\n",
 		"sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages": "0\n",
 		"etc/machine-id":                 "abc\n",
+		"proc/self/uid_map":              "0 0 4294967295\n",
 		"sys/class/dmi/id/product_uuid":  "ABC-DEF\n",
 		"proc/sys/kernel/random/boot_id": "boot\n",
 		"proc/sys/kernel/osrelease":      "6.1.0\n",

@@ -64,6 +64,7 @@ type Options struct {
 	AllPods string // the group of all pods
 
 	Memory     int64 // of the machine, in bytes
+	HugePages  int64 // of that, set aside for huge pages: nothing else gets it
 	Started    time.Time
 	RootDir    string // what is on its file system is what pods may fill: /var/lib/kubelet
 	PodLogsDir string // container logs; upstream's is /var/log/pods

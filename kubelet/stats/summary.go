@@ -39,7 +39,8 @@ func (m *Meter) summarise(s *sample) *statsapi.Summary {
 }
 
 // nodeOf returns what the root of all groups tells of the node. Available is
-// what is not in use of the memory of the machine.
+// what is not in use of the memory of the machine. Huge pages are in use by
+// whoever may use them, which the working set does not show (HugepageAwareEviction).
 func (m *Meter) nodeOf(u cgroup.Usage) statsapi.NodeStats {
 	n := statsapi.NodeStats{
 		NodeName: m.o.Node, StartTime: metav1.NewTime(m.o.Started),
@@ -48,7 +49,7 @@ func (m *Meter) nodeOf(u cgroup.Usage) statsapi.NodeStats {
 	}
 	n.Memory.AvailableBytes = nil
 	if total := uint64(max(m.o.Memory, 0)); total > 0 {
-		n.Memory.AvailableBytes = new(total - min(total, u.Memory.WorkingSet))
+		n.Memory.AvailableBytes = new(total - min(total, u.Memory.WorkingSet+uint64(m.o.HugePages)))
 	}
 	return n
 }
