@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -17,7 +18,16 @@ import (
 
 // agentsTests are of what programs of the node ask the loop itself.
 func agentsTests() []podTest {
-	return []podTest{{"agents/pods", testPodsAPI}}
+	return []podTest{{"agents/pods", testPodsAPI}, {"agents/flags", testFlagz}}
+}
+
+// testFlagz asks the node with which flags it was started (KEP-4828).
+func testFlagz(t *testing.T, c *podCluster) {
+	page, err := c.Client.CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes/" + c.Name + "/proxy/flagz").
+		SetHeader("Accept", "text/plain").DoRaw(t.Context())
+	if err != nil || !strings.Contains(string(page), "\nkubeconfig=/etc/kubernetes/kubelet.conf\n") {
+		t.Errorf("%s, %v", page, err)
+	}
 }
 
 // podsAPI returns a client of the node's pods.

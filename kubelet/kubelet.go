@@ -59,6 +59,8 @@ type Options struct {
 	// Version is the version of Kubernetes that the node reports, BootVersion that
 	// of boot.
 	Version, BootVersion string
+	// Flags are those that boot was started with, for those who ask the node.
+	Flags map[string]string
 	// Socket is where commands of this host ask what the loop knows. Empty: nowhere.
 	Socket string
 

@@ -260,7 +260,7 @@ func (k *kubelet) newServer() (err error) {
 		cert, key = filepath.Join(k.certDir(), "kubelet.crt"), filepath.Join(k.certDir(), "kubelet.key")
 	}
 	k.server, err = server.New(k.withMeter(server.Options{
-		Config: c, Node: k.o.Node, CertFile: cert, KeyFile: key, IPs: k.o.NodeIPs, Signed: k.identity.signed,
+		Config: c, Node: k.o.Node, Version: k.o.Version, Flags: k.o.Flags, CertFile: cert, KeyFile: key, IPs: k.o.NodeIPs, Signed: k.identity.signed,
 		Streams: k.conn.Runtime, Sandbox: k.sandboxOf, MirrorUID: k.mirrors.UIDFor,
 		Pods: k, PodLogsDir: k.o.PodLogsDir, ContainerStatus: k.runtime.ContainerStatus,
 		Metrics: k.metrics.registry(k), Health: k.health, Log: k.o.Logger,

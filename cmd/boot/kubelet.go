@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // kubeletFlags are the flags of "boot kubelet", named as the kubelet's.
@@ -18,6 +19,7 @@ type kubeletFlags struct {
 	socket     string
 	podPath    string
 	supervise  bool
+	all        map[string]string // as they were given or else default, for those who ask the node
 
 	bootstrap, certDir              string
 	credentialConfig, credentialDir string // of credential providers
@@ -43,7 +45,10 @@ needs neither a cluster nor an API server.`,
   # A node of a cluster
   boot kubelet --config /var/lib/kubelet/config.yaml --kubeconfig /etc/kubernetes/kubelet.conf`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return runKubelet(c.Context(), ui, f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.all = shown(c.Flags())
+			return runKubelet(c.Context(), ui, f)
+		},
 	}
 	p := c.Flags()
 	p.StringVar(&f.config, "config", "", "`file` with a KubeletConfiguration, and a BootConfiguration if need be")
@@ -69,4 +74,12 @@ needs neither a cluster nor an API server.`,
 		_ = c.MarkFlagDirname(dir)
 	}
 	return c
+}
+
+// shown returns flags for people to read. None of them holds a secret: what is
+// secret is in the files they name.
+func shown(flags *pflag.FlagSet) map[string]string {
+	all := map[string]string{}
+	flags.VisitAll(func(f *pflag.Flag) { all[f.Name] = f.Value.String() })
+	return all
 }

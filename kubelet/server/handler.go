@@ -21,12 +21,19 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /pods", s.pods)
 	mux.HandleFunc("GET /pods/{$}", s.pods)
 	s.handleStats(mux)
-	if d := s.o.Config.EnableDebuggingHandlers; d == nil || *d {
+	s.handlePages(mux)
+	if s.debugs() {
 		s.handleDebugging(mux)
 	} else {
 		handleNoDebugging(mux)
 	}
 	return s.http.count(s.guard(mux))
+}
+
+// debugs reports whether there is what looks into containers.
+func (s *Server) debugs() bool {
+	d := s.o.Config.EnableDebuggingHandlers
+	return d == nil || *d
 }
 
 // handleStats adds what is measured.

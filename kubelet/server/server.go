@@ -71,6 +71,10 @@ type Options struct {
 	// MirrorUID returns the UID that the API server knows a static pod by. May
 	// be nil.
 	MirrorUID func(p *v1.Pod) (types.UID, bool)
+	// Version is that of the kubelet, and Flags are those it was started with: both
+	// are shown.
+	Version string
+	Flags   map[string]string
 	// Health says what is wrong with the loop, if anything.
 	Health func() error
 	// Reviews asks the API server who somebody is and what they may do; it
@@ -86,6 +90,8 @@ type Server struct {
 	who  *authenticator
 	http *requests
 	tls  *tls.Config
+
+	started time.Time
 }
 
 // New returns a server that does not listen before Run.
@@ -98,7 +104,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{o: o, auth: newAuthorizer(o), who: newAuthenticator(o), http: newRequests(), tls: config}, nil
+	return &Server{o: o, auth: newAuthorizer(o), who: newAuthenticator(o), http: newRequests(), tls: config, started: time.Now()}, nil
 }
 
 // shutdownGrace is how long requests may go on once the server is to end.
