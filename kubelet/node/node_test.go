@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -88,6 +89,27 @@ func TestReportsNowAndThen(t *testing.T) {
 		later := condition(w.node().Status.Conditions, v1.NodeReady)
 		if !later.LastHeartbeatTime.After(heart.LastHeartbeatTime.Time) || later.LastTransitionTime != heart.LastTransitionTime {
 			t.Errorf("heartbeat %v, transition %v", later.LastHeartbeatTime, later.LastTransitionTime)
+		}
+	})
+}
+
+// What says that the machine is no other is put right while boot runs, and what
+// users say of it stays.
+func TestLabelsOfMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.k.SetRuntime(Runtime{})
+		w.run()
+		w.took()
+		n := w.node()
+		n.Labels["kubernetes.io/os"], n.Labels["theirs"] = "dummyOS", "kept"
+		delete(n.Labels, "kubernetes.io/arch")
+		if _, err := w.api.CoreV1().Nodes().Update(t.Context(), n, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.want("labels of the machine", "update nodes, patch nodes/status")
+		if got := w.node().Labels; got["kubernetes.io/os"] != "linux" || got["kubernetes.io/arch"] != runtime.GOARCH || got["theirs"] != "kept" {
+			t.Errorf("labels %v", got)
 		}
 	})
 }
@@ -294,7 +316,7 @@ func TestMachine(t *testing.T) {
 	})
 }
 
-func TestStatusPatch(t *testing.T) {
+func TestReportPatch(t *testing.T) {
 	one := v1.NodeStatus{Conditions: []v1.NodeCondition{ready(&Runtime{}, nil, nil)}}
 	beat := *one.DeepCopy()
 	beat.Conditions[0].LastHeartbeatTime = metav1.Now()
@@ -303,19 +325,21 @@ func TestStatusPatch(t *testing.T) {
 	features := *one.DeepCopy()
 	features.DeclaredFeatures = []string{"A"}
 	for _, c := range []struct {
-		name string
-		next v1.NodeStatus
-		due  bool
-		want string
+		name   string
+		labels map[string]string
+		next   v1.NodeStatus
+		due    bool
+		want   string
 	}{
-		{"nothing", one, false, ""},
-		{"a heartbeat that is not due", beat, false, ""},
-		{"a heartbeat that is", beat, true, `"conditions"`},
-		{"addresses replace each other", address, false, `{"status":{"addresses":[{"$patch":"replace"},{"type":"InternalIP","address":"::1"}]}}`},
-		{"features of a newer boot", features, false, `{"status":{"declaredFeatures":["A"]}}`},
+		{"nothing", machineLabels(), one, false, ""},
+		{"a heartbeat that is not due", machineLabels(), beat, false, ""},
+		{"a heartbeat that is", machineLabels(), beat, true, `"conditions"`},
+		{"addresses replace each other", machineLabels(), address, false, `{"status":{"addresses":[{"$patch":"replace"},{"type":"InternalIP","address":"::1"}]}}`},
+		{"features of a newer boot", machineLabels(), features, false, `{"status":{"declaredFeatures":["A"]}}`},
+		{"labels that are gone", nil, one, false, `"kubernetes.io/os":"linux"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := statusPatch(one, c.next, c.due)
+			got, err := reportPatch(&v1.Node{ObjectMeta: metav1.ObjectMeta{Labels: c.labels}, Status: one}, c.next, c.due)
 			if err != nil || (c.want == "") != (got == nil) || !strings.Contains(string(got), c.want) {
 				t.Errorf("%s, %v", got, err)
 			}

@@ -115,19 +115,20 @@ func (k *Keeper) initial(now time.Time) *v1.Node {
 // ownLabels are those that say what the machine is, and are put right at each
 // start.
 func (k *Keeper) ownLabels() map[string]string {
-	labels := map[string]string{
-		v1.LabelHostname:   k.o.Hostname,
-		v1.LabelOSStable:   runtime.GOOS,
-		v1.LabelArchStable: runtime.GOARCH,
-		labelBetaOS:        runtime.GOOS,
-		labelBetaArch:      runtime.GOARCH,
-	}
+	labels := map[string]string{v1.LabelHostname: k.o.Hostname, labelBetaOS: runtime.GOOS, labelBetaArch: runtime.GOARCH}
+	maps.Copy(labels, machineLabels())
 	for _, key := range reconciled() {
 		if value, ok := k.o.Labels[key]; ok {
 			labels[key] = value
 		}
 	}
 	return labels
+}
+
+// machineLabels are those that are put right whenever they are found changed: by
+// them pods are kept off machines that cannot run them.
+func machineLabels() map[string]string {
+	return map[string]string{v1.LabelOSStable: runtime.GOOS, v1.LabelArchStable: runtime.GOARCH}
 }
 
 // reconciled are the labels that say where the machine is: if the user gives

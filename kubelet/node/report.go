@@ -26,7 +26,7 @@ func (k *Keeper) report(ctx context.Context, api corev1.NodeInterface) error {
 		return nil
 	}
 	next := k.status(n.Status, now)
-	patch, err := statusPatch(n.Status, next, now.Sub(k.reported) >= k.o.ReportEvery)
+	patch, err := reportPatch(n, next, now.Sub(k.reported) >= k.o.ReportEvery)
 	if patch == nil || err != nil {
 		return err
 	}
@@ -60,11 +60,39 @@ func readiness(s v1.NodeStatus) v1.ConditionStatus {
 	return ""
 }
 
-// statusPatch returns the strategic merge patch from one status to the next,
-// with only the parts that differ, so that what others write into the status
-// stays; nil if there is nothing to write. Conditions whose time of heartbeat
-// alone is new are written if that is due.
-func statusPatch(old, next v1.NodeStatus, due bool) ([]byte, error) {
+// reportPatch returns the strategic merge patch that has a node say how it is; nil
+// if it does. What machine it is it says by labels, which others may have changed.
+func reportPatch(n *v1.Node, next v1.NodeStatus, due bool) ([]byte, error) {
+	patch := map[string]any{}
+	if status := changes(n.Status, next, due); len(status) > 0 {
+		patch["status"] = status
+	}
+	if labels := machineLabels(); !hasAll(n.Labels, labels) {
+		patch["metadata"] = map[string]any{"labels": labels}
+	}
+	if len(patch) == 0 {
+		return nil, nil
+	}
+	text, err := json.Marshal(patch)
+	if err != nil {
+		return nil, fmt.Errorf("encode status of node: %w", err)
+	}
+	return text, nil
+}
+
+func hasAll(have, want map[string]string) bool {
+	for key, value := range want {
+		if have[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// changes returns the parts of a status that differ from those of the old one, so
+// that what others write into it stays. Conditions whose time of heartbeat alone
+// is new are among them if that is due.
+func changes(old, next v1.NodeStatus, due bool) map[string]any {
 	status := map[string]any{}
 	if !equality.Semantic.DeepEqual(old.Capacity, next.Capacity) {
 		status["capacity"] = next.Capacity
@@ -99,14 +127,7 @@ func statusPatch(old, next v1.NodeStatus, due bool) ([]byte, error) {
 	if due || !sameConditions(old.Conditions, next.Conditions) {
 		status["conditions"] = next.Conditions
 	}
-	if len(status) == 0 {
-		return nil, nil
-	}
-	patch, err := json.Marshal(map[string]any{"status": status})
-	if err != nil {
-		return nil, fmt.Errorf("encode status of node: %w", err)
-	}
-	return patch, nil
+	return status
 }
 
 // replacing makes a list that is written whole: addresses are merged by their

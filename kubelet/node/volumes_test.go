@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestVolumesInUse(t *testing.T) {
@@ -26,7 +27,8 @@ func TestVolumesInUse(t *testing.T) {
 
 // The fake of the API server cannot empty a list.
 func TestNoVolumesInUse(t *testing.T) {
-	patch, err := statusPatch(v1.NodeStatus{VolumesInUse: []v1.UniqueVolumeName{"v"}}, v1.NodeStatus{}, false)
+	n := &v1.Node{ObjectMeta: metav1.ObjectMeta{Labels: machineLabels()}, Status: v1.NodeStatus{VolumesInUse: []v1.UniqueVolumeName{"v"}}}
+	patch, err := reportPatch(n, v1.NodeStatus{}, false)
 	if err != nil || string(patch) != `{"status":{"volumesInUse":[]}}` {
 		t.Errorf("patch %s, %v", patch, err)
 	}
