@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -206,11 +207,11 @@ func TestRequestsAreCounted(t *testing.T) {
 	got := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			name := f.GetName()
+			words := []string{f.GetName()}
 			for _, l := range m.GetLabel() {
-				name += " " + l.GetValue()
+				words = append(words, l.GetValue())
 			}
-			got[name] = m.GetCounter().GetValue()
+			got[strings.Join(words, " ")] = m.GetCounter().GetValue()
 		}
 	}
 	want := map[string]float64{
