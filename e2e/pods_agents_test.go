@@ -23,7 +23,7 @@ func agentsTests() []podTest {
 
 // testFlagz asks the node with which flags it was started (KEP-4828).
 func testFlagz(t *testing.T, c *podCluster) {
-	page, err := c.Client.CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes/" + c.Name + "/proxy/flagz").
+	page, err := c.Client.CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes/"+c.Name+"/proxy/flagz").
 		SetHeader("Accept", "text/plain").DoRaw(t.Context())
 	if err != nil || !strings.Contains(string(page), "\nkubeconfig=/etc/kubernetes/kubelet.conf\n") {
 		t.Errorf("%s, %v", page, err)
