@@ -10,7 +10,7 @@ import (
 
 // The main thread stays with the main goroutine: every other one ends with a
 // goroutine that is locked to it, and that one would be left where it was taken.
-func init() { runtime.LockOSThread() }
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // before there are other goroutines
 
 // Inside calls f in the network namespace that a path such as /run/netns/NAME
 // leads to. What f starts in other goroutines is not in there.

@@ -88,10 +88,10 @@ func (k *Keeper) Register(_ context.Context, p plugin.Plugin) error {
 		cancel()
 		return errors.Join(err, i.conn.Close())
 	}
-	k.note(p.Name)
+	k.note(p.Name)   //nolint:contextcheck // what it begins goes on after the call
 	i.conn.Connect() // nobody has to call it for us to know that it is there
 	if i.health != "" {
-		go i.followHealth(ctx)
+		go i.followHealth(ctx) //nolint:contextcheck // as long as the driver is registered
 	}
 	k.arrived()
 	return nil
@@ -111,7 +111,7 @@ func (k *Keeper) Deregister(ctx context.Context, p plugin.Plugin) {
 		return
 	}
 	i.stop()
-	k.note(p.Name)
+	k.note(p.Name) //nolint:contextcheck // what it begins goes on after the call
 	if err := i.conn.Close(); err != nil {
 		k.o.Log.LogAttrs(ctx, slog.LevelWarn, "hang up on DRA driver", slog.String("driver", p.Name), slog.Any("err", err))
 	}
@@ -204,7 +204,7 @@ func (i *instance) HandleConn(_ context.Context, s grpcstats.ConnStats) {
 	i.k.drivers.mu.Lock()
 	i.connected = begins
 	i.k.drivers.mu.Unlock()
-	i.k.note(i.driver)
+	i.k.note(i.driver) //nolint:contextcheck // a connection is not of a call
 	if begins {
 		i.k.arrived()
 	}

@@ -182,11 +182,11 @@ func (d *driver) PrepareResourceClaims(_ context.Context, claims []*resourceapi.
 
 // UnprepareResourceClaims takes them back.
 func (d *driver) UnprepareResourceClaims(_ context.Context, claims []kubeletplugin.NamespacedObject) (map[types.UID]error, error) {
-	call := "unprepare"
+	call := []string{"unprepare"}
 	for _, c := range claims {
-		call += " " + c.Name
+		call = append(call, c.Name)
 	}
-	fail, refuse := d.note(call)
+	fail, refuse := d.note(strings.Join(call, " "))
 	d.undone <- struct{}{}
 	all := map[types.UID]error{}
 	for _, c := range claims {

@@ -286,7 +286,7 @@ func TestWaitsForImport(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b *bench
-			importing := func(ctx context.Context, name string) error {
+			importing := func(_ context.Context, name string) error {
 				if name != "docker.io/library/a:1" {
 					t.Errorf("asked for %q", name)
 				}

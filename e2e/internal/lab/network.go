@@ -200,7 +200,7 @@ func in(ns *os.File, f func(*netlink.Handle) error) error {
 // The main thread stays with the main goroutine. Every other one ends with a
 // goroutine that is locked to it; that one would be left wherever it was taken,
 // and a process counts as a member of all control groups that its threads are in.
-func init() { runtime.LockOSThread() }
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // before there are other goroutines
 
 // onThread calls f on a thread that ends with it, so that f may change what
 // belongs to a thread.

@@ -54,8 +54,8 @@ func TestDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dra_manager_state")
 	for text, want := range map[string]string{
 		"{": "unexpected end of JSON input",
-		strings.Replace(others, "example", "exemple", 1): "its checksum is wrong",
-		`{"Data":"","Checksum":0}`:                       "unexpected end of JSON input",
+		strings.Replace(others, "example", "sample", 1): "its checksum is wrong",
+		`{"Data":"","Checksum":0}`:                      "unexpected end of JSON input",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
