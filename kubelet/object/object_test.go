@@ -95,6 +95,14 @@ func (w *world) requests() map[string]int {
 	return maps.Clone(w.asked)
 }
 
+// told returns how often each pod was told of, once all is said.
+func (w *world) told() map[string]int {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.changed)
+}
+
 // value returns the data of the one secret, or the error.
 func (w *world) value() string {
 	s, err := w.Secret(w.t.Context(), "ns", "s")
@@ -159,7 +167,7 @@ func TestChangesAreHeardAndTold(t *testing.T) {
 		expect(t, "old news", w.value(), "c")
 		w.hears(func(f *apiwatch.RaceFreeFakeWatcher) { f.Delete(newSecret("2", "b")) })
 		expect(t, "old end", w.value(), "c")
-		expect(t, "told", w.changed, map[string]int{"a": 2, "b": 2}) // added, modified
+		expect(t, "told", w.told(), map[string]int{"a": 2, "b": 2}) // added, modified
 		w.hears(func(f *apiwatch.RaceFreeFakeWatcher) { f.Delete(newSecret("4", "c")) })
 		_, err := w.Secret(t.Context(), "ns", "s")
 		expect(t, "deleted is NotFound", apierrors.IsNotFound(err), true)
@@ -241,7 +249,7 @@ func TestWaitsUntilKnown(t *testing.T) {
 		expect(t, "waited", time.Since(start), 10*time.Second)
 		time.AfterFunc(time.Second, func() { w.refuses(nil) })
 		expect(t, "back", w.value(), "a")
-		expect(t, "told, for the first two went away", w.changed, map[string]int{"a": 1})
+		expect(t, "told, for the first two went away", w.told(), map[string]int{"a": 1})
 	})
 }
 
