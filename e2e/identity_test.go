@@ -163,7 +163,7 @@ current-context: x
 		cancel()
 		_ = cmd.Wait() // it was killed
 		if t.Failed() {
-			t.Logf("log of the loop:\n%s", log)
+			showLog(t, n.Name+":kubelet", log.String())
 		}
 	})
 	lab.Until(t, 2*patience, "see "+n.Name+" registered", func(ctx context.Context) error {

@@ -101,7 +101,6 @@ func showKubelet(t *testing.T, n *lab.Node) {
 	t.Helper()
 	const path = "/var/log/kubelet.log"
 	if t.Failed() && n.Exists(t, path) {
-		log := n.ReadFile(t, path)
-		t.Logf("the end of %s of %s:\n%s", path, n.Name, log[max(0, len(log)-6000):])
+		showLog(t, n.Name+":"+path, n.ReadFile(t, path))
 	}
 }

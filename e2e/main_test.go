@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -81,8 +82,20 @@ func checkLog(t testing.TB, n *lab.Node) {
 		t.Errorf("%s", log[at:min(at+8000, len(log))])
 	}
 	if t.Failed() {
-		t.Logf("the end of %s:\n%s", loopLog, log[max(0, len(log)-8000):])
+		showLog(t, n.Name+":"+loopLog, log)
 	}
+}
+
+// showLog keeps the log of a test that failed among its artifacts (go test
+// -artifacts), and shows no more than the end of it: what the test itself said
+// has to stay in sight.
+func showLog(t testing.TB, name, log string) {
+	t.Helper()
+	file := filepath.Join(t.ArtifactDir(), strings.NewReplacer("/", "_", ":", "_").Replace(name))
+	if err := os.WriteFile(file, []byte(log), 0o600); err != nil {
+		t.Error(err)
+	}
+	t.Logf("the end of %s:\n%s", name, log[max(0, len(log)-2000):])
 }
 
 // cluster returns a node on which boot init has run.

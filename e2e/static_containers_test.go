@@ -62,7 +62,7 @@ func (s *standalone) ends(t *testing.T) {
 	again.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
 	s.put(t, again)
 	s.until(t, again.Name, "restarted", func(p *corev1.Pod) error {
-		if c := statusOf(p, "c"); c == nil || c.RestartCount < 1 {
+		if c := statusOf(p, "c"); c.RestartCount < 1 {
 			return errors.New("it was not")
 		}
 		return nil
@@ -87,7 +87,7 @@ func (s *standalone) startOrder(t *testing.T) {
 	s.put(t, p)
 	s.until(t, "order", "with a sidecar that has not started", func(p *corev1.Pod) error {
 		c := statusOf(p, "web")
-		if c == nil || c.State.Running == nil {
+		if c.State.Running == nil {
 			return errors.New("the sidecar does not run")
 		}
 		if c.Started == nil || *c.Started {
@@ -115,7 +115,7 @@ func (s *standalone) initFails(t *testing.T) {
 	once.Spec.RestartPolicy = corev1.RestartPolicyNever
 	s.put(t, once)
 	tried := s.until(t, "init-fails", "tried three times", func(p *corev1.Pod) error {
-		if c := statusOf(p, "init"); c == nil || c.RestartCount < 2 || c.State.Waiting == nil || c.State.Waiting.Reason != "CrashLoopBackOff" {
+		if c := statusOf(p, "init"); c.RestartCount < 2 || c.State.Waiting == nil || c.State.Waiting.Reason != "CrashLoopBackOff" {
 			return errors.New("it was not")
 		}
 		return hasPhase(corev1.PodPending)(p)

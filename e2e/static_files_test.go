@@ -314,7 +314,8 @@ func (s *standalone) sameAgain(t *testing.T) {
 	before := s.run(t, p)
 	s.node.Remove(t, manifestPath("again"))
 	s.gone(t, "again")
-	after := s.run(t, p)
+	s.put(t, p)
+	after := s.anew(t, before, "c")
 	if after.UID != before.UID {
 		t.Errorf("UID was %s and is %s", before.UID, after.UID)
 	}
@@ -332,12 +333,7 @@ func (s *standalone) fixedUID(t *testing.T) {
 	}
 	p.Spec.Containers[1].Args = []string{"sleep", "2h"}
 	s.put(t, p)
-	after := s.until(t, "fixed", "with what changed restarted", func(p *corev1.Pod) error {
-		if statusOf(p, "changed").ContainerID == statusOf(before, "changed").ContainerID {
-			return errors.New("it is the old one")
-		}
-		return podReady(p)
-	})
+	after := s.anew(t, before, "changed")
 	if containerID(t, after, "kept") != containerID(t, before, "kept") {
 		t.Error("what did not change was restarted too")
 	}

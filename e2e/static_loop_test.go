@@ -113,7 +113,7 @@ func (s *standalone) checkLog(t testing.TB) {
 		t.Errorf("%s", log[at:min(at+8000, len(log))])
 	}
 	if t.Failed() {
-		t.Logf("the end of the log:\n%s", log[max(0, len(log)-60000):])
+		showLog(t, loopLog, log)
 	}
 }
 
@@ -179,6 +179,19 @@ func (s *standalone) replaced(t testing.TB, old *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	return s.until(t, strings.TrimSuffix(old.Name, "-"+s.node.Name), "replaced", func(p *corev1.Pod) error {
 		if p.UID == old.UID {
+			return errors.New("it is the old one")
+		}
+		return podReady(p)
+	})
+}
+
+// anew waits until a pod is ready with another instance of a container than
+// before. What was said last of a pod that goes and comes again under the same UID
+// stays said until somebody has looked at it.
+func (s *standalone) anew(t testing.TB, old *corev1.Pod, container string) *corev1.Pod {
+	t.Helper()
+	return s.until(t, strings.TrimSuffix(old.Name, "-"+s.node.Name), "with "+container+" started anew", func(p *corev1.Pod) error {
+		if statusOf(p, container).ContainerID == statusOf(old, container).ContainerID {
 			return errors.New("it is the old one")
 		}
 		return podReady(p)

@@ -74,10 +74,13 @@ func (c *controlPlane) loopKilled(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		if err := podReady(p); err != nil {
+			return err
+		}
 		if age := time.Since(statusOf(p, "main").State.Running.StartedAt.Time); age < 12*time.Second {
 			return fmt.Errorf("it is %s old", age)
 		}
-		return podReady(p)
+		return nil
 	})
 	waitReady(t, c.node)
 	awaitCoreDNS(t, c.client) // its containers are compared, too

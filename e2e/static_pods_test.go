@@ -100,7 +100,7 @@ func hasPhase(phase corev1.PodPhase) func(p *corev1.Pod) error {
 func restarted(container string) func(p *corev1.Pod) error {
 	return func(p *corev1.Pod) error {
 		s := statusOf(p, container)
-		if s == nil || s.State.Running == nil || s.RestartCount != 1 {
+		if s.State.Running == nil || s.RestartCount != 1 {
 			return fmt.Errorf("%s is not restarted once", container)
 		}
 		return nil
@@ -113,23 +113,22 @@ func condition(p *corev1.Pod, kind corev1.PodConditionType) bool {
 	})
 }
 
-// statusOf returns the status of a container or an init container, nil if there
-// is none.
-func statusOf(p *corev1.Pod, container string) *corev1.ContainerStatus {
-	all := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
-	for i := range all {
-		if all[i].Name == container {
-			return &all[i]
+// statusOf returns the status of a container or an init container, an empty one
+// as long as nothing is said of it.
+func statusOf(p *corev1.Pod, container string) corev1.ContainerStatus {
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if s.Name == container {
+			return s
 		}
 	}
-	return nil
+	return corev1.ContainerStatus{}
 }
 
 // containerID returns the ID of a container as its status has it.
 func containerID(t testing.TB, p *corev1.Pod, container string) string {
 	t.Helper()
 	s := statusOf(p, container)
-	if s == nil || s.ContainerID == "" {
+	if s.ContainerID == "" {
 		t.Fatalf("pod %s has no container %s: %s", p.Name, container, brief(p))
 	}
 	_, id, _ := strings.Cut(s.ContainerID, "://")

@@ -83,7 +83,7 @@ func (s *standalone) startup(t *testing.T) {
 	s.put(t, mount(p, hostDir("/tmp/startup")))
 	s.until(t, "startup", "not started", func(p *corev1.Pod) error {
 		c := statusOf(p, "c")
-		if c == nil || c.State.Running == nil || c.Started == nil || *c.Started {
+		if c.State.Running == nil || c.Started == nil || *c.Started {
 			return errors.New("it does not run, or has started")
 		}
 		return nil

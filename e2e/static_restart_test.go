@@ -15,7 +15,8 @@ func (s *standalone) directoryRemoved(t *testing.T) {
 	s.node.Remove(t, manifests)
 	s.gone(t, p.Name)
 	s.node.Run(t, "mkdir", manifests)
-	if after := s.run(t, p); after.UID != before.UID {
+	s.put(t, p)
+	if after := s.anew(t, before, "c"); after.UID != before.UID {
 		t.Errorf("UID was %s and is %s", before.UID, after.UID)
 	}
 }
@@ -39,7 +40,7 @@ func (s *standalone) loopKilled(t *testing.T) {
 	slow.Spec.InitContainers = []corev1.Container{box("init", "exit", "0", "after", "5s"), box("next", "exit", "0")}
 	s.put(t, slow)
 	s.until(t, "slow", "in its first init container", func(p *corev1.Pod) error {
-		if c := statusOf(p, "init"); c == nil || c.State.Running == nil {
+		if c := statusOf(p, "init"); c.State.Running == nil {
 			return errNotRunning
 		}
 		return nil
