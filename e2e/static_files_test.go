@@ -84,10 +84,10 @@ func (s *standalone) changes(t *testing.T) {
 		}
 		return podReady(p)
 	})
+	events := s.trace.upTo(t, now, "c")
 	if diff := cmp.Diff([]string{string(old.UID), string(now.UID)}, s.trace.uids(now.Name)); diff != "" {
 		t.Errorf("UIDs (-want +got):\n%s", diff)
 	}
-	events := s.trace.of(now.Name)
 	first := slices.IndexFunc(events, func(e traced) bool { return e.uid == string(now.UID) })
 	if after := slices.ContainsFunc(events[first:], func(e traced) bool { return e.uid == string(old.UID) && strings.HasSuffix(e.what, "stopped") }); after {
 		t.Errorf("the new one started before the old one had stopped: %v", events)
@@ -98,7 +98,7 @@ func (s *standalone) looks(t *testing.T) {
 	p := hostPod("looks", box("c", "sleep", "infinity"))
 	p.Labels = map[string]string{"a": "1", "b": "2"}
 	before := s.run(t, p)
-	events := s.trace.of(before.Name)
+	events := s.trace.upTo(t, before, "c")
 	file, text := manifestPath("looks"), text(t, p)
 	s.node.WriteFile(t, file, text)
 	s.node.Run(t, "touch", file)
@@ -153,7 +153,7 @@ func (s *standalone) duplicates(t *testing.T) {
 		return podReady(p)
 	})
 	s.log.says(t, "dup-b.yaml", "already defined by", "dup-a.yaml")
-	events := s.trace.of(won.Name)
+	events := s.trace.upTo(t, won, "c")
 	s.node.Run(t, "touch", manifestPath("dup-b"))
 	s.node.Remove(t, manifestPath("dup-b"))
 	s.barrier(t)
@@ -169,7 +169,7 @@ func (s *standalone) broken(t *testing.T) {
 	p := hostPod("broken", box("c", "sleep", "infinity"))
 	before := s.run(t, p)
 	file := manifestPath(p.Name)
-	events := s.trace.of(before.Name)
+	events := s.trace.upTo(t, before, "c")
 	for bad, words := range map[string]string{
 		"apiVersion: v1\nkind: Pod\nmetadata: {name: broken\n":                                                     file + ":",
 		"apiVersion: v1\nkind: Pod\nmetadata:\n  name: broken\nspec:\n  containers:\n  - name: c\n    imagge: x\n": file + ":8",
@@ -212,7 +212,7 @@ func (s *standalone) writeInPlace(t testing.TB, file string, parts ...string) {
 func (s *standalone) halfWritten(t *testing.T) {
 	p := hostPod("half", box("c", "sleep", "infinity"))
 	before := s.run(t, p)
-	events := s.trace.of(before.Name)
+	events := s.trace.upTo(t, before, "c")
 	p.Labels = map[string]string{"version": "2"}
 	file, text := manifestPath("half"), text(t, p)
 	for _, part := range []string{"", text[:10], text[:len(text)/2]} {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"boot.internal/e2e/internal/lab"
@@ -80,6 +82,20 @@ func (tr *trace) of(pod string) []traced {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(tr.events), func(e traced) bool { return e.pod != pod })
+}
+
+// upTo returns what happened to a pod until a container of it started, and since:
+// the engine may tell of the start a moment after the pod's status does.
+func (tr *trace) upTo(t testing.TB, p *corev1.Pod, container string) []traced {
+	t.Helper()
+	lab.Until(t, patience, "be told that "+container+" started", func(context.Context) error {
+		events := tr.of(p.Name)
+		if !slices.ContainsFunc(events, func(e traced) bool { return e.uid == string(p.UID) && e.what == container+" started" }) {
+			return fmt.Errorf("so far %v", events)
+		}
+		return nil
+	})
+	return tr.of(p.Name)
 }
 
 // starts returns the containers of a pod that started, and those that stopped,
