@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -38,6 +39,7 @@ type FileSource struct {
 	unwatched []Problem            // why there is no watch; none if there is
 	retry     time.Duration        // back-off of a watch that failed
 	writing   map[string]time.Time // files somebody may be in the middle of, and how long to wait
+	settle    time.Duration        // how long a file is left alone after a sign that somebody is writing it
 	memory    *memory
 	sent      *Snapshot
 }
@@ -45,17 +47,16 @@ type FileSource struct {
 // File returns a source of the manifests at a path.
 func File(o FileOptions) *FileSource {
 	o.Interval = cmp.Or(o.Interval, defaultInterval)
-	return &FileSource{o: o, files: map[string]*file{}, writing: map[string]time.Time{}}
+	return &FileSource{o: o, files: map[string]*file{}, writing: map[string]time.Time{}, settle: defaultSettle}
 }
 
 const (
 	// defaultInterval is the kubelet's for both files and URL.
 	defaultInterval = 20 * time.Second
 
-	// settle is how long a file is left alone after a sign that somebody is
-	// writing it. It only counts where the end is never heard of: a link that
-	// was made, or a writer that does not close. Who closes is read at once.
-	settle = 100 * time.Millisecond
+	// defaultSettle only counts where the end of writing is never heard of: a
+	// link that was made, or a writer that does not close. Who closes is read at once.
+	defaultSettle = 100 * time.Millisecond
 
 	// How long to wait before another try to watch (SP-6).
 	minRetry = time.Second
@@ -186,7 +187,7 @@ func (s *FileSource) note(c change, dirty []string) []string {
 		c.done = false
 	}
 	if !c.done {
-		s.writing[c.path] = time.Now().Add(settle)
+		s.writing[c.path] = time.Now().Add(s.settle)
 		return dirty
 	}
 	delete(s.writing, c.path)
@@ -208,16 +209,28 @@ func (s *FileSource) settled() <-chan time.Time {
 	return time.After(time.Until(first))
 }
 
-// closeSettled returns the files that have been quiet for long enough.
+// closeSettled returns the files that have been quiet for long enough. What the disk
+// says of that counts as well: on a busy host a writer gets on while its events wait.
 func (s *FileSource) closeSettled(now time.Time) []string {
 	var quiet []string
 	for path, at := range s.writing {
-		if !at.After(now) {
-			quiet = append(quiet, path)
-			delete(s.writing, path)
+		if at.After(now) {
+			continue
 		}
+		if fi, err := os.Stat(path); err == nil && s.isFresh(fi.ModTime(), now) {
+			s.writing[path] = fi.ModTime().Add(s.settle)
+			continue
+		}
+		quiet = append(quiet, path)
+		delete(s.writing, path)
 	}
 	return quiet
+}
+
+// isFresh reports whether who changed a file then may still be at it.
+func (s *FileSource) isFresh(changed, now time.Time) bool {
+	age := now.Sub(changed)
+	return 0 <= age && age < s.settle
 }
 
 // send calls out if the set of pods or problems is another than before.

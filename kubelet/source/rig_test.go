@@ -20,16 +20,22 @@ type rig struct {
 	top   *testing.T // outlives subtests
 	dir   string     // what is watched
 	state string
-	out   chan Snapshot
-	stop  func()
+	// settle is longer than a writer is ever kept from going on, so that nothing
+	// is seen that it is in the middle of; start has it.
+	settle time.Duration
+	out    chan Snapshot
+	stop   func()
 }
 
 // deadline is for events that must come; nothing waits for it to pass.
-const deadline = 10 * time.Second
+const deadline = time.Minute
 
 func newRig(t *testing.T) *rig {
 	root := t.TempDir()
-	r := &rig{T: t, top: t, dir: filepath.Join(root, "etc", "manifests"), state: filepath.Join(root, "last-good.json")}
+	r := &rig{
+		T: t, top: t, dir: filepath.Join(root, "etc", "manifests"), state: filepath.Join(root, "last-good.json"),
+		settle: time.Minute,
+	}
 	r.mkdir(r.dir)
 	return r
 }
@@ -52,6 +58,7 @@ func (r *rig) start(interval time.Duration) {
 	s := File(FileOptions{
 		Path: r.dir, Node: "node1", Interval: interval, State: r.state, Log: slog.New(slog.DiscardHandler),
 	})
+	s.settle = r.settle
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

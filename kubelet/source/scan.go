@@ -132,8 +132,7 @@ func (s *FileSource) read(path string, heard bool) {
 		s.keep(path, f, []Problem{{Path: path, Reason: Unreadable, Message: err.Error()}})
 		return
 	}
-	age := time.Since(changed)
-	s.decode(path, f, !heard && 0 <= age && age < settle)
+	s.decode(path, f, !heard && s.isFresh(changed, time.Now()))
 }
 
 func isLink(path string) bool {
@@ -183,7 +182,7 @@ func (s *FileSource) decode(path string, f *file, unfinished bool) {
 			s.recall(path, f)
 		}
 		f.failure = "it is being written"
-		s.writing[path] = time.Now().Add(settle)
+		s.writing[path] = time.Now().Add(s.settle)
 		return
 	case err != nil:
 		s.keep(path, f, refusals(path, err))
