@@ -324,7 +324,7 @@ func TestEnd(t *testing.T) {
 		t.Cleanup(func() { _ = response.Body.Close() }) // after the balancer has ended
 	})
 	a.CloseClientConnections()
-	stop := time.Now().Add(5 * time.Second)
+	stop := time.Now().Add(time.Minute)
 	for runtime.NumGoroutine() > before && time.Now().Before(stop) {
 		runtime.Gosched()
 	}

@@ -148,7 +148,7 @@ func (b *bench) register(ids ...string) *vendor {
 // introduce has a plugin register, and returns what it is told.
 func (b *bench) introduce(v *vendor) error {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
 	conn := b.connect(ctx) // before that sockets are removed
 	defer func() { _ = conn.Close() }()
@@ -193,7 +193,7 @@ func (b *bench) await() {
 	b.t.Helper()
 	select {
 	case <-b.changed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		b.t.Fatal("nothing changed")
 	}
 }

@@ -54,7 +54,7 @@ func TestAgentsAreToldWhoHasWhat(t *testing.T) { // KEP-606
 	p.Spec.InitContainers = []v1.Container{{Name: "i"}}
 	b.allocate(p)
 	client := b.ask(p, &v1.Pod{})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	devices := []*told.ContainerDevices{
 		{ResourceName: gpu, DeviceIds: []string{"b"}},

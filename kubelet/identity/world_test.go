@@ -200,7 +200,7 @@ func (a *authority) call(c *Client) int64 {
 // until waits until check holds.
 func until(t *testing.T, what string, check func() bool) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for !check() {
 		select {
 		case <-limit:

@@ -125,14 +125,14 @@ func TestHTTP(t *testing.T) {
 func TestHTTPWithoutAnswer(t *testing.T) {
 	server := httptest.NewServer(newWeb(t))
 	defer server.Close()
-	slow, err := attempt(t, portOfServer(t, server), 50*time.Millisecond, v1.ProbeHandler{HTTPGet: &v1.HTTPGetAction{Path: "/slow", Port: intstr.FromString("web")}})
+	slow, err := attempt(t, portOfServer(t, server), time.Second, v1.ProbeHandler{HTTPGet: &v1.HTTPGetAction{Path: "/slow", Port: intstr.FromString("web")}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	expectAnswer(t, slow, answer{output: fmt.Sprintf(`Get "%s/slow": context deadline exceeded`, server.URL)})
 
 	port := freePort(t)
-	none, err := attempt(t, port, time.Second, v1.ProbeHandler{HTTPGet: &v1.HTTPGetAction{Port: intstr.FromInt(port)}})
+	none, err := attempt(t, port, time.Minute, v1.ProbeHandler{HTTPGet: &v1.HTTPGetAction{Port: intstr.FromInt(port)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,14 +201,14 @@ func TestTCP(t *testing.T) {
 	server := httptest.NewServer(newWeb(t))
 	defer server.Close()
 	port := portOfServer(t, server)
-	got, err := attempt(t, port, time.Second, v1.ProbeHandler{TCPSocket: &v1.TCPSocketAction{Port: intstr.FromString("web")}})
+	got, err := attempt(t, port, time.Minute, v1.ProbeHandler{TCPSocket: &v1.TCPSocketAction{Port: intstr.FromString("web")}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	expectAnswer(t, got, answer{ok: true})
 
 	port = freePort(t)
-	got, err = attempt(t, port, time.Second, v1.ProbeHandler{TCPSocket: &v1.TCPSocketAction{Host: "127.0.0.1", Port: intstr.FromInt(port)}})
+	got, err = attempt(t, port, time.Minute, v1.ProbeHandler{TCPSocket: &v1.TCPSocketAction{Host: "127.0.0.1", Port: intstr.FromInt(port)}})
 	if err != nil {
 		t.Fatal(err)
 	}

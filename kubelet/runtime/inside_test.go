@@ -95,7 +95,7 @@ func observe(t *testing.T, w *suite.World, p *v1.Pod) pod.Observed {
 // await looks until the named container is in a state.
 func await(t *testing.T, w *suite.World, p *v1.Pod, name string, state pod.State) pod.Container {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for {
 		have, err := w.Runtime.Observe(ctx, pod.KeyOf(p))
@@ -167,7 +167,7 @@ func testRestart(t *testing.T, d *daemon, w *suite.World) {
 	if after := await(t, w, p, "a", pod.Running); after.ID != before.ID || !after.StartedAt.Equal(before.StartedAt) {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for range 2 { // the stream is back, and then there is an event
 		select {
 		case k := <-pokes:

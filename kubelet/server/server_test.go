@@ -372,7 +372,7 @@ func TestServesOverTLSUntilTheEnd(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // self-signed
 	defer client.CloseIdleConnections()
 	body := ""
-	for deadline := time.Now().Add(10 * time.Second); body != "ok" && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); body != "ok" && time.Now().Before(deadline); {
 		r, err := client.Get("https://" + addr + "/healthz")
 		if err != nil {
 			continue

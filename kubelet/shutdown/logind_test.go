@@ -104,7 +104,7 @@ func (l *fakeLogind) released(t *testing.T, n int) {
 	lock := l.locks[n]
 	l.mu.Unlock()
 	_ = lock.theirs.Close() // the one who asked has its own by now
-	if err := lock.mine.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := lock.mine.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := lock.mine.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
