@@ -372,7 +372,9 @@ func TestServesOverTLSUntilTheEnd(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // self-signed
 	defer client.CloseIdleConnections()
 	body := ""
-	for deadline := time.Now().Add(time.Minute); body != "ok" && time.Now().Before(deadline); {
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(time.Minute); body != "ok" && time.Now().Before(deadline); <-again.C {
 		r, err := client.Get("https://" + addr + "/healthz")
 		if err != nil {
 			continue
