@@ -17,7 +17,7 @@ import (
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A program is a plugin that serves its registration socket.
 type program struct {
