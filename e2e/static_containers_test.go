@@ -122,20 +122,25 @@ func (s *standalone) initFails(t *testing.T) {
 	})
 	s.node.Remove(t, manifestPath("init-fails"))
 	s.gone(t, "init-fails")
-	var starts []time.Time
+	var starts, stops []time.Time
 	for _, e := range s.trace.of(tried.Name) {
 		switch e.what {
 		case "init started":
 			starts = append(starts, e.at)
+		case "init stopped":
+			stops = append(stops, e.at)
 		case "main started":
 			t.Error("the main container started")
 		}
 	}
-	if len(starts) < 3 {
-		t.Fatalf("init started at %v: %v", starts, s.trace.of(tried.Name))
+	if len(starts) < 3 || len(stops) < 2 {
+		t.Fatalf("init started at %v and stopped at %v: %v", starts, stops, s.trace.of(tried.Name))
 	}
-	if wait := starts[2].Sub(starts[1]); wait < 2*time.Second || wait > 15*time.Second { // 20s, were it not for the configuration
-		t.Errorf("the third try came after %s, want the back-off of 2s", wait)
+	if wait := starts[2].Sub(stops[1]); wait < 2*time.Second {
+		t.Errorf("the third try came %s after the second, want the back-off of 2s", wait)
+	}
+	if got := statusOf(tried, "init").State.Waiting.Message; !strings.HasPrefix(got, "back-off 2s ") { // 40s, were it not for the configuration
+		t.Errorf("it waits for %s", got)
 	}
 	failed := s.until(t, "init-fails-once", "failed", hasPhase(corev1.PodFailed))
 	s.trace.expect(t, failed.Name, "init started", "init stopped")

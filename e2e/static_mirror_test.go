@@ -118,7 +118,7 @@ func (c *controlPlane) edited(t *testing.T) {
 }
 
 func (c *controlPlane) refreshed(t *testing.T) {
-	p := hostPod("refreshed", box("c", "trap-term", "2s"))
+	p := hostPod("refreshed", lingers(box("c", "sleep", "infinity"), "2s"))
 	m := c.run(t, p)
 	p.Spec.Containers[0].Args = []string{"sleep", "1h"}
 	c.untilDeleted(t, m, func() { c.put(t, p) })
@@ -137,7 +137,7 @@ func (c *controlPlane) refreshed(t *testing.T) {
 }
 
 func (c *controlPlane) outlives(t *testing.T) {
-	m := c.run(t, hostPod("outlives", box("c", "trap-term", "2s")))
+	m := c.run(t, hostPod("outlives", lingers(box("c", "sleep", "infinity"), "2s")))
 	c.untilDeleted(t, m, func() { c.node.Remove(t, c.file("outlives")) })
 }
 

@@ -213,3 +213,10 @@ func sidecar(c corev1.Container) corev1.Container {
 	c.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
 	return c
 }
+
+// lingers has a container take that long to end once it is asked to. A program that
+// takes its time after a signal may get that before it is ready for it.
+func lingers(c corev1.Container, duration string) corev1.Container {
+	c.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: execute("sleep", duration).Exec}}
+	return c
+}

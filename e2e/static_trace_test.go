@@ -17,19 +17,24 @@ import (
 	"boot.internal/e2e/internal/lab"
 )
 
-// A trace is all that happened to sandboxes and containers, in order, as the
-// engine tells it: what was only looked at now and then could have been missed.
+// A trace is all that happened to sandboxes and containers, as the engine tells it:
+// what was only looked at now and then could have been missed. The engine tells of
+// each when it gets to it, so of a container that ends at once it may tell the end
+// first: what comes before what is a matter of the times.
 type trace struct {
 	mu     sync.Mutex
 	events []traced
-	names  map[string]string // of containers, by ID
+	names  map[string]string                  // of containers, by ID
+	pods   map[string]*cri.PodSandboxMetadata // of containers and sandboxes, by ID
 }
 
 // A traced event is one line of a trace.
 type traced struct {
 	pod, uid string
-	what     string // such as "sandbox created" or "web started"
-	at       time.Time
+	what     string    // such as "sandbox created" or "web started"
+	at       time.Time // when it was
+	order    time.Time // the same, but the end of a container comes after its start
+	code     int32     // with which a container ended
 }
 
 // follow keeps a trace until the test ends.
@@ -40,7 +45,7 @@ func follow(t *testing.T, client cri.RuntimeServiceClient) *trace {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &trace{names: map[string]string{}}
+	tr := &trace{names: map[string]string{}, pods: map[string]*cri.PodSandboxMetadata{}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -62,40 +67,70 @@ func (tr *trace) note(e *cri.ContainerEventResponse) {
 	for _, c := range e.ContainersStatuses {
 		tr.names[c.Id] = c.Metadata.Name
 	}
-	name := tr.names[e.ContainerId]
-	sandbox := e.PodSandboxStatus
-	if sandbox == nil {
+	if e.PodSandboxStatus != nil {
+		tr.pods[e.ContainerId] = e.PodSandboxStatus.Metadata
+		tr.names[e.PodSandboxStatus.Id] = "sandbox"
+	}
+	pod := tr.pods[e.ContainerId]
+	if pod == nil {
 		return
 	}
-	if sandbox.Id == e.ContainerId {
-		name = "sandbox"
-	}
 	what := strings.TrimSuffix(strings.TrimPrefix(e.ContainerEventType.String(), "CONTAINER_"), "_EVENT")
-	tr.events = append(tr.events, traced{
-		pod: sandbox.Metadata.Name, uid: sandbox.Metadata.Uid,
-		what: name + " " + strings.ToLower(what), at: time.Unix(0, e.CreatedAt),
-	})
+	event := traced{pod: pod.Name, uid: pod.Uid, what: tr.names[e.ContainerId] + " " + strings.ToLower(what)}
+	event.look(e)
+	tr.events = append(tr.events, event)
 }
 
-// of returns what happened to a pod, by its full name.
+// look completes an event with what the engine has of it: when it was, or else when
+// it was told. The engine notes the start of a container when it hears that it went
+// well, and that may have ended by then.
+func (to *traced) look(e *cri.ContainerEventResponse) {
+	nano, least := e.CreatedAt, int64(0)
+	if s := e.PodSandboxStatus; s != nil && s.Id == e.ContainerId && e.ContainerEventType == cri.ContainerEventType_CONTAINER_CREATED_EVENT {
+		nano = s.CreatedAt
+	}
+	for _, c := range e.ContainersStatuses {
+		switch {
+		case c.Id != e.ContainerId:
+		case e.ContainerEventType == cri.ContainerEventType_CONTAINER_STARTED_EVENT:
+			nano = c.StartedAt
+		case e.ContainerEventType == cri.ContainerEventType_CONTAINER_STOPPED_EVENT:
+			nano, least, to.code = c.FinishedAt, c.StartedAt+1, c.ExitCode
+		}
+	}
+	to.at, to.order = time.Unix(0, nano), time.Unix(0, max(nano, least))
+}
+
+// of returns what happened to a pod, by its full name, in order.
 func (tr *trace) of(pod string) []traced {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(tr.events), func(e traced) bool { return e.pod != pod })
+	events := slices.DeleteFunc(slices.Clone(tr.events), func(e traced) bool { return e.pod != pod })
+	slices.SortStableFunc(events, func(a, b traced) int { return a.order.Compare(b.order) })
+	return events
 }
 
 // upTo returns what happened to a pod until a container of it started, and since:
 // the engine may tell of the start a moment after the pod's status does.
 func (tr *trace) upTo(t testing.TB, p *corev1.Pod, container string) []traced {
 	t.Helper()
-	lab.Until(t, patience, "be told that "+container+" started", func(context.Context) error {
+	tr.await(t, p, container+" started")
+	return tr.of(p.Name)
+}
+
+// await waits until the engine has told of something, and returns it.
+func (tr *trace) await(t testing.TB, p *corev1.Pod, what string) (event traced) {
+	t.Helper()
+	lab.Until(t, patience, "be told of "+what, func(context.Context) error {
 		events := tr.of(p.Name)
-		if !slices.ContainsFunc(events, func(e traced) bool { return e.uid == string(p.UID) && e.what == container+" started" }) {
+		i := slices.IndexFunc(events, func(e traced) bool { return e.uid == string(p.UID) && e.what == what })
+		if i < 0 {
 			return fmt.Errorf("so far %v", events)
 		}
+		event = events[i]
 		return nil
 	})
-	return tr.of(p.Name)
+	return event
 }
 
 // starts returns the containers of a pod that started, and those that stopped,
