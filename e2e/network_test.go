@@ -319,11 +319,12 @@ func (p *pair) testPower(t *testing.T) {
 	if got := p.ExecUntil(t, "box0", "get", "http://"+ip+":8080/hostname"); strings.TrimSpace(got) != "again" {
 		t.Errorf("it answers %q", got)
 	}
-	lab.Until(t, patience, "see the way to it", func(context.Context) error {
-		if got := p.nodes[0].Run(t, "ip", "route", "get", ip); !strings.Contains(got, "dev "+network.TunnelIPv4) {
-			return errors.New(got)
+	lab.Until(t, patience, "see the way to it", func(ctx context.Context) error {
+		out, err := p.nodes[0].Try(ctx, "ip", "route", "get", ip)
+		if err == nil && !strings.Contains(out.Stdout, "dev "+network.TunnelIPv4) {
+			err = fmt.Errorf("%+v", out)
 		}
-		return nil
+		return err
 	})
 	p.pods[1].Status.PodIP = ip
 }
@@ -403,10 +404,7 @@ func (p *pair) testRestart(t *testing.T) {
 	stop, longest := make(chan struct{}), make(chan time.Duration)
 	go func() { longest <- exchange(t, c, stop) }()
 	for _, n := range p.nodes {
-		old, err := loopOf(t, n)
-		if err != nil {
-			t.Fatal(err)
-		}
+		old := awaitLoop(t, n)
 		n.Kill(t, old, unix.SIGKILL)
 		lab.Until(t, patience, "see the loop started again and the node's pods", func(context.Context) error {
 			now, err := loopOf(t, n)

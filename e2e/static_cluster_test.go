@@ -103,19 +103,35 @@ func (c *controlPlane) mirrors(ctx context.Context) ([]corev1.Pod, string, error
 	}), list.ResourceVersion, nil
 }
 
-// loop returns the process of the loop, not that of its supervisor.
-func (c *controlPlane) loop(t testing.TB) (lab.Process, error) {
-	t.Helper()
-	return loopOf(t, c.node)
-}
-
+// loopOf returns the process of a node's loop, not that of its supervisor.
 func loopOf(t testing.TB, n *lab.Node) (lab.Process, error) {
 	t.Helper()
-	found := slices.DeleteFunc(n.Find(t, filepath.Base(lab.BootBinary(t)), " kubelet "), func(p lab.Process) bool {
+	return only(slices.DeleteFunc(n.Find(t, filepath.Base(lab.BootBinary(t)), " kubelet "), func(p lab.Process) bool {
 		return slices.Contains(p.Args, "--supervise")
+	}))
+}
+
+// awaitLoop returns the process of a node's loop.
+func awaitLoop(t testing.TB, n *lab.Node) lab.Process {
+	t.Helper()
+	return await(t, "the loop", func() (lab.Process, error) { return loopOf(t, n) })
+}
+
+// await waits for a process.
+func await(t testing.TB, what string, find func() (lab.Process, error)) (p lab.Process) {
+	t.Helper()
+	lab.Until(t, patience, "find "+what, func(context.Context) (err error) {
+		p, err = find()
+		return err
 	})
+	return p
+}
+
+// only returns the one process that was found. For a moment there may be two: who
+// starts a program is twice the same until one of them is that program.
+func only(found []lab.Process) (lab.Process, error) {
 	if len(found) != 1 {
-		return lab.Process{}, fmt.Errorf("found %d loops: %v", len(found), found)
+		return lab.Process{}, fmt.Errorf("found %d: %v", len(found), found)
 	}
 	return found[0], nil
 }

@@ -97,13 +97,10 @@ func (c *controlPlane) loopKilled(t *testing.T) {
 	}
 	running := containers(t, c.node)
 	unready := c.watchReady(t, version)
-	old, err := c.loop(t)
-	if err != nil {
-		t.Fatal(err)
-	}
+	old := awaitLoop(t, c.node)
 	c.node.Kill(t, old, 9)
 	lab.Until(t, patience, "see the loop started again", func(context.Context) error {
-		now, err := c.loop(t)
+		now, err := loopOf(t, c.node)
 		if err == nil && now.PID == old.PID {
 			err = errors.New("it is the old one")
 		}
