@@ -49,11 +49,14 @@ func TestCommands(t *testing.T) {
 		command := m.head.Boot(t, "token", "create", "--print-join-command", "--certificate-key", said[len(said)-1])
 		air.Boot(t, strings.Fields(command)[1:]...)
 		waitReady(t, air)
-		for image, where := range images(t, air) {
-			if !where.Engine {
-				t.Errorf("the engine has no %s", image)
+		lab.Until(t, patience, "see the engine have all images", func(context.Context) error { // CoreDNS comes last
+			for image, where := range images(t, air) {
+				if !where.Engine {
+					return fmt.Errorf("it has no %s", image)
+				}
 			}
-		}
+			return nil
+		})
 	})
 }
 

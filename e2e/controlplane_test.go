@@ -273,7 +273,7 @@ func (m *team) isIdle(t *testing.T, n *lab.Node) {
 	t.Helper()
 	before := containers(t, n)
 	out, err := n.Try(t.Context(), append([]string{lab.BootBinary(t)}, m.joinAs(certificateKey)...)...)
-	if err != nil || out.Code != 0 || strings.Contains("\n"+out.Stderr, "\n[") {
+	if err != nil || out.Code != 0 || slices.ContainsFunc(done(out.Stderr), func(line string) bool { return strings.HasPrefix(line, "[") }) {
 		t.Errorf("join again: %v, exit code %d:\n%s", err, out.Code, out.Stderr)
 	}
 	if diff := cmp.Diff(before, containers(t, n)); diff != "" {

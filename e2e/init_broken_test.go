@@ -16,7 +16,8 @@ import (
 func TestInitComponentDoesNotComeUp(t *testing.T) {
 	n := machine(t)
 	const path = "/root/boot.yaml"
-	const noImage = initDoc + "timeouts:\n  controlPlaneComponentHealthCheck: 3s\n" + clusterDoc + "etcd:\n  local:\n    imageTag: none\n"
+	const noImage = clusterDoc + "etcd:\n  local:\n    imageTag: none\n"
+	const impatient = initDoc + "timeouts:\n  controlPlaneComponentHealthCheck: 3s\n" + noImage
 	broken := func(t *testing.T, doc string) (string, time.Duration) {
 		t.Helper()
 		n.WriteFile(t, path, doc)
@@ -45,13 +46,15 @@ func TestInitComponentDoesNotComeUp(t *testing.T) {
 		}
 	})
 	t.Run("image that does not exist", func(t *testing.T) {
-		lab.Until(t, patience, "see the loop try", func(context.Context) error {
-			if !strings.Contains(n.ReadFile(t, loopLog), "etcd:none") {
-				return errors.New("it has not")
+		lab.Until(t, patience, "see the loop fail", func(context.Context) error {
+			for line := range strings.Lines(n.ReadFile(t, loopLog)) {
+				if _, err, _ := strings.Cut(line, " err="); strings.Contains(err, "etcd:none") {
+					return nil
+				}
 			}
-			return nil
+			return errors.New("it has not")
 		})
-		stderr, _ := broken(t, noImage)
+		stderr, _ := broken(t, impatient)
 		says(t, stderr, "error: phase wait-control-plane: ", "etcd is not healthy after 3s",
 			`etcd has no container yet: start etcd: `, `image "registry.k8s.io/etcd:none": `, "hint: ", loopLog)
 	})
