@@ -103,10 +103,7 @@ func (k *kubelet) giveBackClaims(ctx context.Context, p *v1.Pod) error {
 	delete(k.withheld, p.UID)
 	k.mu.Unlock()
 	if ok {
-		k.writer.Set(p, s)
-		k.podChanged()
-		k.devices.Forget(p.UID)
-		k.noteOver(p.UID, true)
+		k.sayOver(p, s)
 	}
 	return nil
 }

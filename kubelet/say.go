@@ -35,13 +35,22 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 	k.sayResized(in.Pod, in.Prev, now)
 	k.metrics.said(in.Prev, now)
 	k.diary.said(in.Pod, in.Prev, now)
+	if want != nil && hasEnded(&v1.Pod{Status: now}) {
+		k.sayOver(in.Pod, now)
+		return
+	}
+	k.noteOver(in.Pod.UID, false)
 	k.writer.Set(in.Pod, now)
 	k.podChanged()
-	over := want != nil && (now.Phase == v1.PodSucceeded || now.Phase == v1.PodFailed)
-	if over {
-		k.devices.Forget(in.Pod.UID) // before others hear that there is room
-	}
-	k.noteOver(in.Pod.UID, over)
+}
+
+// sayOver tells of the end of a pod. What it had is free before anybody hears of that:
+// others may come for it at once.
+func (k *kubelet) sayOver(p *v1.Pod, s v1.PodStatus) {
+	k.devices.Forget(p.UID)
+	k.noteOver(p.UID, true)
+	k.writer.Set(p, s)
+	k.podChanged()
 }
 
 // sayAlone tells the mirrors if nothing runs under a pod's name that is not the
