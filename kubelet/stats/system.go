@@ -54,7 +54,7 @@ func (m *Meter) systemContainers(s *sample) []statsapi.ContainerStats {
 // peer returns the process that listens at a socket.
 func peer(endpoint string) (int, error) {
 	path := strings.TrimPrefix(endpoint, "unix://")
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	conn, err := net.DialTimeout("unix", path, askWithin) // it is there at once, or not at all
 	if err != nil {
 		return 0, err
 	}
