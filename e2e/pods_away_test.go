@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,25 +114,20 @@ func (c *podCluster) loopAway(t *testing.T) {
 // sendAway ends the loop and keeps it from being started again until comeBack.
 func (c *podCluster) sendAway(t *testing.T) (comeBack func()) {
 	t.Helper()
-	all := c.Find(t, filepath.Base(lab.BootBinary(t)), " kubelet ")
 	var supervisor, loop lab.Process
-	for _, p := range all {
-		if loop = p; isSupervisor(p) {
-			supervisor = p
+	lab.Until(t, patience, "find the loop", func(context.Context) error {
+		all := c.Find(t, filepath.Base(lab.BootBinary(t)), " kubelet ")
+		if len(all) != 2 || isSupervisor(all[0]) == isSupervisor(all[1]) { // what is about to become another program looks like it
+			return fmt.Errorf("found %v", all)
 		}
-	}
-	for _, p := range all {
-		if !isSupervisor(p) {
-			loop = p
+		if supervisor, loop = all[0], all[1]; isSupervisor(loop) {
+			supervisor, loop = loop, supervisor
 		}
-	}
-	if len(all) != 2 || supervisor.PID == 0 {
-		t.Fatalf("found %v", all)
-	}
-	const stop, cont, kill = 19, 18, 9
-	c.Kill(t, supervisor, stop)
-	c.Kill(t, loop, kill)
-	return func() { c.Kill(t, supervisor, cont) }
+		return nil
+	})
+	c.Halt(t, supervisor)
+	c.End(t, loop)
+	return func() { c.Kill(t, supervisor, syscall.SIGCONT) }
 }
 
 func isSupervisor(p lab.Process) bool {
