@@ -135,9 +135,7 @@ func testLateEnvironment(t *testing.T, c *podCluster) {
 		})
 	}
 	waits(`secret "s" not found`)
-	if got := c.AwaitEvent(t, "late", "Failed"); got != `Error: secret "s" not found` {
-		t.Errorf("event %q", got)
-	}
+	c.AwaitMessage(t, "late", "Failed", exactly(`Error: secret "s" not found`))
 	c.configMap(t, "m", map[string]string{"other": "x"})
 	c.secret(t, "s", map[string]string{"k": "secret"})
 	waits("couldn't find key k in ConfigMap " + c.Namespace + "/m")
@@ -223,9 +221,7 @@ func testHostnames(t *testing.T, c *podCluster) {
 	long := boxPod("long", "cat", file)
 	long.Spec.Hostname, long.Spec.Subdomain, long.Spec.SetHostnameAsFQDN = strings.Repeat("a", 60), "b", new(true)
 	c.Create(t, long)
-	if got := c.AwaitEvent(t, "long", "FailedCreatePodSandBox"); !strings.Contains(got, "failed to construct FQDN from pod hostname and cluster domain") {
-		t.Errorf("event %q", got)
-	}
+	c.AwaitMessage(t, "long", "FailedCreatePodSandBox", "failed to construct FQDN from pod hostname and cluster domain")
 }
 
 func testSecurity(t *testing.T, c *podCluster) {
@@ -264,9 +260,7 @@ func testSecurity(t *testing.T, c *podCluster) {
 	root := boxPod("no-root", "env")
 	root.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsNonRoot: new(true)}
 	c.Create(t, root)
-	if got := c.AwaitEvent(t, "no-root", "Failed"); !strings.HasPrefix(got, "Error: container has runAsNonRoot and image will run as root") {
-		t.Errorf("event %q", got)
-	}
+	c.AwaitMessage(t, "no-root", "Failed", "^Error: container has runAsNonRoot and image will run as root")
 }
 
 // testHostUsers gives a pod users of its own where the host can, and else is told
@@ -315,9 +309,7 @@ func testRuntimeClass(t *testing.T, c *podCluster) {
 	bad := boxPod("bad", "exec-ok")
 	bad.Spec.RuntimeClassName = new(c.Namespace + "-none")
 	c.Create(t, bad)
-	if got := c.AwaitEvent(t, "bad", "FailedCreatePodSandBox"); !strings.Contains(got, `"no-such-handler"`) {
-		t.Errorf("event %q", got)
-	}
+	c.AwaitMessage(t, "bad", "FailedCreatePodSandBox", `"no-such-handler"`)
 }
 
 func testSysctls(t *testing.T, c *podCluster) {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -78,8 +79,11 @@ func newPodCluster(t *testing.T, n *lab.Node, client *kubernetes.Clientset) *pod
 			c.describe(t, kubectl)
 		}
 	})
-	lab.Until(t, patience, "see the default service account", func(ctx context.Context) error {
+	lab.Until(t, patience, "see what every pod is given", func(ctx context.Context) error {
 		_, err := client.CoreV1().ServiceAccounts(ns.Name).Get(ctx, "default", metav1.GetOptions{})
+		if err == nil {
+			_, err = client.CoreV1().ConfigMaps(ns.Name).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
+		}
 		return err
 	})
 	return c
@@ -241,7 +245,22 @@ func (c *podCluster) Logs(t *testing.T, name, container string) string {
 // its message.
 func (c *podCluster) AwaitEvent(t *testing.T, name, reason string) string {
 	t.Helper()
-	var message string
+	return c.awaitEvent(t, name, reason, func(string) bool { return true })
+}
+
+// AwaitMessage waits until there is an event of a pod with the reason and a message
+// that matches. Others of that reason may come before: whatever a pod needs may not
+// have come yet, or not be known to the API server as the pod's.
+func (c *podCluster) AwaitMessage(t *testing.T, name, reason, pattern string) {
+	t.Helper()
+	c.awaitEvent(t, name, reason, regexp.MustCompile(pattern).MatchString)
+}
+
+// exactly returns the pattern that matches a text alone.
+func exactly(text string) string { return "^" + regexp.QuoteMeta(text) + "$" }
+
+func (c *podCluster) awaitEvent(t *testing.T, name, reason string, is func(message string) bool) (message string) {
+	t.Helper()
 	lab.Until(t, patience, "see event "+reason+" of pod "+name, func(ctx context.Context) error {
 		list, err := c.Client.CoreV1().Events(c.Namespace).List(ctx, metav1.ListOptions{
 			FieldSelector: "involvedObject.name=" + name,
@@ -249,15 +268,15 @@ func (c *podCluster) AwaitEvent(t *testing.T, name, reason string) string {
 		if err != nil {
 			return err
 		}
-		var reasons []string
+		var others []string
 		for _, e := range list.Items {
-			if e.Reason == reason {
+			if e.Reason == reason && is(e.Message) {
 				message = e.Message
 				return nil
 			}
-			reasons = append(reasons, e.Reason)
+			others = append(others, e.Reason+": "+e.Message)
 		}
-		return fmt.Errorf("there are only %s", strings.Join(reasons, ", "))
+		return fmt.Errorf("there are only %s", strings.Join(others, "\n"))
 	})
 	return message
 }
