@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -35,8 +37,8 @@ func (c *podCluster) summary(ctx context.Context) (*statsapi.Summary, error) {
 	return &s, json.Unmarshal(data, &s)
 }
 
-// podSummary returns the figures of a pod once it has some.
-func (c *podCluster) podSummary(t *testing.T, name string) (statsapi.NodeStats, statsapi.PodStats) {
+// podSummary returns the figures of a pod once they are as wanted.
+func (c *podCluster) podSummary(t *testing.T, name string, measured func(statsapi.PodStats) error) (statsapi.NodeStats, statsapi.PodStats) {
 	t.Helper()
 	var node statsapi.NodeStats
 	var pod statsapi.PodStats
@@ -49,10 +51,13 @@ func (c *podCluster) podSummary(t *testing.T, name string) (statsapi.NodeStats, 
 		if n := s.Node.Runtime.ImageFs.UsedBytes; n == nil || *n == 0 {
 			return fmt.Errorf("the engine has not added up its images yet")
 		}
+		if n := len(s.Node.SystemContainers); n != 3 { // one of them is asked for who it is
+			return fmt.Errorf("%d of what runs pods are known", n)
+		}
 		for _, p := range s.Pods {
-			if p.PodRef.Name == name && p.PodRef.Namespace == c.Namespace && measured(p) {
+			if p.PodRef.Name == name && p.PodRef.Namespace == c.Namespace {
 				pod = p
-				return nil
+				return measured(p)
 			}
 		}
 		return fmt.Errorf("not among %d pods", len(s.Pods))
@@ -60,11 +65,27 @@ func (c *podCluster) podSummary(t *testing.T, name string) (statsapi.NodeStats, 
 	return node, pod
 }
 
-// measured reports whether all of a pod that takes 64 MiB and talks to somebody was
-// measured after it had done so.
-func measured(p statsapi.PodStats) bool {
-	return len(p.Containers) == 1 && p.Containers[0].Rootfs != nil && *p.Containers[0].Memory.RSSBytes >= 64<<20 &&
-		len(p.VolumeStats) >= 2 && p.Network != nil && *p.Network.RxBytes > 0
+// measuredAfter returns a check that everything of a pod was measured, CPU and memory
+// after some time, its volume scratch once it held 100 KiB, and that somebody talked
+// to the pod.
+func measuredAfter(since time.Time) func(statsapi.PodStats) error {
+	return func(p statsapi.PodStats) error {
+		since := since.Truncate(time.Second).Add(time.Second) // figures have no parts of a second
+		i := slices.IndexFunc(p.VolumeStats, func(v statsapi.VolumeStats) bool { return v.Name == "scratch" })
+		switch {
+		case len(p.Containers) != 1 || p.Containers[0].Rootfs == nil || p.Containers[0].Memory == nil || p.Containers[0].CPU == nil:
+			return fmt.Errorf("containers %+v", p.Containers)
+		case p.Containers[0].Memory.Time.Time.Before(since) || p.Containers[0].CPU.UsageNanoCores == nil:
+			return fmt.Errorf("container was measured at %s", p.Containers[0].Memory.Time)
+		case p.Memory == nil || p.Memory.Time.Time.Before(since):
+			return fmt.Errorf("memory %+v", p.Memory)
+		case len(p.VolumeStats) < 2 || i < 0 || p.VolumeStats[i].UsedBytes == nil || *p.VolumeStats[i].UsedBytes < 100<<10: // once a minute
+			return fmt.Errorf("volumes %+v", p.VolumeStats)
+		case p.Network == nil || p.Network.RxBytes == nil || *p.Network.RxBytes == 0:
+			return fmt.Errorf("network %+v", p.Network)
+		}
+		return nil
+	}
 }
 
 func testFigures(t *testing.T, c *podCluster) {
@@ -80,7 +101,14 @@ func testFigures(t *testing.T, c *podCluster) {
 	p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: getProbe("/", 8080), FailureThreshold: 1000} // so that it gets packets
 	made := c.Create(t, p)
 	c.AwaitReady(t, "full")
-	node, s := c.podSummary(t, "full")
+	lab.Until(t, patience, "see it full", func(ctx context.Context) error {
+		log, err := c.Client.CoreV1().Pods(c.Namespace).GetLogs("full", &corev1.PodLogOptions{}).DoRaw(ctx)
+		if err == nil && string(log) != "holding 64 MiB\n" {
+			err = fmt.Errorf("it says %q", log)
+		}
+		return err
+	})
+	node, s := c.podSummary(t, "full", measuredAfter(time.Now()))
 	one := s.Containers[0]
 	between := func(what string, got *uint64, least, most uint64) {
 		t.Helper()
@@ -109,7 +137,7 @@ func testFigures(t *testing.T, c *podCluster) {
 			between("files in the volume", v.InodesUsed, 2, 2)
 		}
 	}
-	if len(s.VolumeStats) < 2 || s.Network.Name != "eth0" || len(node.SystemContainers) != 3 || node.Rlimit.MaxPID == nil {
+	if len(s.VolumeStats) < 2 || s.Network.Name != "eth0" || node.Rlimit.MaxPID == nil {
 		t.Errorf("pod %+v, node %+v", s, node)
 	}
 	c.compareWithGroup(t, string(made.UID), *s.Memory.UsageBytes)
