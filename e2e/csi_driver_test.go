@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -238,11 +237,13 @@ func (d driverProcess) calls(t *testing.T, volume string, methods ...string) []d
 		return nil
 	}
 	var all []driverCall
-	lines := bufio.NewScanner(strings.NewReader(d.node.ReadFile(t, path)))
-	for lines.Scan() {
+	for line := range strings.Lines(d.node.ReadFile(t, path)) {
+		if !strings.HasSuffix(line, "\n") { // it is being written
+			break
+		}
 		var c driverCall
-		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			t.Fatalf("read %s: %v", lines.Text(), err)
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			t.Fatalf("read %s: %v", line, err)
 		}
 		if id, _ := c.Request["volumeId"].(string); id == volume && (len(methods) == 0 || strings.Contains(strings.Join(methods, " "), c.Method)) {
 			all = append(all, c)

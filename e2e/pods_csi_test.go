@@ -49,7 +49,7 @@ func (c *podCluster) awaitDriver(t *testing.T, name string) {
 			return fmt.Errorf("there are only %v", n.Spec.Drivers)
 		}
 		d := n.Spec.Drivers[i]
-		if d.NodeID != "id-of-"+name || !slices.Equal(d.TopologyKeys, []string{name + "/zone"}) || *d.Allocatable.Count != 7 {
+		if d.NodeID != "id-of-"+name || !slices.Equal(d.TopologyKeys, []string{name + "/zone"}) || d.Allocatable == nil || *d.Allocatable.Count != 7 {
 			return fmt.Errorf("it says %+v", d)
 		}
 		node, err := c.Client.CoreV1().Nodes().Get(ctx, c.Name, metav1.GetOptions{})

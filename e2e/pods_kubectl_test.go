@@ -143,6 +143,7 @@ func testKubectlLogsWaiting(t *testing.T, c *podCluster) {
 	bad.Spec.Containers[0].ImagePullPolicy = corev1.PullNever
 	c.Create(t, bad)
 	c.AwaitEvent(t, "bad", "ErrImageNeverPull")
+	c.Await(t, "bad", "waiting", waitsFor("ErrImageNeverPull"))
 	for args, want := range map[string]string{
 		"main -c main":          `container "main" in pod "main" is waiting to start: PodInitializing`,
 		"main -c main -p":       `previous terminated container "main" in pod "main" not found`,
@@ -159,6 +160,7 @@ func testKubectlLogsWaiting(t *testing.T, c *podCluster) {
 
 func testKubectlStreams(t *testing.T, c *podCluster, env []string) {
 	p := boxPod("box", "http", ":8080")
+	p.Spec.Containers[0].ReadinessProbe = quick(getProbe("/healthz", 8080)) // it is connected to
 	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{
 		Name: "echo", Image: testImage, Args: []string{"cat"}, Stdin: true,
 	})

@@ -92,7 +92,7 @@ func monitored(image string) *corev1.Pod {
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: "config", MountPath: "/etc/prometheus"}, {Name: "data", MountPath: "/data"}, {Name: "more", MountPath: "/more"},
 		},
-		StartupProbe: &corev1.Probe{FailureThreshold: 60, PeriodSeconds: 1, ProbeHandler: getProbe("/-/ready", 9090)},
+		StartupProbe: &corev1.Probe{FailureThreshold: 240, PeriodSeconds: 1, TimeoutSeconds: 20, ProbeHandler: getProbe("/-/ready", 9090)},
 	}}
 	return p
 }

@@ -123,10 +123,13 @@ func (c *podCluster) machineGoesDown(t *testing.T) {
 		t.Errorf("condition %+v", cond)
 	}
 	waitReady(t, c.Node)
-	metrics := c.Kubectl(t, "get", "--raw", "/api/v1/nodes/"+c.Name+"/proxy/metrics")
-	for _, name := range []string{"kubelet_graceful_shutdown_start_time_seconds 1", "kubelet_graceful_shutdown_end_time_seconds 1"} {
-		if !strings.Contains(metrics, name) {
-			t.Errorf("no %s among the metrics", name)
+	lab.Until(t, patience, "be told when the machine went down", func(ctx context.Context) error {
+		metrics, err := c.Client.CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes/" + c.Name + "/proxy/metrics").DoRaw(ctx)
+		for _, name := range []string{"kubelet_graceful_shutdown_start_time_seconds 1", "kubelet_graceful_shutdown_end_time_seconds 1"} {
+			if err == nil && !strings.Contains(string(metrics), name) {
+				err = fmt.Errorf("no %s among the metrics", name)
+			}
 		}
-	}
+		return err
+	})
 }
