@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -19,7 +20,7 @@ import (
 func TestBalancer(t *testing.T) {
 	f := newFleet(t, 3, 1)
 	worker := f.workers[0]
-	f.client = f.through(t, worker, "")
+	f.reach(t, worker)
 	f.awaitMembers(t, f.heads...)
 	t.Run("API servers are learned and remembered", func(t *testing.T) { f.awaitRemembered(t, worker) })
 	if t.Failed() {
@@ -40,11 +41,17 @@ func (f *fleet) servers() []string {
 	return all
 }
 
+// apiServersFile is where a node remembers them.
+const apiServersFile = "/var/lib/boot/apiservers.json"
+
 // awaitRemembered waits until a node has all API servers on its disk.
 func (f *fleet) awaitRemembered(t *testing.T, n *lab.Node) {
 	lab.Until(t, patience, "see the API servers remembered", func(context.Context) error {
+		if !n.Exists(t, apiServersFile) {
+			return errors.New("there is no file")
+		}
 		var record struct{ Servers []struct{ Address string } }
-		if err := json.Unmarshal([]byte(n.ReadFile(t, "/var/lib/boot/apiservers.json")), &record); err != nil {
+		if err := json.Unmarshal([]byte(n.ReadFile(t, apiServersFile)), &record); err != nil {
 			return err
 		}
 		var got []string
@@ -69,7 +76,7 @@ func (f *fleet) vanish(t *testing.T, worker *lab.Node) {
 	}
 	m := newMesh(t, f, f.heads[(i+1)%3], worker)
 	m.AwaitReady(t, m.pods[0])
-	w := write(t, f.client, m.Namespace)
+	w := write(t, f.hasty, m.Namespace)
 	w.awaitMore(t, 20)
 	lab.Must(t, f.lan.Split(f.heads[i]))
 	gap := max(w.awaitMore(t, 1), w.awaitMore(t, 20))

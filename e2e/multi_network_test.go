@@ -79,10 +79,17 @@ func (m *mesh) hearAll(t *testing.T, from string) {
 	})
 }
 
-// container returns the ID of the container of a node's pod.
+// container returns the ID of the container of a node's pod, once the API answers:
+// those that it was asked through before may just have gone.
 func (m *mesh) container(t *testing.T, n *lab.Node) string {
 	t.Helper()
-	return m.Get(t, "on-"+n.Name).Status.ContainerStatuses[0].ContainerID
+	p := m.Await(t, "on-"+n.Name, "have a container", func(p *corev1.Pod) error {
+		if len(p.Status.ContainerStatuses) != 1 || p.Status.ContainerStatuses[0].ContainerID == "" {
+			return errors.New("it has none")
+		}
+		return nil
+	})
+	return p.Status.ContainerStatuses[0].ContainerID
 }
 
 // again makes the pod of a node once more, if the cluster has collected it: it does so

@@ -18,7 +18,7 @@ const soon = 30 * time.Second
 // TestLosingAControlPlane has three control planes, of which one at a time may fail.
 func TestLosingAControlPlane(t *testing.T) {
 	f := newFleet(t, 3, 2)
-	f.client = f.through(t, f.workers[0], "")
+	f.reach(t, f.workers[0])
 	f.awaitMembers(t, f.heads...)
 	m := newMesh(t, f, f.heads[1], f.nodes()...)
 	t.Run("pods, Services and names across nodes", m.check)
@@ -40,7 +40,8 @@ func TestLosingAControlPlane(t *testing.T) {
 
 // killHead takes the power from a control plane, and gives it back.
 func (f *fleet) killHead(t *testing.T, m *mesh, head *lab.Node) {
-	w := write(t, f.client, m.Namespace)
+	before := m.container(t, head)
+	w := write(t, f.hasty, m.Namespace)
 	w.awaitMore(t, 20)
 	lab.Must(t, head.PowerOff())
 	gap := max(w.awaitMore(t, 1), w.awaitMore(t, 20))
@@ -55,6 +56,7 @@ func (f *fleet) killHead(t *testing.T, m *mesh, head *lab.Node) {
 		w.check(t, f.own(t, h))
 	}
 	f.awaitNodes(t, f.nodes()...)
+	m.awaitAnew(t, head, before) // what was said of it before the power went is none of its address now
 	m.check(t)
 }
 
@@ -63,7 +65,7 @@ func (f *fleet) split(t *testing.T, m *mesh) {
 	head, worker := f.heads[2], f.workers[1]
 	before := m.container(t, worker)
 	away := f.own(t, head)
-	w := write(t, f.client, m.Namespace)
+	w := write(t, f.hasty, m.Namespace)
 	w.awaitMore(t, 20)
 	lab.Must(t, f.lan.Split(head, worker))
 	refuses(t, away, m.Namespace)

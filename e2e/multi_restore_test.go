@@ -25,8 +25,8 @@ func (f *fleet) goBack(t *testing.T, m *mesh) {
 	if err != nil || out.Code == 0 || !strings.Contains(out.Stderr, "etcd has other members: cp2, cp3") || !strings.Contains(out.Stderr, "--new-cluster") {
 		t.Fatalf("with others: %v %+v", err, out)
 	}
-	lab.Must(t, dead.PowerOff())
 	before := m.container(t, worker)
+	lab.Must(t, dead.PowerOff())
 	said := head.Boot(t, append(back, "--new-cluster")...)
 	if !strings.Contains(said, "have no part in it any more: cp2, cp3.") {
 		t.Errorf("it says %s", said)

@@ -20,7 +20,8 @@ type fleet struct {
 	cluster *lab.Cluster
 	heads   []*lab.Node // control planes
 	workers []*lab.Node
-	client  *kubernetes.Clientset // of the first control plane
+	client  *kubernetes.Clientset // of the first control plane, until reach
+	hasty   *kubernetes.Clientset // gives up soon, after reach
 }
 
 // emptyFleet returns the nodes of a cluster that is still to be made: heads are

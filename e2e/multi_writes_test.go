@@ -21,9 +21,19 @@ import (
 // one. Whether it was done is unknown then.
 const writeTimeout = 3 * time.Second
 
+// calmTimeout is how long the API may take to answer where that is not what is
+// looked at: longer than it may be away when a control plane is lost.
+const calmTimeout = soon
+
+// reach has the clients of the fleet reach the API as the kubelet of a node does.
+func (f *fleet) reach(t testing.TB, n *lab.Node) {
+	t.Helper()
+	f.client, f.hasty = f.through(t, n, "", calmTimeout), f.through(t, n, "", writeTimeout)
+}
+
 // through returns a client with the rights of the administrator that reaches the
 // API as the kubelet of a node does, or at a server that is given.
-func (f *fleet) through(t testing.TB, n *lab.Node, server string) *kubernetes.Clientset {
+func (f *fleet) through(t testing.TB, n *lab.Node, server string, timeout time.Duration) *kubernetes.Clientset {
 	t.Helper()
 	admin, err := clientcmd.Load([]byte(f.heads[0].ReadFile(t, adminConf)))
 	lab.Must(t, err)
@@ -38,7 +48,7 @@ func (f *fleet) through(t testing.TB, n *lab.Node, server string) *kubernetes.Cl
 	}
 	config, err := clientcmd.NewDefaultClientConfig(*admin, nil).ClientConfig()
 	lab.Must(t, err)
-	config.Dial, config.QPS, config.Timeout = n.Dial, -1, writeTimeout
+	config.Dial, config.QPS, config.Timeout = n.Dial, -1, timeout
 	client, err := kubernetes.NewForConfig(config)
 	lab.Must(t, err)
 	return client
@@ -47,7 +57,7 @@ func (f *fleet) through(t testing.TB, n *lab.Node, server string) *kubernetes.Cl
 // own returns a client of the API server of a control plane, and of no other.
 func (f *fleet) own(t testing.TB, head *lab.Node) *kubernetes.Clientset {
 	t.Helper()
-	return f.through(t, head, "https://"+head.IP.String()+":6443")
+	return f.through(t, head, "https://"+head.IP.String()+":6443", writeTimeout)
 }
 
 // A writer makes ConfigMaps, one after the other, and remembers for which of them
