@@ -23,13 +23,16 @@ func observe(t *testing.T, n *lab.Node, url string) *witness {
 	t.Helper()
 	w := &witness{}
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: n.Dial, DisableKeepAlives: true}}
+	lab.Until(t, patience, "see the pod answer for the first time", func(ctx context.Context) error { // its program may only just start
+		return w.ask(ctx, client, url)
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	t.Cleanup(func() { cancel(); <-ended })
 	go func() {
 		defer close(ended)
 		for tick := time.NewTicker(200 * time.Millisecond); ; {
-			w.ask(ctx, client, url)
+			w.note(ctx, w.ask(ctx, client, url))
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -41,15 +44,21 @@ func observe(t *testing.T, n *lab.Node, url string) *witness {
 	return w
 }
 
-func (w *witness) ask(ctx context.Context, client *http.Client, url string) {
+func (w *witness) ask(ctx context.Context, client *http.Client, url string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err == nil {
-		var answer *http.Response
-		if answer, err = client.Do(r); err == nil {
-			_, err = io.Copy(io.Discard, answer.Body)
-			err = errors.Join(err, answer.Body.Close())
-		}
+	if err != nil {
+		return err
 	}
+	answer, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, answer.Body)
+	return errors.Join(err, answer.Body.Close())
+}
+
+// note takes in what came of asking.
+func (w *witness) note(ctx context.Context, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked++
