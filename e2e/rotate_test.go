@@ -262,6 +262,16 @@ func (r *rotating) steady(t *testing.T, n *lab.Node) *patient {
 		Transport: &http.Transport{DialContext: n.Dial, TLSClientConfig: secure, DisableKeepAlives: true},
 	}
 	s := &patient{ended: make(chan struct{})}
+	lab.Until(t, patience, "see it let in", func(ctx context.Context) error { // API servers hear of its rights one after the other
+		for _, head := range r.heads {
+			direct := *config
+			direct.Host = "https://" + head.IP.String() + ":6443"
+			if err := ask(ctx, &direct); err != nil {
+				return err
+			}
+		}
+		return ask(ctx, config)
+	})
 	ctx, s.stop = context.WithCancel(ctx)
 	go s.run(ctx, config)
 	t.Cleanup(s.end)
@@ -279,13 +289,18 @@ func (s *patient) run(ctx context.Context, config *clientrest.Config) {
 	pace := time.NewTicker(200 * time.Millisecond)
 	defer pace.Stop()
 	for ctx.Err() == nil {
-		client, err := kubernetes.NewForConfig(config)
-		if err == nil {
-			_, err = client.CoreV1().Services("default").List(ctx, metav1.ListOptions{Limit: 1})
-		}
-		s.note(ctx, err)
+		s.note(ctx, ask(ctx, config))
 		<-pace.C
 	}
+}
+
+// ask asks the API for something.
+func ask(ctx context.Context, config *clientrest.Config) error {
+	client, err := kubernetes.NewForConfig(config)
+	if err == nil {
+		_, err = client.CoreV1().Services("default").List(ctx, metav1.ListOptions{Limit: 1})
+	}
+	return err
 }
 
 // note takes in an answer. A connection that a server which ends has cut is tried
