@@ -29,6 +29,7 @@ func TestBackup(t *testing.T) {
 	b.client = b.node.Client(t, adminConf)
 	b.node.Kubectl(t, "create", "deployment", "steady", "--image", testImage, "--", "/testbox", "sleep", "infinity")
 	b.awaitSteady(t, b.node)
+	awaitCoreDNS(t, b.client) // nothing comes up any more while it is looked at what runs
 
 	t.Run("etcd status and defrag", b.status)
 	t.Run("snapshots are saved and listed", b.save)
