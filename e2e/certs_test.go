@@ -2,11 +2,9 @@ package e2e
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -29,7 +27,6 @@ controllerManager:
 // A certsCluster is a cluster whose certificates live for minutes.
 type certsCluster struct {
 	*lab.Node
-	gaps   func() []string          // when the API did not answer
 	pods   map[string]lab.Container // what ran at first
 	client string                   // the kubelet's client certificate at first
 	byHand []string                 // what somebody has renewed
@@ -48,79 +45,43 @@ func TestCertificates(t *testing.T) {
 	f.client = n.Client(t, adminConf)
 	waitReady(t, n)
 	c := &certsCluster{Node: n, fleet: f, pods: containers(t, n)}
-	t.Run("other nodes join", func(t *testing.T) { checkJoined(t, c) })
-	c.gaps = watchAPI(t, n) // a second member of etcd is waited for while it joins
-	c.client = n.ReadFile(t, "/var/lib/kubelet/pki/kubelet-client-current.pem")
-	for _, s := range []struct {
-		name string
-		test func(*testing.T, *certsCluster)
-	}{
+	c.client = n.ReadFile(t, clientFile)
+	// Before the loop renews any, which it does two minutes and a half after they were
+	// made.
+	c.watched(t, []certsStep{
 		{"they are listed", checkListed},
 		{"wrong names", checkNames},
 		{"a dry run", checkDryRun},
 		{"an external authority", checkExternal},
 		{"requests", checkRequests},
+	})
+	// A second member of etcd is waited for while it joins, by the API as well.
+	t.Run("other nodes join", func(t *testing.T) { checkJoined(t, c) })
+	c.watched(t, []certsStep{
 		{"they renew themselves", checkUnattended},
 		{"those of others, too", checkOthers},
 		{"a renewal that is killed", checkRenewalKilled},
 		{"what is no good goes back", checkGoesBack},
 		{"a node whose certificate has ended", checkExpired},
 		{"everything at once", checkRenewAll},
-	} {
+	})
+}
+
+type certsStep struct {
+	name string
+	test func(*testing.T, *certsCluster)
+}
+
+// watched takes steps while the API has to answer.
+func (c *certsCluster) watched(t *testing.T, steps []certsStep) {
+	t.Helper()
+	watch := watchAPI(t, c.Node)
+	for _, s := range steps {
 		t.Run(s.name, func(t *testing.T) { s.test(t, c) })
 	}
-	if gaps := c.gaps(); len(gaps) > 0 {
+	if gaps := watch(); len(gaps) > 0 {
 		t.Errorf("the API did not answer %d times: %s", len(gaps), strings.Join(gaps[:min(5, len(gaps))], "; "))
 	}
-}
-
-// watchAPI asks the API server again and again, and returns what tells of the times
-// when it did not answer.
-func watchAPI(t *testing.T, n *lab.Node) func() []string {
-	ctx, cancel := context.WithCancel(t.Context())
-	var gaps []string
-	ended := make(chan struct{})
-	transport := &http.Transport{DialContext: n.Dial, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			if err := alive(ctx, transport, "https://"+n.IP.String()+":6443/livez"); err != nil && ctx.Err() == nil {
-				gaps = append(gaps, time.Now().Format(time.TimeOnly)+" "+err.Error())
-			}
-		}
-	}()
-	stop := func() []string {
-		cancel()
-		<-ended
-		return gaps
-	}
-	t.Cleanup(func() { stop() })
-	return stop
-}
-
-func alive(ctx context.Context, transport http.RoundTripper, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	response, err := transport.RoundTrip(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		return errors.New(response.Status)
-	}
-	return nil
 }
 
 // certs runs boot certs, which is to end with a code, and returns what it said.
@@ -163,7 +124,13 @@ func (c *certsCluster) list(t *testing.T) map[string]listedCert {
 }
 
 func checkListed(t *testing.T, c *certsCluster) {
-	all := c.list(t)
+	var all map[string]listedCert
+	lab.Until(t, patience, "see what the node serves with among them", func(context.Context) error { // the cluster signs it once it is up
+		if all = c.list(t); all["kubelet-serving"].Path == "" || all["kubelet-serving"].RemainingSeconds <= 0 {
+			return fmt.Errorf("there are %+v", all)
+		}
+		return nil
+	})
 	for _, name := range []string{
 		"ca", "front-proxy-ca", "etcd-ca", "etcd-server", "etcd-peer", "etcd-healthcheck-client", "apiserver-etcd-client", "apiserver",
 		"apiserver-kubelet-client", "front-proxy-client", "admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf",
@@ -252,7 +219,7 @@ func checkUnattended(t *testing.T, c *certsCluster) {
 	}
 	c.checkMetrics(t)
 	lab.Until(t, 4*time.Minute, "see the kubelet's own certificates signed anew", func(context.Context) error {
-		if c.ReadFile(t, "/var/lib/kubelet/pki/kubelet-client-current.pem") == c.client {
+		if c.ReadFile(t, clientFile) == c.client {
 			return errors.New("its client certificate is the first one")
 		}
 		serving, err := c.Try(t.Context(), "sh", "-c", "ls /var/lib/kubelet/pki/kubelet-server-2*.pem | wc -l")
