@@ -25,6 +25,7 @@ type Component struct {
 	ExitCode  int32  // when exited
 	Reason    string // why it waits or exited: "ErrImagePull", "Error"
 	Restarts  int    // how often it was started again
+	Before    int    // how often it was started before the pod came back under its UID, as far as the engine can tell
 	StartedAt time.Time
 	LogPath   string // on this host, in CRI's format
 }

@@ -253,21 +253,29 @@ func TestWhichCrashesCount(t *testing.T) {
 		since    time.Duration
 		state    ContainerState
 		restarts int
+		before   int
 		want     string
 	}{
-		{"etcd", "a", -time.Hour, ContainerRunning, 7, ""},
-		{"etcd", "a", -time.Hour, ContainerExited, 7, ""},   // 1
-		{"etcd", "a", -time.Hour, ContainerRunning, 8, ""},  // the same one
-		{"etcd", "b", time.Second, ContainerExited, 0, ""},  // a new pod: 1
-		{"etcd", "b", time.Second, ContainerRunning, 2, ""}, // 2
-		{"etcd", "c", time.Minute, ContainerExited, 1, ""},  // another one: 2
-		{"kube-scheduler", "s", 0, ContainerExited, 0, ""},  // healthy, however often it ends
-		{"kube-scheduler", "s", 0, ContainerExited, 9, ""},
-		{"kube-apiserver", "n", 0, ContainerExited, 1, ""}, // nobody looked at the first: 2
-		{"kube-apiserver", "n", 0, ContainerExited, 2, "kube-apiserver"},
-		{"etcd", "c", time.Minute, ContainerExited, 2, "etcd"}, // 3
+		{"etcd", "a", -time.Hour, ContainerRunning, 7, 0, ""},
+		{"etcd", "a", -time.Hour, ContainerExited, 7, 0, ""},   // 1
+		{"etcd", "a", -time.Hour, ContainerRunning, 8, 0, ""},  // the same one
+		{"etcd", "b", time.Second, ContainerExited, 0, 0, ""},  // a new pod: 1
+		{"etcd", "b", time.Second, ContainerRunning, 2, 0, ""}, // 2
+		{"etcd", "c", time.Minute, ContainerExited, 1, 0, ""},  // another one: 2
+		{"kube-scheduler", "s", 0, ContainerExited, 0, 0, ""},  // healthy, however often it ends
+		{"kube-scheduler", "s", 0, ContainerExited, 9, 0, ""},
+		{"kube-apiserver", "n", 0, ContainerExited, 1, 0, ""}, // nobody looked at the first: 2
+		{"kube-apiserver", "n", 0, ContainerExited, 2, 0, "kube-apiserver"},
+		{"etcd", "c", time.Minute, ContainerExited, 2, 0, "etcd"}, // 3
+		{"etcd", "d", time.Minute, ContainerWaiting, 3, 3, ""},    // it comes back after three ends
+		{"etcd", "d", time.Minute, ContainerExited, 4, 3, ""},     // 2
+		{"etcd", "d", time.Minute, ContainerRunning, 5, 4, ""},    // the engine has forgotten the first
+		{"etcd", "d", time.Minute, ContainerExited, 5, 4, "etcd"}, // 3
 	} {
-		c := Component{Pod: step.pod, PodUID: step.uid, PodSince: begun.Add(step.since), Container: step.pod, State: step.state, Restarts: step.restarts}
+		c := Component{
+			Pod: step.pod, PodUID: step.uid, PodSince: begun.Add(step.since), Container: step.pod,
+			State: step.state, Restarts: step.restarts, Before: step.before,
+		}
 		if got := w.saw(sight{containers: []Component{c}}); got != step.want {
 			t.Errorf("step %d: %q", i, got)
 		}

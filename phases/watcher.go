@@ -26,7 +26,7 @@ type watcher struct {
 // A count is how often a container was seen to end.
 type count struct {
 	uid     string // of the pod
-	ignored int    // before the run that waits began
+	ignored int    // before the run that waits began, or the pod came back
 }
 
 func newWatcher(probes []probe, begun time.Time) *watcher {
@@ -65,14 +65,16 @@ func (w *watcher) saw(s sight) string {
 }
 
 // crashes returns how often a container has ended that counts: all ends of a pod
-// that this run brought about, and of an older one those from the first look on.
+// that this run brought about, and of an older one those from the first look on. A
+// manifest that is put back brings its pod back under its UID: what had become of
+// that before is no end of this one.
 func (w *watcher) crashes(c Component) int {
 	key := c.Pod + "/" + c.Container
 	n, known := w.counts[key]
 	switch {
 	case known && n.uid == c.PodUID:
 	case known || !c.PodSince.Before(w.begun):
-		n = count{uid: c.PodUID}
+		n = count{c.PodUID, c.Before}
 	default:
 		n = count{c.PodUID, c.exits()}
 	}

@@ -68,10 +68,21 @@ func (c components) latest(key pod.Key, have pod.Observed) []phases.Component {
 			Pod:    strings.TrimSuffix(key.Name, "-"+strings.ToLower(c.node)),
 			PodUID: string(o.PodUID), PodSince: since(have, o.PodUID),
 			Container: o.Name, State: stateOf(o.State), ExitCode: o.ExitCode, Reason: o.Reason,
-			Restarts: int(o.Attempt), StartedAt: o.StartedAt, LogPath: o.LogPath,
+			Restarts: int(o.Attempt), Before: before(have, o), StartedAt: o.StartedAt, LogPath: o.LogPath,
 		})
 	}
 	return all
+}
+
+// before returns the attempt of the first instance of a container that is still known.
+func before(have pod.Observed, latest pod.Container) int {
+	first := latest.Attempt
+	for _, o := range have.Containers {
+		if o.PodUID == latest.PodUID && o.Name == latest.Name {
+			first = min(first, o.Attempt)
+		}
+	}
+	return int(first)
 }
 
 // since returns when the first sandbox of a pod was made that is still known.
