@@ -2,10 +2,11 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -34,12 +35,12 @@ func TestImagesAreShared(t *testing.T) {
 			return err
 		})
 		t.Logf("the engine has its images after %s", time.Since(begin))
-		found := strings.Fields(n.Run(t, "find", "/var/lib/boot", "-name", "testbox", "-type", "f"))
+		found := findFiles(t, filepath.Join(n.plan.Dir, "/var/lib/boot"), "testbox")
 		if len(found) != 1 {
 			t.Fatalf("found %v", found)
 		}
 		var st unix.Stat_t
-		if err := unix.Stat(filepath.Join(n.plan.Dir, found[0]), &st); err != nil {
+		if err := unix.Stat(found[0], &st); err != nil {
 			t.Fatal(err)
 		}
 		inodes = append(inodes, st.Ino)
@@ -47,6 +48,21 @@ func TestImagesAreShared(t *testing.T) {
 	if inodes[0] != inodes[1] {
 		t.Errorf("inodes %v", inodes)
 	}
+}
+
+// findFiles returns the files of a name below a directory in which others are at work.
+func findFiles(t *testing.T, dir, name string) (found []string) {
+	t.Helper()
+	Must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // gone meanwhile
+		}
+		if err == nil && d.Type().IsRegular() && d.Name() == name {
+			found = append(found, path)
+		}
+		return err
+	}))
+	return found
 }
 
 func TestLinkTree(t *testing.T) {
