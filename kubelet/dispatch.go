@@ -71,7 +71,7 @@ type desired struct {
 type found struct {
 	key     pod.Key
 	origin  string // where its newest sandbox is from, "" if that is not known
-	changed bool   // since the last list
+	changed bool   // since its worker looked last
 }
 
 func newDispatcher(logger *slog.Logger) *dispatcher {

@@ -24,10 +24,14 @@ const (
 	pollInterval   = time.Second
 )
 
-// hearEngine pokes the pod of every event of the engine. It returns when ctx
+// hearEngine pokes the pods that the engine has news of. It returns when ctx
 // ends, or at once if the engine has no events.
 func (k *kubelet) hearEngine(ctx context.Context) error {
-	err := k.runtime.Events(ctx, func(key pod.Key) { k.dispatch.poke(ctx, key) })
+	err := k.runtime.Events(ctx, func(n runtime.News) {
+		if k.looks.news(n) {
+			k.dispatch.poke(ctx, n.Key)
+		}
+	})
 	if errors.Is(err, runtime.ErrNoEvents) {
 		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "container engine has no event stream: list every second instead")
 		k.relist(ctx, pollInterval)
@@ -40,12 +44,12 @@ func (k *kubelet) hearEngine(ctx context.Context) error {
 func (k *kubelet) relist(ctx context.Context, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	prints, old := map[pod.Key]uint64{}, attic{}
+	old := attic{}
 	for {
 		start := time.Now()
 		if all, err := k.runtime.Keys(ctx); err == nil {
 			k.metrics.figures.listed(time.Since(start), time.Now())
-			prints = k.tellRunning(ctx, all, prints)
+			k.tellRunning(ctx, all)
 			k.tidy(ctx, all, old)
 		} else if ctx.Err() == nil {
 			k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "list what runs", slog.Any("err", err))
@@ -59,23 +63,18 @@ func (k *kubelet) relist(ctx context.Context, interval time.Duration) {
 }
 
 // tellRunning hands a list of what runs to the dispatcher.
-func (k *kubelet) tellRunning(ctx context.Context, all map[pod.Key]runtime.Summary, before map[pod.Key]uint64) map[pod.Key]uint64 {
-	now := make(map[pod.Key]uint64, len(all))
+func (k *kubelet) tellRunning(ctx context.Context, all map[pod.Key]runtime.Summary) {
 	list := make([]found, 0, len(all))
 	for key, sum := range all {
-		now[key] = sum.Fingerprint
-		list = append(list, found{key: key, origin: origin(sum), changed: before[key] != sum.Fingerprint})
+		list = append(list, found{key: key, origin: origin(sum), changed: k.looks.differ(key, sum.States)})
 	}
-	for key := range before {
-		if _, ok := all[key]; !ok {
-			list = append(list, found{key: key, changed: true})
-		}
+	for _, key := range k.looks.missing(all) {
+		list = append(list, found{key: key, changed: true})
 	}
 	select {
 	case k.dispatch.listed <- list:
 	case <-ctx.Done():
 	}
-	return now
 }
 
 // origin returns where the newest sandbox of a key is from.

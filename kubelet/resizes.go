@@ -59,9 +59,13 @@ func progress(s v1.PodStatus) *v1.PodCondition {
 	return nil
 }
 
-// Observe looks at a pod, and adds what its containers were given and lent.
+// Observe looks at a pod for its worker, notes what that is shown, and adds what
+// its containers were given and lent.
 func (g gate) Observe(ctx context.Context, key pod.Key) (pod.Observed, error) {
 	have, err := g.Runtime.Observe(ctx, key)
+	if err == nil {
+		g.k.looks.saw(key, have)
+	}
 	if len(have.Sandboxes) > 0 {
 		have.Applied = g.k.ledger.Applied(have.Sandboxes[0].UID)
 		have.Devices = g.k.devices.Health(have.Sandboxes[0].UID)

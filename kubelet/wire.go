@@ -84,6 +84,7 @@ type kubelet struct {
 	metrics   *metrics
 	desk      *desk
 	dispatch  *dispatcher
+	looks     looks
 	ledger    *resize.Ledger
 	devices   *device.Lender
 	claims    *claim.Keeper

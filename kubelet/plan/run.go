@@ -137,7 +137,7 @@ func (r *run) endStrays() bool {
 
 // start plans the start of the next instance of a container.
 func (r *run) start(d pod.Declared, why string) {
-	a := pod.StartContainer{Name: d.Name, SandboxID: r.sandbox.ID, Why: why}
+	a := pod.StartContainer{Name: d.Name, Sandbox: r.sandbox, Why: why}
 	if last, ok := r.have.NewestOf(r.pod.UID, d.Name); ok {
 		a.Attempt = last.Attempt + 1
 		if last.Hash == pod.ContainerHash(r.pod, d.Container) {

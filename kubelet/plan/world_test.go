@@ -219,9 +219,9 @@ func (w *world) removeSandbox(a pod.RemoveSandbox) error {
 }
 
 func (w *world) startContainer(a pod.StartContainer) error {
-	i, _ := w.sandbox(a.SandboxID)
-	if i >= len(w.have.Sandboxes) || w.have.Sandboxes[i].ID != a.SandboxID || !w.have.Sandboxes[i].Ready {
-		return fmt.Errorf("%s starts in %q, which is not ready", a.Name, a.SandboxID)
+	i, _ := w.sandbox(a.Sandbox.ID)
+	if i >= len(w.have.Sandboxes) || w.have.Sandboxes[i].ID != a.Sandbox.ID || !w.have.Sandboxes[i].Ready {
+		return fmt.Errorf("%s starts in %q, which is not ready", a.Name, a.Sandbox.ID)
 	}
 	for _, c := range w.have.Containers {
 		if c.Name == a.Name && (c.State == pod.Running || c.State == pod.Unknown) {
@@ -234,7 +234,7 @@ func (w *world) startContainer(a pod.StartContainer) error {
 	}
 	w.made++
 	c := pod.Container{
-		ID: fmt.Sprintf("%s-made-%d", a.Name, w.made), Name: a.Name, PodUID: w.want.Pod.UID, SandboxID: a.SandboxID,
+		ID: fmt.Sprintf("%s-made-%d", a.Name, w.made), Name: a.Name, PodUID: w.want.Pod.UID, SandboxID: a.Sandbox.ID,
 		Kind: d.Kind, Index: d.Index, Hash: pod.ContainerHash(w.want.Pod, d.Container), State: pod.Running,
 		Attempt: a.Attempt, Backoff: a.Backoff, CreatedAt: w.now, StartedAt: w.now, Grace: pod.Grace(w.want.Pod),
 	}
@@ -309,7 +309,7 @@ func mayStart(p *v1.Pod, a pod.StartContainer, have pod.Observed) error {
 		case d.Kind == pod.Ephemeral && d.Name == a.Name:
 			return nil
 		case d.Name == a.Name && d.Kind != pod.Regular:
-			if _, again := have.Newest(a.SandboxID, d.Name); again || before == nil {
+			if _, again := have.Newest(a.Sandbox.ID, d.Name); again || before == nil {
 				return nil
 			}
 		case d.Kind == pod.Init || d.Kind == pod.Sidecar:
@@ -320,10 +320,10 @@ func mayStart(p *v1.Pod, a pod.StartContainer, have pod.Observed) error {
 		}
 		break
 	}
-	if before == nil || regularIn(a.SandboxID) || laterIn(p, a, have) {
+	if before == nil || regularIn(a.Sandbox.ID) || laterIn(p, a, have) {
 		return nil
 	}
-	c, _ := have.Newest(a.SandboxID, before.Name)
+	c, _ := have.Newest(a.Sandbox.ID, before.Name)
 	completed := before.Kind == pod.Init && c.State == pod.Exited && !c.Failed()
 	started := before.Kind == pod.Sidecar && c.State == pod.Running &&
 		(before.StartupProbe == nil || have.Probes[c.ID].Started)
@@ -338,7 +338,7 @@ func mayStart(p *v1.Pod, a pod.StartContainer, have pod.Observed) error {
 func laterIn(p *v1.Pod, a pod.StartContainer, have pod.Observed) bool {
 	behind := false
 	for _, c := range p.Spec.InitContainers {
-		if _, made := have.Newest(a.SandboxID, c.Name); made && behind {
+		if _, made := have.Newest(a.Sandbox.ID, c.Name); made && behind {
 			return true
 		}
 		behind = behind || c.Name == a.Name

@@ -37,11 +37,11 @@ type (
 	// StartContainer pulls the image if need be, creates and starts an
 	// instance and waits for its postStart hook (IC-4).
 	StartContainer struct {
-		Name      string
-		SandboxID string
-		Attempt   uint32
-		Backoff   time.Duration // see Container.Backoff
-		Why       string        // "" for the first start
+		Name    string
+		Sandbox Sandbox // as it was seen when this was planned: it does not change any more
+		Attempt uint32
+		Backoff time.Duration // see Container.Backoff
+		Why     string        // "" for the first start
 	}
 	// KillContainer runs the preStop hook if there is one and it is asked for,
 	// sends the stop signal, and kills when the rest of the grace is used up.

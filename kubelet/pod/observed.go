@@ -148,6 +148,26 @@ func (o Observed) Sandbox(uid types.UID) (Sandbox, bool) {
 	return Sandbox{}, false
 }
 
+// State returns the state of a sandbox as if it were a container.
+func (s Sandbox) State() State {
+	if s.Ready {
+		return Running
+	}
+	return Exited
+}
+
+// States returns the states of all sandboxes and containers, by their IDs.
+func (o Observed) States() map[string]State {
+	all := make(map[string]State, len(o.Sandboxes)+len(o.Containers))
+	for _, s := range o.Sandboxes {
+		all[s.ID] = s.State()
+	}
+	for _, c := range o.Containers {
+		all[c.ID] = c.State
+	}
+	return all
+}
+
 // Newest returns the newest instance of the named container within a sandbox.
 func (o Observed) Newest(sandboxID, name string) (Container, bool) {
 	for _, c := range o.Containers {

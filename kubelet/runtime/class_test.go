@@ -52,7 +52,11 @@ func makePod(t *testing.T, p *v1.Pod, set func(*runtime.Options), handlers ...st
 	if err := r.Do(t.Context(), p, pod.CreateSandbox{}); err != nil {
 		return nil, err
 	}
-	return requests, r.Do(t.Context(), p, pod.StartContainer{Name: "a", SandboxID: "sandbox-1"})
+	have, err := r.Observe(t.Context(), pod.KeyOf(p))
+	if err != nil {
+		return nil, err
+	}
+	return requests, r.Do(t.Context(), p, pod.StartContainer{Name: "a", Sandbox: have.Sandboxes[0]})
 }
 
 func TestRuntimeClass(t *testing.T) {

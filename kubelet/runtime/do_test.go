@@ -50,7 +50,7 @@ func (broken) Create(*v1.Pod) (string, error) { return "", errors.New("no cgroup
 func TestFailures(t *testing.T) {
 	var (
 		create = pod.CreateSandbox{Attempt: 1}
-		start  = pod.StartContainer{Name: "a", SandboxID: "sandbox-1", Attempt: 1}
+		start  = pod.StartContainer{Name: "a", Sandbox: pod.Sandbox{ID: "sandbox-1"}, Attempt: 1}
 		kill   = pod.KillContainer{Name: "a", ID: "container-2"}
 	)
 	for _, c := range []struct {
@@ -90,8 +90,8 @@ func TestFailures(t *testing.T) {
 		},
 		{
 			"sandbox gone", "", nil, nil,
-			pod.StartContainer{Name: "a", SandboxID: "gone"},
-			"CreateContainerConfigError", `look at sandbox: rpc error: code = NotFound desc = sandbox "gone" not found`, "Failed",
+			pod.StartContainer{Name: "a", Sandbox: pod.Sandbox{ID: "gone"}},
+			"CreateContainerError", `sandbox "gone" not found`, "Failed",
 		},
 		{
 			"volumes at start", "", func(o *runtime.Options) { o.Volumes = broken{} }, nil, start,
@@ -138,7 +138,7 @@ func TestFailures(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, o, w := newFake(t)
 				p := onePod()
-				do(t, w, p, pod.CreateSandbox{}, pod.StartContainer{Name: "a", SandboxID: "sandbox-1"})
+				do(t, w, p, pod.CreateSandbox{}, pod.StartContainer{Name: "a", Sandbox: pod.Sandbox{ID: "sandbox-1"}})
 				before := len(w.Events.Of(p))
 				if c.set != nil {
 					c.set(&o)
@@ -203,7 +203,7 @@ func TestTimeouts(t *testing.T) {
 			t.Errorf("events %q", events)
 		}
 		f.Script("a", fake.Program{StopTakes: 59 * time.Minute})
-		do(t, w, p, pod.CreateSandbox{}, pod.StartContainer{Name: "a", SandboxID: "sandbox-1"})
+		do(t, w, p, pod.CreateSandbox{}, pod.StartContainer{Name: "a", Sandbox: pod.Sandbox{ID: "sandbox-1"}})
 		began = time.Now()
 		do(t, w, p, pod.KillContainer{Name: "a", ID: "container-2", Grace: time.Hour})
 		if d := time.Since(began); d != 59*time.Minute {
@@ -216,7 +216,7 @@ func TestTimeouts(t *testing.T) {
 func TestObserveRaces(t *testing.T) {
 	f, _, w := newFake(t)
 	p := onePod()
-	do(t, w, p, pod.CreateSandbox{}, pod.StartContainer{Name: "a", SandboxID: "sandbox-1"})
+	do(t, w, p, pod.CreateSandbox{}, pod.StartContainer{Name: "a", Sandbox: pod.Sandbox{ID: "sandbox-1"}})
 	gone := status.Error(codes.NotFound, "gone")
 	f.Fail("PodSandboxStatus", 1, gone)
 	f.Fail("ContainerStatus", 1, gone)
@@ -238,12 +238,12 @@ func TestEphemeralTarget(t *testing.T) {
 	debug := v1.EphemeralContainer{TargetContainerName: "a"}
 	debug.Name, debug.Image = "debug", "i:1"
 	p.Spec.EphemeralContainers = []v1.EphemeralContainer{debug}
-	start := pod.StartContainer{Name: "debug", SandboxID: "sandbox-1"}
+	start := pod.StartContainer{Name: "debug", Sandbox: pod.Sandbox{ID: "sandbox-1"}}
 	do(t, w, p, pod.CreateSandbox{})
 	if err := w.Runtime.Do(t.Context(), p, start); err == nil || err.Error() != `target container "a" does not run` {
 		t.Error(err)
 	}
-	do(t, w, p, pod.StartContainer{Name: "a", SandboxID: "sandbox-1"}, start)
+	do(t, w, p, pod.StartContainer{Name: "a", Sandbox: pod.Sandbox{ID: "sandbox-1"}}, start)
 	if got, want := f.Running(), []string{"a", "debug"}; !slices.Equal(got, want) {
 		t.Errorf("running %q, want %q", got, want)
 	}

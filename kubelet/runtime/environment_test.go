@@ -91,7 +91,7 @@ func startWith(t *testing.T, from []v1.EnvFromSource, env []v1.EnvVar, set func(
 	if err := r.Do(t.Context(), p, pod.CreateSandbox{}); err != nil {
 		t.Fatal(err)
 	}
-	err := r.Do(t.Context(), p, pod.StartContainer{Name: "a", SandboxID: "sandbox-1"})
+	err := r.Do(t.Context(), p, pod.StartContainer{Name: "a", Sandbox: pod.Sandbox{ID: "sandbox-1"}})
 	if err != nil {
 		return nil, err
 	}

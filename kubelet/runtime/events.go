@@ -26,14 +26,25 @@ const (
 	longestRetry = 5 * time.Second
 )
 
-// Events pokes the pod of each event of the runtime until ctx ends; then it
-// returns nil. A stream that breaks is opened again, and since events may have
-// been missed, every pod is poked then. poke must not block.
-func (r *Runtime) Events(ctx context.Context, poke func(pod.Key)) error {
+// News is what an event of the runtime tells of a pod.
+type News struct {
+	Key pod.Key
+	// ID is whose news it is, a sandbox's or a container's; "": something may have
+	// happened to any of them.
+	ID string
+	// State is what has become of it at least: events are late, so that it may
+	// have gone on from there. A sandbox that is ready runs; "": it is gone.
+	State pod.State
+}
+
+// Events passes on each event of the runtime until ctx ends; then it returns
+// nil. A stream that breaks is opened again, and since events may have been
+// missed, there is news of every pod then. tell must not block.
+func (r *Runtime) Events(ctx context.Context, tell func(News)) error {
 	again := false
 	for retry := firstRetry; ; retry = min(2*retry, longestRetry) {
 		opened := time.Now()
-		err := r.stream(ctx, again, poke)
+		err := r.stream(ctx, again, tell)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -51,9 +62,9 @@ func (r *Runtime) Events(ctx context.Context, poke func(pod.Key)) error {
 	}
 }
 
-// stream reads events until the stream breaks. Opened again, it begins by
-// poking every pod: what happened from then on is in the stream.
-func (r *Runtime) stream(ctx context.Context, again bool, poke func(pod.Key)) error {
+// stream reads events until the stream breaks. Opened again, it begins with
+// news of every pod: what happened from then on is in the stream.
+func (r *Runtime) stream(ctx context.Context, again bool, tell func(News)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events, err := r.o.CRI.GetContainerEvents(ctx, &cri.GetEventsRequest{}, grpc.WaitForReady(true))
@@ -61,7 +72,7 @@ func (r *Runtime) stream(ctx context.Context, again bool, poke func(pod.Key)) er
 		return fmt.Errorf("open event stream: %w", err)
 	}
 	if again {
-		if err := r.pokeAll(ctx, poke); err != nil {
+		if err := r.tellAll(ctx, tell); err != nil {
 			return err
 		}
 	}
@@ -73,17 +84,34 @@ func (r *Runtime) stream(ctx context.Context, again bool, poke func(pod.Key)) er
 		if err != nil {
 			return fmt.Errorf("read event: %w", err)
 		}
-		r.dispatch(e, poke)
+		r.dispatch(e, tell)
 	}
 }
 
-func (r *Runtime) dispatch(e *cri.ContainerEventResponse, poke func(pod.Key)) {
+func (r *Runtime) dispatch(e *cri.ContainerEventResponse, tell func(News)) {
 	switch e.ContainerEventType {
 	case cri.ContainerEventType_CONTAINER_STOPPED_EVENT, cri.ContainerEventType_CONTAINER_DELETED_EVENT:
 		r.exits.tell(e.ContainerId)
 	}
 	if key, ok := eventKey(e); ok {
-		poke(key)
+		tell(News{Key: key, ID: e.ContainerId, State: eventState(e.ContainerEventType)})
+	}
+}
+
+// eventState returns what an event says has happened. What it shows of pod and
+// containers is older or newer than that.
+func eventState(t cri.ContainerEventType) pod.State {
+	switch t {
+	case cri.ContainerEventType_CONTAINER_CREATED_EVENT:
+		return pod.Created
+	case cri.ContainerEventType_CONTAINER_STARTED_EVENT:
+		return pod.Running
+	case cri.ContainerEventType_CONTAINER_STOPPED_EVENT:
+		return pod.Exited
+	case cri.ContainerEventType_CONTAINER_DELETED_EVENT:
+		return ""
+	default:
+		return pod.Unknown
 	}
 }
 
@@ -101,14 +129,14 @@ func eventKey(e *cri.ContainerEventResponse) (pod.Key, bool) {
 	return pod.Key{}, false
 }
 
-// pokeAll pokes every pod the runtime has.
-func (r *Runtime) pokeAll(ctx context.Context, poke func(pod.Key)) error {
+// tellAll says that there may be news of every pod the runtime has.
+func (r *Runtime) tellAll(ctx context.Context, tell func(News)) error {
 	all, err := r.Keys(ctx)
 	if err != nil {
 		return err
 	}
 	for key := range all {
-		poke(key)
+		tell(News{Key: key})
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func TestEventsAgain(t *testing.T) {
 		pokes := make(chan pod.Key, 100)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- w.Runtime.Events(ctx, func(k pod.Key) { pokes <- k }) }()
+		go func() { done <- w.Runtime.Events(ctx, func(n runtime.News) { pokes <- n.Key }) }()
 		synctest.Wait()
 		if len(pokes) > 0 {
 			t.Error("poked before anything happened")
@@ -76,10 +76,10 @@ func TestExitsWake(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				if c.stream {
-					go func() { _ = w.Runtime.Events(ctx, func(pod.Key) {}) }()
+					go func() { _ = w.Runtime.Events(ctx, func(runtime.News) {}) }()
 				}
 				do(t, w, p, pod.CreateSandbox{},
-					pod.StartContainer{Name: "a", SandboxID: "sandbox-1"}, pod.StartContainer{Name: "b", SandboxID: "sandbox-1"})
+					pod.StartContainer{Name: "a", Sandbox: pod.Sandbox{ID: "sandbox-1"}}, pod.StartContainer{Name: "b", Sandbox: pod.Sandbox{ID: "sandbox-1"}})
 				began := time.Now()
 				time.AfterFunc(1050*time.Millisecond, func() { f.Exit("a", 0) })
 				do(t, w, p, pod.KillContainer{Name: "b", ID: "container-3", Grace: time.Minute, After: []string{"container-2"}})

@@ -15,6 +15,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"boot.internal/kubelet/pod"
 )
 
 // runHook runs a lifecycle hook of a container and returns once it has.
@@ -96,8 +98,8 @@ func (r *Runtime) hookHost(ctx context.Context, id string) (string, error) {
 	if len(list.Containers) == 0 {
 		return "", fmt.Errorf("container of hook is gone")
 	}
-	sandbox, err := r.sandboxStatus(ctx, list.Containers[0].PodSandboxId)
-	if err != nil {
+	sandbox := pod.Sandbox{ID: list.Containers[0].PodSandboxId}
+	if err := r.lookInto(ctx, &sandbox); err != nil {
 		return "", err
 	}
 	ips := r.podIPs(sandbox)

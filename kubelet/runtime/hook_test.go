@@ -55,7 +55,7 @@ func TestHTTPHook(t *testing.T) {
 			p.Spec.HostNetwork = true
 			p.Spec.Containers[0].Ports = []v1.ContainerPort{{Name: "web", ContainerPort: port(t, plain)}}
 			p.Spec.Containers[0].Lifecycle = &v1.Lifecycle{PreStop: &v1.LifecycleHandler{HTTPGet: &c.get}}
-			do(t, w, p, pod.CreateSandbox{}, pod.StartContainer{Name: "a", SandboxID: "sandbox-1"})
+			do(t, w, p, pod.CreateSandbox{}, pod.StartContainer{Name: "a", Sandbox: pod.Sandbox{ID: "sandbox-1"}})
 			do(t, w, p, pod.KillContainer{Name: "a", ID: "container-2", Grace: time.Minute, Hook: true})
 			failed := slices.Contains(w.Events.Of(p), "FailedPreStopHook")
 			if failed != (c.want == "") {
@@ -98,7 +98,7 @@ func TestNoHook(t *testing.T) {
 	p := onePod()
 	p.Spec.Containers[0].Lifecycle = &v1.Lifecycle{PostStart: &v1.LifecycleHandler{TCPSocket: &v1.TCPSocketAction{}}}
 	do(t, w, p, pod.CreateSandbox{})
-	if err := w.Runtime.Do(t.Context(), p, pod.StartContainer{Name: "a", SandboxID: "sandbox-1"}); err == nil {
+	if err := w.Runtime.Do(t.Context(), p, pod.StartContainer{Name: "a", Sandbox: pod.Sandbox{ID: "sandbox-1"}}); err == nil {
 		t.Error("a hook of no kind ran")
 	}
 }

@@ -52,7 +52,7 @@ func TestImageVolumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := func(name string) error {
-		return r.Do(t.Context(), p, pod.StartContainer{Name: name, SandboxID: have.Sandboxes[0].ID})
+		return r.Do(t.Context(), p, pod.StartContainer{Name: name, Sandbox: have.Sandboxes[0]})
 	}
 	if err := start("a"); err != nil {
 		t.Fatal(err)

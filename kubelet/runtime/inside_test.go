@@ -11,6 +11,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/runtime"
 	"boot.internal/kubelet/runtime/suite"
 )
 
@@ -67,7 +68,7 @@ func runAll(t *testing.T, w *suite.World, p *v1.Pod) map[string]string {
 	sandbox := observe(t, w, p).Sandboxes[0]
 	said := map[string]string{"ip": strings.Join(sandbox.IPs, ",")}
 	for _, c := range p.Spec.Containers {
-		do(t, w, p, pod.StartContainer{Name: c.Name, SandboxID: sandbox.ID})
+		do(t, w, p, pod.StartContainer{Name: c.Name, Sandbox: sandbox})
 		said[c.Name] = logOf(t, await(t, w, p, c.Name, pod.Exited).LogPath)
 	}
 	do(t, w, p, pod.StopSandbox{ID: sandbox.ID}, pod.RemoveSandbox{ID: sandbox.ID})
@@ -148,14 +149,14 @@ func testRestart(t *testing.T, d *daemon, w *suite.World) {
 	p.Name, p.Namespace, p.UID = "survivor", "suite", "uid-survivor"
 	p.Spec.Containers = []v1.Container{asks("a", "log", "2", "every", "1h"), asks("b", "exit", "0")}
 	do(t, w, p, pod.CreateSandbox{})
-	sandbox := observe(t, w, p).Sandboxes[0].ID
-	do(t, w, p, pod.StartContainer{Name: "a", SandboxID: sandbox})
+	sandbox := observe(t, w, p).Sandboxes[0]
+	do(t, w, p, pod.StartContainer{Name: "a", Sandbox: sandbox})
 	before := await(t, w, p, "a", pod.Running)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	pokes, done := make(chan pod.Key, 1000), make(chan error, 1)
-	go func() { done <- w.Runtime.Events(ctx, func(k pod.Key) { pokes <- k }) }()
-	awaitStream(t, pokes, func(n uint32) { do(t, w, p, pod.StartContainer{Name: "b", SandboxID: sandbox, Attempt: n}) })
+	go func() { done <- w.Runtime.Events(ctx, func(n runtime.News) { pokes <- n.Key }) }()
+	awaitStream(t, pokes, func(n uint32) { do(t, w, p, pod.StartContainer{Name: "b", Sandbox: sandbox, Attempt: n}) })
 	d.stop(t)
 	for len(pokes) > 0 {
 		<-pokes
@@ -177,13 +178,13 @@ func testRestart(t *testing.T, d *daemon, w *suite.World) {
 		case <-deadline:
 			t.Fatal("no event after the restart")
 		}
-		do(t, w, p, pod.StartContainer{Name: "b", SandboxID: sandbox, Attempt: uint32(len(observe(t, w, p).Containers))})
+		do(t, w, p, pod.StartContainer{Name: "b", Sandbox: sandbox, Attempt: uint32(len(observe(t, w, p).Containers))})
 	}
 	do(t, w, p, pod.KillContainer{Name: "a", ID: before.ID, Grace: time.Minute})
 	if c := await(t, w, p, "a", pod.Exited); c.ExitCode != 0 || !slices.Contains(w.Events.Of(p), "Killing") {
 		t.Errorf("%+v, events %q", c, w.Events.Of(p))
 	}
-	do(t, w, p, pod.StopSandbox{ID: sandbox}, pod.RemoveSandbox{ID: sandbox})
+	do(t, w, p, pod.StopSandbox{ID: sandbox.ID}, pod.RemoveSandbox{ID: sandbox.ID})
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

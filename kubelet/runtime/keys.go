@@ -3,8 +3,6 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
-	"slices"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -13,9 +11,8 @@ import (
 
 // A Summary is what two cheap lists tell of one key.
 type Summary struct {
-	// Fingerprint differs when a sandbox or container came, went or changed
-	// its state.
-	Fingerprint uint64
+	// States are those of all sandboxes and containers, see pod.Observed.States.
+	States map[string]pod.State
 	// Sandboxes are the newest first, without what only their status tells:
 	// addresses and network.
 	Sandboxes []pod.Sandbox
@@ -35,27 +32,33 @@ func (r *Runtime) Keys(ctx context.Context) (map[pod.Key]Summary, error) {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	all := map[pod.Key]Summary{}
-	states := map[pod.Key][]string{}
 	for _, s := range sandboxes.Items {
 		if key, ok := keyOf(s.Labels); ok {
-			sum := all[key]
-			sum.Sandboxes = append(sum.Sandboxes, listedSandbox(s))
+			sum := summary(all, key)
+			listed := listedSandbox(s)
+			sum.Sandboxes = append(sum.Sandboxes, listed)
+			sum.States[s.Id] = listed.State()
 			all[key] = sum
-			states[key] = append(states[key], s.Id+s.State.String())
 		}
 	}
 	for _, c := range containers.Containers {
 		if key, ok := keyOf(c.Labels); ok {
-			states[key] = append(states[key], c.Id+c.State.String())
+			sum := summary(all, key)
+			sum.States[c.Id] = stateOf(c.State)
+			all[key] = sum
 		}
 	}
-	for key, lines := range states {
-		sum := all[key]
+	for _, sum := range all {
 		newestFirst(sum.Sandboxes)
-		sum.Fingerprint = fingerprint(lines)
-		all[key] = sum
 	}
 	return all, nil
+}
+
+func summary(all map[pod.Key]Summary, key pod.Key) Summary {
+	if sum, ok := all[key]; ok {
+		return sum
+	}
+	return Summary{States: map[string]pod.State{}}
 }
 
 // keyOf returns the key from the labels of a sandbox or container, if it was
@@ -63,15 +66,4 @@ func (r *Runtime) Keys(ctx context.Context) (map[pod.Key]Summary, error) {
 func keyOf(labels map[string]string) (pod.Key, bool) {
 	key := pod.Key{Namespace: labels[pod.LabelPodNamespace], Name: labels[pod.LabelPodName]}
 	return key, key.Name != ""
-}
-
-// fingerprint does not depend on the order of lines.
-func fingerprint(lines []string) uint64 {
-	slices.Sort(lines)
-	h := fnv.New64a()
-	for _, l := range lines {
-		_, _ = h.Write([]byte(l)) // a hash never fails
-		_, _ = h.Write([]byte{0})
-	}
-	return h.Sum64()
 }

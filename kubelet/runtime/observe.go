@@ -40,20 +40,29 @@ func (r *Runtime) sandboxes(ctx context.Context, labels map[string]string) ([]po
 	var all []pod.Sandbox
 	for _, item := range list.Items {
 		s := listedSandbox(item)
-		resp, err := r.o.CRI.PodSandboxStatus(ctx, &cri.PodSandboxStatusRequest{PodSandboxId: item.Id})
+		err := r.lookInto(ctx, &s)
 		if isNotFound(err) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("look at sandbox %s: %w", item.Id, err)
+			return nil, err
 		}
-		s.Ready = resp.Status.State == cri.PodSandboxState_SANDBOX_READY
-		s.HostNetwork = resp.Status.GetLinux().GetNamespaces().GetOptions().GetNetwork() == cri.NamespaceMode_NODE
-		s.IPs = addresses(resp.Status)
 		all = append(all, s)
 	}
 	newestFirst(all)
 	return all, nil
+}
+
+// lookInto completes what a list tells of a sandbox.
+func (r *Runtime) lookInto(ctx context.Context, s *pod.Sandbox) error {
+	resp, err := r.o.CRI.PodSandboxStatus(ctx, &cri.PodSandboxStatusRequest{PodSandboxId: s.ID})
+	if err != nil {
+		return fmt.Errorf("look at sandbox %s: %w", s.ID, err)
+	}
+	s.Ready = resp.Status.State == cri.PodSandboxState_SANDBOX_READY
+	s.HostNetwork = resp.Status.GetLinux().GetNamespaces().GetOptions().GetNetwork() == cri.NamespaceMode_NODE
+	s.IPs = addresses(resp.Status)
+	return nil
 }
 
 func newestFirst(all []pod.Sandbox) {

@@ -47,16 +47,12 @@ func (r *Runtime) startContainer(ctx context.Context, p *v1.Pod, a pod.StartCont
 
 // createRequest gathers what the container is made of.
 func (r *Runtime) createRequest(ctx context.Context, p *v1.Pod, d pod.Declared, a pod.StartContainer, image *cri.Image) (*cri.CreateContainerRequest, error) {
-	sandbox, err := r.sandboxStatus(ctx, a.SandboxID)
+	config, _, err := r.sandboxConfig(p, a.Sandbox.Attempt, a.Sandbox.RuntimeClass)
 	if err != nil {
 		return nil, err
 	}
-	config, _, err := r.sandboxConfig(p, sandbox.Metadata.GetAttempt(), sandbox.RuntimeHandler)
-	if err != nil {
-		return nil, err
-	}
-	in := spec.ContainerInput{Attempt: r.attempt(p, a), Backoff: a.Backoff, Image: image, PodIPs: r.podIPs(sandbox)}
-	if in.Users, err = r.users(p, sandbox.RuntimeHandler); err != nil {
+	in := spec.ContainerInput{Attempt: r.attempt(p, a), Backoff: a.Backoff, Image: image, PodIPs: r.podIPs(a.Sandbox)}
+	if in.Users, err = r.users(p, a.Sandbox.RuntimeClass); err != nil {
 		return nil, err
 	}
 	if in.Volumes, err = r.volumes(ctx, p); err != nil {
@@ -74,7 +70,7 @@ func (r *Runtime) createRequest(ctx context.Context, p *v1.Pod, d pod.Declared, 
 	if in.TargetID, err = r.target(ctx, p, d); err != nil {
 		return nil, err
 	}
-	in.RecursiveReadOnly = r.o.Node().RecursiveReadOnly[sandbox.RuntimeHandler]
+	in.RecursiveReadOnly = r.o.Node().RecursiveReadOnly[a.Sandbox.RuntimeClass]
 	if in.SubPaths, err = r.subPaths(ctx, p, d, in); err != nil {
 		return nil, err
 	}
@@ -94,25 +90,15 @@ func (r *Runtime) createRequest(ctx context.Context, p *v1.Pod, d pod.Declared, 
 	if err := r.makeLogDir(p, d.Name); err != nil {
 		return nil, err
 	}
-	return &cri.CreateContainerRequest{PodSandboxId: a.SandboxID, Config: container, SandboxConfig: config}, nil
-}
-
-func (r *Runtime) sandboxStatus(ctx context.Context, id string) (*cri.PodSandboxStatus, error) {
-	ctx, cancel := r.bounded(ctx, 0)
-	defer cancel()
-	resp, err := r.o.CRI.PodSandboxStatus(ctx, &cri.PodSandboxStatusRequest{PodSandboxId: id})
-	if err != nil {
-		return nil, fmt.Errorf("look at sandbox: %w", err)
-	}
-	return resp.Status, nil
+	return &cri.CreateContainerRequest{PodSandboxId: a.Sandbox.ID, Config: container, SandboxConfig: config}, nil
 }
 
 // podIPs returns the addresses of a pod: those of the node on its network.
-func (r *Runtime) podIPs(s *cri.PodSandboxStatus) []string {
-	if s.GetLinux().GetNamespaces().GetOptions().GetNetwork() == cri.NamespaceMode_NODE {
+func (r *Runtime) podIPs(s pod.Sandbox) []string {
+	if s.HostNetwork {
 		return r.o.Node().IPs
 	}
-	return pod.OnePerFamily(addresses(s), r.o.Node().IPs)
+	return pod.OnePerFamily(s.IPs, r.o.Node().IPs)
 }
 
 // target returns the ID of the container that an ephemeral one is to look at.

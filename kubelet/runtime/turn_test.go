@@ -89,7 +89,7 @@ func TestTurnsOfContainers(t *testing.T) {
 			quiet <- time.Since(begin)
 		}()
 		name := first.Spec.Containers[0].Name
-		start := pod.StartContainer{Name: name, SandboxID: have.Sandboxes[0].ID}
+		start := pod.StartContainer{Name: name, Sandbox: have.Sandboxes[0]}
 		if err := w.Runtime.Do(t.Context(), first, start); err != nil {
 			t.Fatal(err)
 		}

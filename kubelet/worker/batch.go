@@ -19,22 +19,26 @@ type batch struct {
 	tearDown bool // it ends the pod, or one of an older UID
 	cancel   context.CancelFunc
 	done     chan error // a *failedAction, or nil
-	look     time.Time  // not to look before, unless something else is wanted
+	look     time.Time  // when to look for what the worker was poked for; zero: it was not
 }
 
-// lookEvery is how often a worker looks while a batch is in flight. Most of what it
-// is poked for then is what the batch itself brings about, and with the batch comes a
-// look of its own, which would have to wait for one that has just begun.
-const lookEvery = time.Second
+// lookWithin is how soon a worker looks that is poked while a batch is in flight.
+// Most of what it is poked for then is what the batch itself brings about, and with
+// the end of the batch comes a look of its own, which would have to wait for one that
+// has just begun.
+const lookWithin = time.Second
 
 // early returns how long a look can wait because of the batch in flight, if any.
 func (w *Worker) early(want *pod.Want) time.Duration {
 	if w.batch == nil || want != w.batch.want {
 		return 0
 	}
+	if w.batch.look.IsZero() {
+		w.batch.look = time.Now().Add(lookWithin)
+	}
 	wait := time.Until(w.batch.look)
 	if wait <= 0 {
-		w.batch.look = time.Now().Add(lookEvery)
+		w.batch.look = time.Time{}
 	}
 	return wait
 }
@@ -51,7 +55,7 @@ func (f *failedAction) Unwrap() error { return f.err }
 // start executes the actions in the background.
 func (w *Worker) start(ctx context.Context, want *pod.Want, have pod.Observed, actions []pod.Action) {
 	ctx, cancel := context.WithCancel(ctx)
-	w.batch = &batch{want: want, tearDown: !have.Stopping.IsZero(), cancel: cancel, done: make(chan error, 1), look: time.Now().Add(lookEvery)}
+	w.batch = &batch{want: want, tearDown: !have.Stopping.IsZero(), cancel: cancel, done: make(chan error, 1)}
 	p := w.known
 	go func(done chan<- error) { done <- w.act(ctx, p, actions) }(w.batch.done)
 }

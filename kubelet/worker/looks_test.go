@@ -22,12 +22,16 @@ func TestLooksWhileItActs(t *testing.T) {
 		if got := n.looks() - before; got != 0 {
 			t.Errorf("%d looks at once", got)
 		}
-		pass(lookEvery)
+		pass(lookWithin)
 		if got := n.looks() - before; got != 1 {
-			t.Errorf("%d looks within %s", got, lookEvery)
+			t.Errorf("%d looks within %s", got, lookWithin)
 		}
-		n.worker.Poke()
+		pass(time.Minute)
+		n.worker.Poke() // by what the batch has brought about in the end
 		synctest.Wait()
+		if got := n.looks() - before; got != 1 {
+			t.Errorf("%d looks before the batch is over", got)
+		}
 		close(pulled)
 		synctest.Wait()
 		n.expectRunning("main")

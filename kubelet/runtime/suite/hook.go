@@ -49,7 +49,7 @@ func postStart(t *testing.T, w *World) {
 
 func postStartFails(t *testing.T, w *World) {
 	b := newBench(t, w, hooked(v1.Lifecycle{PostStart: exec("/testbox", "exit", "3")}))
-	err := w.Runtime.Do(t.Context(), b.pod, pod.StartContainer{Name: "a", SandboxID: b.sandbox().ID})
+	err := w.Runtime.Do(t.Context(), b.pod, pod.StartContainer{Name: "a", Sandbox: b.sandbox()})
 	var failed *pod.ActionError
 	if !errors.As(err, &failed) || failed.Reason != "PostStartHookError" {
 		t.Errorf("error %v", err)

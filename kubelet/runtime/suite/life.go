@@ -69,7 +69,7 @@ func containerSeen(t *testing.T, w *World) {
 	a.Lifecycle = &v1.Lifecycle{PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 1}}}
 	b := newBench(t, w, running("first", "sleep", "infinity"), a)
 	sandbox := b.sandbox()
-	b.do(pod.StartContainer{Name: "a", SandboxID: sandbox.ID, Attempt: 3, Backoff: 20 * time.Second})
+	b.do(pod.StartContainer{Name: "a", Sandbox: sandbox, Attempt: 3, Backoff: 20 * time.Second})
 	c := b.container("a")
 	log := c.LogPath
 	if _, err := os.Stat(log); err != nil || !filepath.IsAbs(log) {
@@ -135,7 +135,7 @@ func missingProgram(t *testing.T, w *World) {
 	c := running("a")
 	c.Command = []string{"/no/such/program"}
 	b := newBench(t, w, c)
-	err := w.Runtime.Do(t.Context(), b.pod, pod.StartContainer{Name: "a", SandboxID: b.sandbox().ID})
+	err := w.Runtime.Do(t.Context(), b.pod, pod.StartContainer{Name: "a", Sandbox: b.sandbox()})
 	var failed *pod.ActionError
 	if !errors.As(err, &failed) || failed.Reason != "RunContainerError" {
 		t.Errorf("error %v", err)
@@ -177,9 +177,9 @@ func removedFiles(t *testing.T, w *World) {
 	if got, want := files(), strings.TrimSpace("logs/suite_P_uid-P/a/0.log\npods/uid-P/etc-hosts\n"+before); got != want {
 		t.Errorf("files\n%s\nwant\n%s", got, want)
 	}
-	b.do(pod.StartContainer{Name: "a", SandboxID: b.sandbox().ID, Attempt: 1})
+	b.do(pod.StartContainer{Name: "a", Sandbox: b.sandbox(), Attempt: 1})
 	b.exited("a")
-	b.do(pod.StartContainer{Name: "a", SandboxID: b.sandbox().ID, Attempt: 2})
+	b.do(pod.StartContainer{Name: "a", Sandbox: b.sandbox(), Attempt: 2})
 	b.exited("a")
 	sandbox := b.sandbox().ID
 	b.do(pod.StopSandbox{ID: sandbox}, pod.RemoveSandbox{ID: sandbox})

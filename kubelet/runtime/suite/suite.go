@@ -150,7 +150,7 @@ func (b *bench) sandbox() pod.Sandbox {
 // start starts the named container and returns what there is of it then.
 func (b *bench) start(name string) pod.Container {
 	b.Helper()
-	b.do(pod.StartContainer{Name: name, SandboxID: b.sandbox().ID})
+	b.do(pod.StartContainer{Name: name, Sandbox: b.sandbox()})
 	return b.container(name)
 }
 

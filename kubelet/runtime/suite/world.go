@@ -12,23 +12,24 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"boot.internal/kubelet/pod"
+	"boot.internal/kubelet/runtime"
 )
 
 func worldCases() []Case {
 	return []Case{
-		{"events poke the pod", events},
-		{"all keys, and what changes their fingerprint", keys},
+		{"events tell what became of the pod", events},
+		{"all keys, and in what states they are", keys},
 		{"commands in containers", commands},
 		{"what the runtime says of itself", about},
 	}
 }
 
-// events needs no look between the change and the poke.
+// events needs no look between the change and the news.
 func events(t *testing.T, w *World) {
 	b := newBench(t, w, polite("a"), running("knock", "exit", "0"))
 	ctx, cancel := context.WithCancel(t.Context())
-	pokes, done := make(chan pod.Key, 1000), make(chan error, 1)
-	go func() { done <- w.Runtime.Events(ctx, func(k pod.Key) { pokes <- k }) }()
+	heard, done := make(chan runtime.News, 1000), make(chan error, 1)
+	go func() { done <- w.Runtime.Events(ctx, func(n runtime.News) { heard <- n }) }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -36,39 +37,47 @@ func events(t *testing.T, w *World) {
 		}
 	}()
 	// Nothing tells when the stream is open but what comes out of it.
-	sandbox := b.sandbox().ID
-	for attempt := uint32(1); attempt == 1 || !poked(pokes, b.pod, 200*time.Millisecond); attempt++ {
-		b.do(pod.StartContainer{Name: "knock", SandboxID: sandbox, Attempt: attempt})
+	sandbox := b.sandbox()
+	for attempt := uint32(1); attempt == 1 || !hears(heard, b.pod, anything, 200*time.Millisecond); attempt++ {
+		b.do(pod.StartContainer{Name: "knock", Sandbox: sandbox, Attempt: attempt})
 	}
 	b.exited("knock")
 	c := b.startPolite("a")
-	for poked(pokes, b.pod, 300*time.Millisecond) { // until all is quiet
+	for hears(heard, b.pod, anything, 300*time.Millisecond) { // until all is quiet
 	}
+	became := func(id func() string, state pod.State) func(runtime.News) bool {
+		return func(n runtime.News) bool { return n.ID == id() && n.State == state }
+	}
+	first, inSandbox := func() string { return c.ID }, func() string { return sandbox.ID }
 	for _, change := range []struct {
 		what string
 		make func()
+		is   func(runtime.News) bool
 	}{
-		{"killed", func() { b.do(pod.KillContainer{Name: "a", ID: c.ID, Grace: time.Minute}) }},
-		{"started", func() { b.do(pod.StartContainer{Name: "a", SandboxID: sandbox, Attempt: 1}) }},
-		{"lost", func() { w.LoseSandbox(t, pod.KeyOf(b.pod)) }},
+		{"killed", func() { b.do(pod.KillContainer{Name: "a", ID: c.ID, Grace: time.Minute}) }, became(first, pod.Exited)},
+		{"removed", func() { b.do(pod.RemoveContainer{Name: "a", ID: c.ID}) }, became(first, "")},
+		{"started", func() { c = b.startPolite("a") }, became(first, pod.Running)},
+		{"lost", func() { w.LoseSandbox(t, pod.KeyOf(b.pod)) }, became(inSandbox, pod.Exited)},
 	} {
 		change.make()
-		if !poked(pokes, b.pod, 10*time.Second) {
-			t.Errorf("not poked: %s", change.what)
+		if !hears(heard, b.pod, change.is, 10*time.Second) {
+			t.Errorf("not heard: %s", change.what)
 		}
-		for poked(pokes, b.pod, 300*time.Millisecond) {
+		for hears(heard, b.pod, anything, 300*time.Millisecond) {
 		}
 	}
 }
 
-// poked reports whether p is poked within d.
-func poked(pokes <-chan pod.Key, p *v1.Pod, d time.Duration) bool {
+func anything(runtime.News) bool { return true }
+
+// hears reports whether there is such news of p within d.
+func hears(heard <-chan runtime.News, p *v1.Pod, is func(runtime.News) bool, d time.Duration) bool {
 	deadline := time.NewTimer(d)
 	defer deadline.Stop()
 	for {
 		select {
-		case k := <-pokes:
-			if k == pod.KeyOf(p) {
+		case n := <-heard:
+			if n.Key == pod.KeyOf(p) && is(n) {
 				return true
 			}
 		case <-deadline.C:
@@ -79,7 +88,7 @@ func poked(pokes <-chan pod.Key, p *v1.Pod, d time.Duration) bool {
 
 func keys(t *testing.T, w *World) {
 	b := newBench(t, w, running("a", "exit", "0"))
-	current := func() uint64 {
+	current := func(what string) {
 		t.Helper()
 		all, err := w.Runtime.Keys(t.Context())
 		if err != nil {
@@ -87,33 +96,24 @@ func keys(t *testing.T, w *World) {
 		}
 		sum, ok := all[pod.KeyOf(b.pod)]
 		if !ok {
-			t.Fatalf("not among %v", all)
+			t.Fatalf("%s: not among %v", what, all)
 		}
+		have := b.look()
 		ignore := cmpopts.IgnoreFields(pod.Sandbox{}, "IPs")
-		if diff := cmp.Diff(b.look().Sandboxes, sum.Sandboxes, ignore); diff != "" {
-			t.Error(diff)
+		if diff := cmp.Diff(have.Sandboxes, sum.Sandboxes, ignore); diff != "" {
+			t.Errorf("%s: %s", what, diff)
 		}
-		return sum.Fingerprint
-	}
-	seen := map[uint64]bool{}
-	differs := func(why string) {
-		t.Helper()
-		before := len(seen)
-		first, again := current(), current()
-		if seen[first] = true; len(seen) == before {
-			t.Errorf("fingerprint does not tell: %s", why)
-		}
-		if first != again {
-			t.Error("fingerprint changes by itself")
+		if diff := cmp.Diff(have.States(), sum.States); diff != "" {
+			t.Errorf("%s: %s", what, diff)
 		}
 	}
-	differs("sandbox made")
+	current("sandbox made")
 	b.start("a")
 	c := b.exited("a")
-	differs("container exited")
+	current("container exited")
 	b.do(pod.RemoveContainer{Name: "a", ID: c.ID})
 	b.do(pod.StopSandbox{ID: b.sandbox().ID})
-	differs("sandbox stopped")
+	current("sandbox stopped")
 }
 
 func commands(t *testing.T, w *World) {
