@@ -139,6 +139,10 @@ func (w *Worker) Run(ctx context.Context) {
 // once looks, says, and plans unless a batch is in flight. It reports whether
 // the worker's life is over.
 func (w *Worker) once(ctx context.Context) (over bool) {
+	select {
+	case <-w.poke: // what it was for will be seen now
+	default:
+	}
 	want := w.take()
 	if wait := w.early(want); wait > 0 {
 		w.timer.Reset(wait)
