@@ -47,7 +47,7 @@ func Check(path string, data []byte) ([]string, error) {
 		}
 	}
 	if docs.Kubelet != nil {
-		l, err := LoadKubelet(path, data)
+		l, err := LoadKubelet(LoopOptions{Path: path, Data: data})
 		c.add(err, func() []string { return l.Warnings })
 	}
 	if docs.empty() {

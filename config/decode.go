@@ -31,6 +31,9 @@ type documents struct {
 	Kubelet   *kubeletv1beta1.KubeletConfiguration
 	KubeProxy *kubeproxyv1alpha1.KubeProxyConfiguration
 
+	// kubelet is Kubelet as it was written: no more than that, in the form that
+	// encoding/json uses.
+	kubelet any
 	// at says where settings were written.
 	at positions
 }
@@ -124,7 +127,10 @@ func (d *documents) add(number int, root *yaml.Node) []Finding {
 	}
 	into := reflect.New(slot.Type().Elem())
 	s := strict{kind: to.kind, doc: number, at: d.at, budget: maxNodes}
-	s.decode(n, into.Interface())
+	tree := s.decode(n, into.Interface())
+	if to.kind == kindKubelet {
+		d.kubelet = tree
+	}
 	slot.Set(into)
 	return s.findings
 }

@@ -7,6 +7,9 @@ import (
 
 // A Finding is one thing that is wrong with the configuration.
 type Finding struct {
+	// File is the file with the setting where it is another than the Source of the
+	// [Error]: a drop-in.
+	File string
 	// Doc is the number of the document in the file, from 1; 0 where the
 	// setting is in none.
 	Doc int
@@ -42,6 +45,9 @@ func (f Finding) String() string {
 
 func (f Finding) place() string {
 	var parts []string
+	if f.File != "" {
+		parts = append(parts, f.File)
+	}
 	switch {
 	case f.Doc > 0 && f.Kind != "":
 		parts = append(parts, fmt.Sprintf("document %d (%s)", f.Doc, f.Kind))

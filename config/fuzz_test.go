@@ -40,7 +40,7 @@ func FuzzLoad(f *testing.F) {
 		if _, err := LoadInit(InitOptions{Data: data, Host: testHost()}); err != nil && (!errors.As(err, &bad) || bad.Error() == "") {
 			t.Errorf("init: %v", err)
 		}
-		if _, err := LoadKubelet("", data); err != nil && !errors.As(err, &bad) {
+		if _, err := LoadKubelet(LoopOptions{Data: data}); err != nil && !errors.As(err, &bad) {
 			t.Errorf("kubelet: %v", err)
 		}
 		if _, err := LoadReset(ResetOptions{Data: data}); err != nil && !errors.As(err, &bad) {

@@ -157,7 +157,7 @@ func TestLoadKubelet(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			l, err := LoadKubelet("kubelet.yaml", []byte(tt.data))
+			l, err := LoadKubelet(LoopOptions{Path: "kubelet.yaml", Data: []byte(tt.data)})
 			if err != nil || tt.err != "" {
 				if err == nil || err.Error() != tt.err {
 					t.Fatalf("error %v; want %s", err, tt.err)
@@ -175,7 +175,7 @@ func TestLoadKubelet(t *testing.T) {
 			}
 		})
 	}
-	if l, err := LoadKubelet("", nil); err != nil || l.Kubelet.Port != 10250 {
+	if l, err := LoadKubelet(LoopOptions{}); err != nil || l.Kubelet.Port != 10250 {
 		t.Errorf("without a file: %+v, %v", l, err)
 	}
 }

@@ -63,7 +63,7 @@ func honouredGates() []string {
 func honouredKubeletArgs() []string {
 	return []string{
 		"node-ip", "node-labels", "register-with-taints", "register-node", "cloud-provider", "hostname-override",
-		"bootstrap-kubeconfig", "cert-dir", "image-credential-provider-config", "image-credential-provider-bin-dir",
+		"bootstrap-kubeconfig", "cert-dir", "config-dir", "image-credential-provider-config", "image-credential-provider-bin-dir",
 	}
 }
 

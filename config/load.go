@@ -96,7 +96,7 @@ func (v *validator) add(kind, path, message, hint string) {
 	if flag := v.flags[kind+" "+path]; flag != "" {
 		f.Field, f.Kind = flag, ""
 	} else if at := v.at.of(kind, path); at.doc > 0 {
-		f.Doc, f.Line, f.Column = at.doc, at.line, at.column
+		f.File, f.Doc, f.Line, f.Column = at.file, at.doc, at.line, at.column
 	}
 	v.findings = append(v.findings, f)
 }

@@ -26,6 +26,7 @@ type positions map[string]position
 
 // A position is one place in a file.
 type position struct {
+	file              string // empty for the one that the validator is told of
 	doc, line, column int
 	// blank says that what was written there is what a field has anyway.
 	blank bool
@@ -53,15 +54,16 @@ type strict struct {
 	findings []Finding
 }
 
-// decode fills into, a pointer to a struct, from n.
-func (s *strict) decode(n *yaml.Node, into any) {
+// decode fills into, a pointer to a struct, from n. It returns what was written
+// in the form encoding/json uses.
+func (s *strict) decode(n *yaml.Node, into any) any {
 	v := s.value(n, reflect.TypeOf(into).Elem(), "")
 	if s.budget < 0 { // then what else was found is an effect of that
 		s.findings = nil
 		s.report(n, "", "the document is too large once its aliases are expanded", "")
 	}
 	if len(s.findings) > 0 {
-		return
+		return nil
 	}
 	raw, err := json.Marshal(v)
 	if err == nil {
@@ -70,6 +72,7 @@ func (s *strict) decode(n *yaml.Node, into any) {
 	if err != nil {
 		s.report(n, "", err.Error(), "")
 	}
+	return v
 }
 
 // value returns what n stands for in the form encoding/json uses, after
@@ -82,7 +85,7 @@ func (s *strict) value(n *yaml.Node, t reflect.Type, path string) any {
 		return s.value(n.Alias, t, path)
 	}
 	top := !strings.ContainsAny(path, ".[")
-	s.at[s.kind+" "+path] = position{s.doc, n.Line, n.Column, top && isBlank(n)}
+	s.at[s.kind+" "+path] = position{doc: s.doc, line: n.Line, column: n.Column, blank: top && isBlank(n)}
 	if isNull(n) {
 		return nil
 	}

@@ -23,6 +23,7 @@ import (
 // and a kernel.
 func TestStandalone(t *testing.T) {
 	s := newStandalone(t)
+	t.Run("drop-ins", s.dropIns)
 	t.Run("files", func(t *testing.T) { s.files(t) })
 	t.Run("containers", func(t *testing.T) { s.containers(t) })
 	t.Run("probes", func(t *testing.T) { s.probes(t) })

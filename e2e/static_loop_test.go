@@ -34,7 +34,6 @@ fileCheckFrequency: 1h
 podCIDR: 10.200.0.0/24
 evictionHard: {memory.available: 100Mi}
 imageGCHighThresholdPercent: 100
-crashLoopBackOff: {maxContainerRestartPeriod: 2s}
 authentication:
   anonymous: {enabled: true}
   webhook: {enabled: false}
@@ -71,6 +70,8 @@ func newStandalone(t *testing.T) *standalone {
 		s.node.Run(t, "ln", "-s", lab.Component(t, "images/"+image+".tar"), "/var/lib/boot/images/")
 	}
 	s.node.WriteFile(t, "/etc/kubelet.yaml", standaloneConfig)
+	s.node.Run(t, "mkdir", "-p", dropIns)
+	s.node.WriteFile(t, dropIns+"/10-crashes.conf", standaloneDropIn)
 	s.start(t)
 	t.Cleanup(func() { s.kill(t) })
 	s.cri = engineClient(t, s.node)
@@ -81,7 +82,7 @@ func newStandalone(t *testing.T) *standalone {
 // start starts the loop and waits until it is well.
 func (s *standalone) start(t testing.TB) {
 	t.Helper()
-	cmd := s.node.Command(context.WithoutCancel(t.Context()), lab.BootBinary(t), "kubelet", "--config", "/etc/kubelet.yaml")
+	cmd := s.node.Command(context.WithoutCancel(t.Context()), lab.BootBinary(t), "kubelet", "--config", "/etc/kubelet.yaml", "--config-dir", dropIns)
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
 	if err := s.node.Start(cmd); err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ network: none
 	if again := w.runPhase(w.kubelet(service)); len(again) > 0 || service.starts != 1 {
 		t.Errorf("again %q, %d starts", again, service.starts)
 	}
-	loop, err := config.LoadKubelet(path, nil)
+	loop, err := config.LoadKubelet(config.LoopOptions{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -139,7 +139,7 @@ func TestJoinWritesToken(t *testing.T) {
 	if want := config.LocalAPI(j.cfg.Init.LocalAPIEndpoint.AdvertiseAddress); server() != want {
 		t.Errorf("server is %s, want %s", server(), want)
 	}
-	loop, err := config.LoadKubelet(filepath.Join(j.dirs.Kubelet, "config.yaml"), nil)
+	loop, err := config.LoadKubelet(config.LoopOptions{Path: filepath.Join(j.dirs.Kubelet, "config.yaml")})
 	if err != nil || !slices.Equal(loop.Boot.APIServers, []string{"192.0.2.1:6443"}) {
 		t.Errorf("the loop knows %q: %v", loop.Boot.APIServers, err)
 	}

@@ -114,7 +114,9 @@ func renewableOf(ui *ui, found []certs.Held) (able []certs.Held, refused error) 
 
 // renewOptions are those of this node's loop, for no certificate yet.
 func renewOptions(ui *ui, f certsFlags, node string) (phases.RenewOptions, error) {
-	loop, err := config.LoadKubelet(filepath.Join(phases.DefaultDirs().Kubelet, "config.yaml"), nil)
+	loop, err := config.LoadKubelet(config.LoopOptions{
+		Path: filepath.Join(phases.DefaultDirs().Kubelet, "config.yaml"), DropIns: dropIns(),
+	})
 	if err != nil {
 		return phases.RenewOptions{}, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,7 @@ type checkedFile struct {
 }
 
 type checkFinding struct {
+	File    string `json:"file,omitempty"` // where it is another: a drop-in
 	Kind    string `json:"kind,omitempty"`
 	Line    int    `json:"line,omitempty"`
 	Column  int    `json:"column,omitempty"`
@@ -53,16 +55,22 @@ type checkFinding struct {
 }
 
 func newConfigValidate(ui *ui) *cobra.Command {
-	var path, output string
+	var path, dropIns, output string
 	c := &cobra.Command{
 		Use:   "validate [FILE]",
 		Short: "Check a configuration file",
 		Long: `Check a configuration file as the commands that read it would, all documents and all
 of each, but for what depends on the host. Each thing that is wrong is one line
-with the place in the file, and the exit code is 3.`,
+with the place in the file, and the exit code is 3.
+
+With --config-dir, the file is checked as one that "boot kubelet" reads, with the
+drop-ins of that directory.`,
 		Example: `  boot config validate kubeadm.yaml
   boot config validate --config kubeadm.yaml -o json
-  boot config print init-defaults | boot config validate -`,
+  boot config print init-defaults | boot config validate -
+
+  # What the node agent would make of its file and of the drop-ins
+  boot config validate /var/lib/kubelet/config.yaml --config-dir /etc/kubernetes/kubelet.conf.d`,
 		Args: func(c *cobra.Command, args []string) error {
 			if (len(args) == 1) == (path != "") {
 				return withCode(exitValidation, hint.With(errors.New("which file?"), "name one file, or - for a pipe"))
@@ -74,12 +82,15 @@ with the place in the file, and the exit code is 3.`,
 			if err != nil {
 				return err
 			}
-			return validate(ui, name, data, output)
+			warnings, err := check(config.LoopOptions{Path: name, Data: data, DropIns: dropIns})
+			return validated(ui, name, output, warnings, err)
 		},
 	}
 	c.Flags().StringVar(&path, "config", "", "the `file`, as for kubeadm")
+	c.Flags().StringVar(&dropIns, "config-dir", "", "`directory` of drop-ins for the KubeletConfiguration of the file")
 	outputFlag(c, &output, "text", "json", "yaml")
 	_ = c.MarkFlagFilename("config", "yaml", "yml", "json")
+	_ = c.MarkFlagDirname("config-dir")
 	return c
 }
 
@@ -90,11 +101,24 @@ func outputFlag(c *cobra.Command, to *string, values ...string) {
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func validate(ui *ui, name string, data []byte, output string) error {
-	warnings, err := config.Check(name, data)
+// check reads a file as the commands do that have a use for it, or with drop-ins as
+// the node agent does.
+func check(o config.LoopOptions) ([]string, error) {
+	if o.DropIns == "" {
+		return config.Check(o.Path, o.Data)
+	}
+	loop, err := config.LoadKubelet(o)
+	if err != nil {
+		return nil, err
+	}
+	return loop.Warnings, nil
+}
+
+// validated says what is wrong with a file and what to know of it.
+func validated(ui *ui, name, output string, warnings []string, err error) error {
 	var wrong *config.Error
 	if err != nil && !errors.As(err, &wrong) {
-		return err
+		return withCode(exitValidation, err)
 	}
 	if output != "text" {
 		if err := ui.object(output, checkedFileOf(name, warnings, wrong)); err != nil || wrong == nil {
@@ -106,7 +130,7 @@ func validate(ui *ui, name string, data []byte, output string) error {
 		ui.warn(w)
 	}
 	if wrong != nil {
-		return withCode(exitValidation, errors.New(strings.Join(places(name, wrong), "\n")))
+		return withCode(exitValidation, errors.New(strings.Join(places(cmp.Or(wrong.Source, name), wrong), "\n")))
 	}
 	ui.printf("%s is valid\n", name)
 	return nil
@@ -117,11 +141,11 @@ func validate(ui *ui, name string, data []byte, output string) error {
 func places(name string, wrong *config.Error) []string {
 	var lines []string
 	for _, f := range wrong.Findings {
-		line := name
+		line := cmp.Or(f.File, name)
 		if f.Line > 0 {
 			line += fmt.Sprintf(":%d:%d", f.Line, f.Column)
 		}
-		f.Doc, f.Line, f.Column = 0, 0, 0
+		f.File, f.Doc, f.Line, f.Column = "", 0, 0, 0
 		if f.Kind != "" {
 			line += ": " + f.Kind
 		}
@@ -134,7 +158,11 @@ func checkedFileOf(name string, warnings []string, wrong *config.Error) checkedF
 	all := checkedFile{File: name, Valid: wrong == nil, Warnings: warnings}
 	if wrong != nil {
 		for _, f := range wrong.Findings {
-			all.Findings = append(all.Findings, checkFinding{f.Kind, f.Line, f.Column, f.Field, f.Message, f.Hint})
+			file := f.File
+			if wrong.Source != name {
+				file = cmp.Or(file, wrong.Source)
+			}
+			all.Findings = append(all.Findings, checkFinding{file, f.Kind, f.Line, f.Column, f.Field, f.Message, f.Hint})
 		}
 	}
 	return all

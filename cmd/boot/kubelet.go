@@ -8,6 +8,7 @@ import (
 // kubeletFlags are the flags of "boot kubelet", named as the kubelet's.
 type kubeletFlags struct {
 	config     string
+	dropIns    string
 	kubeconfig string
 	nodeName   string
 	nodeIP     string
@@ -35,12 +36,20 @@ on the container engine, bringing its own engine where there is none, and keeps
 them running. With a kubeconfig it registers the node and the mirror pods.
 
 "boot init" runs it as a service. On its own, with a folder of manifests, it
-needs neither a cluster nor an API server.`,
+needs neither a cluster nor an API server.
+
+Each file of --config-dir whose name ends in .conf is a KubeletConfiguration of which
+only what it names counts. They are merged over --config in the order of their paths,
+subdirectories included: maps are merged, lists are replaced, and null brings the
+default back. They are read when the agent starts.`,
 		Example: `  # A folder of manifests, no cluster
   boot kubelet --pod-manifest-path /etc/manifests
 
   # With a KubeletConfiguration
   boot kubelet --config kubelet.yaml
+
+  # With files beside it that change some of its settings
+  boot kubelet --config kubelet.yaml --config-dir /etc/kubernetes/kubelet.conf.d
 
   # A node of a cluster
   boot kubelet --config /var/lib/kubelet/config.yaml --kubeconfig /etc/kubernetes/kubelet.conf`,
@@ -52,6 +61,7 @@ needs neither a cluster nor an API server.`,
 	}
 	p := c.Flags()
 	p.StringVar(&f.config, "config", "", "`file` with a KubeletConfiguration, and a BootConfiguration if need be")
+	p.StringVar(&f.dropIns, "config-dir", "", "`directory` of files *.conf, each a KubeletConfiguration, that are merged over --config in lexical order")
 	p.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` that leads to the API server; it may come into being later. Without it there is no API server")
 	p.StringVar(&f.bootstrap, "bootstrap-kubeconfig", "", "kubeconfig `file` with which a certificate is asked for if the kubeconfig has no valid one")
 	p.StringVar(&f.certDir, "cert-dir", "", "`directory` of the node's certificates (default pki in the root directory)")
@@ -70,7 +80,7 @@ needs neither a cluster nor an API server.`,
 	_ = p.MarkHidden("supervise")
 	_ = c.MarkFlagFilename("config", "yaml", "yml", "json")
 	_ = c.MarkFlagFilename("kubeconfig")
-	for _, dir := range []string{"root-dir", "pod-manifest-path"} {
+	for _, dir := range []string{"config-dir", "root-dir", "pod-manifest-path"} {
 		_ = c.MarkFlagDirname(dir)
 	}
 	return c

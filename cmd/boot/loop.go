@@ -48,7 +48,7 @@ type loop struct {
 
 // runKubelet runs the loop in the foreground, or its supervisor.
 func runKubelet(ctx context.Context, ui *ui, f kubeletFlags) error {
-	cfg, err := config.LoadKubelet(f.config, nil)
+	cfg, err := config.LoadKubelet(config.LoopOptions{Path: f.config, DropIns: f.dropIns})
 	if err != nil {
 		return withCode(exitValidation, err)
 	}

@@ -207,14 +207,14 @@ func reloadLogind(ctx context.Context) error { return shutdown.Reload(ctx, dbus.
 // nodeConfig reads what the loop is configured to do. One that is missing, or
 // makes no sense, keeps nothing from being reset.
 func nodeConfig(ui *ui, path string) (*config.Loop, error) {
-	node, err := config.LoadKubelet(path, nil)
+	node, err := config.LoadKubelet(config.LoopOptions{Path: path, DropIns: dropIns()})
 	if err == nil {
 		return node, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		ui.warn("the node is taken for one with default settings: " + err.Error())
 	}
-	return config.LoadKubelet("", nil)
+	return config.LoadKubelet(config.LoopOptions{})
 }
 
 // podCgroups are the groups that pods may be in. Which it is depends on the

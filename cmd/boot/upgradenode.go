@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -82,7 +81,7 @@ func (h *upgradeHost) findLoop() error {
 		return err
 	}
 	path := h.arg("config")
-	if h.loop, err = config.LoadKubelet(path, nil); err != nil {
+	if h.loop, err = config.LoadKubelet(config.LoopOptions{Path: path, DropIns: h.arg("config-dir")}); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	if h.name = h.arg("hostname-override"); h.name == "" {
@@ -94,17 +93,7 @@ func (h *upgradeHost) findLoop() error {
 }
 
 // arg returns the value of a flag that the loop is run with.
-func (h *upgradeHost) arg(name string) string {
-	value := ""
-	for i, a := range h.installed.Args {
-		if v, ok := strings.CutPrefix(a, "--"+name+"="); ok {
-			value = v
-		} else if a == "--"+name && i+1 < len(h.installed.Args) {
-			value = h.installed.Args[i+1]
-		}
-	}
-	return value
-}
+func (h *upgradeHost) arg(name string) string { return flagOf(h.installed.Args, name) }
 
 // connect prepares to ask: on a control plane its own API server as the
 // administrator, and on a worker as the node.
