@@ -105,7 +105,7 @@ func (d *csiDriver) NotifyRegistrationStatus(context.Context, *registration.Regi
 
 func (d *csiDriver) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
 	return &csi.NodeGetInfoResponse{
-		NodeId: "id-of-" + d.name, MaxVolumesPerNode: 7,
+		NodeId: "id-of-" + d.name, MaxVolumesPerNode: limitOf(d.name),
 		AccessibleTopology: &csi.Topology{Segments: map[string]string{d.name + "/zone": "z1"}},
 	}, nil
 }

@@ -31,6 +31,7 @@ func storageTests() []podTest {
 		{"mounts spread out of containers", testPropagationOutwards},
 		{"CSI volumes", testCSI},
 		{"CSI volumes that are attached first", testCSIAttach},
+		{"CSI volumes, more than the node takes", testCSILimit},
 		{"CSI volumes of a pod's own, and block devices", testCSIInlineAndBlock},
 	}
 }

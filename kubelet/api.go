@@ -47,6 +47,7 @@ func (k *kubelet) followAPI(ctx context.Context) error {
 	k.approveServing(ctx, &g, client)
 	g.Go(func() error { k.rotator.run(ctx, apart.core); return nil })
 	g.Go(func() error { k.followStorage(ctx); return nil })
+	g.Go(func() error { k.csi.FollowLimits(ctx); return nil })
 	g.Go(func() error { k.claims.Wipe(ctx); return nil })
 	return g.Wait()
 }

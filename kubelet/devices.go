@@ -67,8 +67,13 @@ func (k *kubelet) lendDevices(ctx context.Context, p *v1.Pod) error {
 	const reason = "UnexpectedAdmissionError"
 	err = fmt.Errorf("Allocate failed due to %w, which is unexpected", err) //nolint:staticcheck // the words of upstream
 	if !pod.IsStatic(p) && ctx.Err() == nil {
-		k.events.ofPod(p, v1.EventTypeWarning, reason, err.Error())
-		k.stop(ctx, p.UID, pod.Stop{Grace: pod.Grace(p), Reason: reason, Message: "Pod was rejected: " + err.Error(), Fails: true})
+		k.reject(ctx, p, reason, err)
 	}
 	return &pod.ActionError{Reason: reason, Err: err}
+}
+
+// reject has a pod fail that was admitted, and cannot be run here after all.
+func (k *kubelet) reject(ctx context.Context, p *v1.Pod, reason string, err error) {
+	k.events.ofPod(p, v1.EventTypeWarning, reason, err.Error())
+	k.stop(ctx, p.UID, pod.Stop{Grace: pod.Grace(p), Reason: reason, Message: "Pod was rejected: " + err.Error(), Fails: true})
 }

@@ -257,6 +257,7 @@ func (g gate) do(ctx context.Context, p *v1.Pod, a pod.Action) error {
 	}
 	g.k.starting(p, a)
 	if err := g.attempt(ctx, p, a); err != nil {
+		g.k.overLimit(ctx, p, err)
 		return err
 	}
 	g.k.resized(p, a)

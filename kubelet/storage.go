@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
+	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/spec"
 	"boot.internal/kubelet/stats"
 	"boot.internal/kubelet/volume"
@@ -73,6 +75,16 @@ func (k *kubelet) tendVolumes(ctx context.Context) {
 		})
 	}
 	_ = g.Wait() // they have no errors to return
+}
+
+// overLimit has a pod fail whose volumes cannot be attached for want of room on
+// the node (KEP-4876): whatever made it makes another, and the scheduler knows by
+// now. That it is pending says nothing to either.
+func (k *kubelet) overLimit(ctx context.Context, p *v1.Pod, err error) {
+	var failed *pod.ActionError
+	if errors.As(err, &failed) && failed.Reason == volume.ReasonLimit && ctx.Err() == nil {
+		k.reject(ctx, p, failed.Reason, failed.Err)
+	}
 }
 
 // lasting returns how to measure the volumes of a pod that outlive it.

@@ -84,6 +84,9 @@ func (v *Volumes) Setup(ctx context.Context, p *v1.Pod) (map[string]pod.Volume, 
 			return nil, fmt.Errorf("set up volume %q: %w", vol.Name, err)
 		}
 		at, err := v.setup(ctx, p, vol)
+		if errors.Is(err, csi.ErrLimit) { // the pod goes elsewhere, whatever else there is
+			return nil, overLimit(vol.Name, used, all)
+		}
 		if err != nil {
 			failed = append(failed, setUpError(vol.Name, err))
 			continue

@@ -22,11 +22,9 @@ type client struct {
 
 // dial begins a conversation with a driver, by asking what it can.
 func (d *Drivers) dial(ctx context.Context, name string) (*client, error) {
-	d.mu.Lock()
-	known, ok := d.drivers[name]
-	d.mu.Unlock()
-	if !ok {
-		return nil, fmt.Errorf("driver name %s not found in the list of registered CSI drivers", name)
+	known, err := d.known(name)
+	if err != nil {
+		return nil, err
 	}
 	c, err := connect(known.endpoint)
 	if err != nil {
@@ -37,6 +35,17 @@ func (d *Drivers) dial(ctx context.Context, name string) (*client, error) {
 		return nil, fmt.Errorf("ask driver %s what it can: %w", name, err)
 	}
 	return c, nil
+}
+
+// known returns a driver that has registered.
+func (d *Drivers) known(name string) (driver, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known, ok := d.drivers[name]
+	if !ok {
+		return driver{}, fmt.Errorf("driver name %s not found in the list of registered CSI drivers", name)
+	}
+	return known, nil
 }
 
 // connect returns a client of whom serves at a socket.

@@ -65,6 +65,8 @@ type Drivers struct {
 	changed chan struct{} // closed and replaced when the Node changes
 
 	nodeMu sync.Mutex // one change to Node and CSINode at a time
+
+	schedule *schedule
 }
 
 // A driver is one that has registered.
@@ -87,6 +89,7 @@ func New(o Options) *Drivers {
 		o: o, drivers: map[string]driver{},
 		users: map[v1.UniqueVolumeName]map[types.UID]bool{}, changed: make(chan struct{}),
 	}
+	d.schedule = newSchedule(d.renew)
 	d.restore()
 	return d
 }

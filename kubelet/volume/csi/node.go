@@ -59,7 +59,14 @@ func (d *Drivers) announce(ctx context.Context, name string, info *csi.NodeGetIn
 	if err := d.changeNode(ctx, topology, func(ids map[string]string) { ids[name] = info.NodeId }); err != nil {
 		return fmt.Errorf("error updating Node object with CSI driver node info: %w", err)
 	}
-	entry := storagev1.CSINodeDriver{Name: name, NodeID: info.NodeId, TopologyKeys: slices.Sorted(maps.Keys(topology))}
+	return d.enter(ctx, name, info)
+}
+
+// enter says in the CSINode what a driver says of itself.
+func (d *Drivers) enter(ctx context.Context, name string, info *csi.NodeGetInfoResponse) error {
+	entry := storagev1.CSINodeDriver{
+		Name: name, NodeID: info.NodeId, TopologyKeys: slices.Sorted(maps.Keys(info.GetAccessibleTopology().GetSegments())),
+	}
 	if n := info.MaxVolumesPerNode; n > 0 {
 		entry.Allocatable = &storagev1.VolumeNodeResources{Count: new(int32(min(n, math.MaxInt32)))}
 	}

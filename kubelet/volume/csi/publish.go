@@ -25,7 +25,7 @@ func (d *Drivers) Publish(ctx context.Context, r Request) (pod.Volume, error) {
 	if v.attaches() {
 		d.use(v.unique(), r.Pod.UID)
 		if err := d.awaitAttached(ctx, v.unique()); err != nil {
-			return pod.Volume{}, err
+			return pod.Volume{}, d.unattached(ctx, v, err)
 		}
 	}
 	done, err := d.turns.Take(ctx, v.key())

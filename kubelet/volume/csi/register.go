@@ -57,6 +57,7 @@ func (d *Drivers) Register(ctx context.Context, p plugin.Plugin) error {
 	}
 	d.mu.Lock()
 	d.drivers[p.Name] = driver{endpoint: p.Endpoint, version: best.String()}
+	d.schedule.set(p.Name, true)
 	d.mu.Unlock()
 	d.o.Arrived()
 	return nil
@@ -86,6 +87,7 @@ func (d *Drivers) Deregister(ctx context.Context, p plugin.Plugin) {
 	d.mu.Lock()
 	if d.drivers[p.Name].endpoint == p.Endpoint {
 		delete(d.drivers, p.Name)
+		d.schedule.set(p.Name, false)
 	}
 	d.mu.Unlock()
 	if err := d.retract(ctx, p.Name); err != nil {

@@ -113,6 +113,7 @@ type fakeDriver struct {
 	publish *csi.NodePublishVolumeRequest // the last
 	expand  *csi.NodeExpandVolumeRequest  // the last
 	fail    map[string]error              // by method
+	limit   int64                         // volumes
 }
 
 func newFakeDriver(t *testing.T) *fakeDriver {
@@ -123,7 +124,7 @@ func newFakeDriver(t *testing.T) *fakeDriver {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	d := &fakeDriver{
-		socket: filepath.Join(dir, "sock"), fail: map[string]error{},
+		socket: filepath.Join(dir, "sock"), fail: map[string]error{}, limit: 5,
 		can: []csi.NodeServiceCapability_RPC_Type{csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME},
 	}
 	l, err := net.Listen("unix", d.socket)
@@ -152,14 +153,23 @@ func (d *fakeDriver) failing(method string, err error) {
 	d.fail[method] = err
 }
 
+// takes has the driver take that many volumes.
+func (d *fakeDriver) takes(volumes int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.limit = volumes
+}
+
 func (d *fakeDriver) called(method, handle string) error {
 	d.calls = append(d.calls, method+" "+handle)
 	return d.fail[method]
 }
 
 func (d *fakeDriver) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return &csi.NodeGetInfoResponse{
-		NodeId: "id-1", MaxVolumesPerNode: 5,
+		NodeId: "id-1", MaxVolumesPerNode: d.limit,
 		AccessibleTopology: &csi.Topology{Segments: map[string]string{"example.com/zone": "a"}},
 	}, nil
 }
