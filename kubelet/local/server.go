@@ -10,8 +10,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
+
+	"boot.internal/kubelet/news"
 )
 
 // The paths of the socket's API.
@@ -31,29 +32,18 @@ const (
 type Server struct {
 	look func() State
 	log  *slog.Logger
-
-	mu       sync.Mutex
-	watchers map[chan struct{}]bool // each of capacity 1
+	news news.News
 }
 
 // NewServer returns a server of what look returns, which is called by several
 // goroutines and only when somebody asks.
 func NewServer(look func() State, log *slog.Logger) *Server {
-	return &Server{look: look, log: log, watchers: map[chan struct{}]bool{}}
+	return &Server{look: look, log: log}
 }
 
 // Changed says that there may be another State. It never blocks, and costs next
 // to nothing while nobody watches.
-func (s *Server) Changed() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for w := range s.watchers {
-		select {
-		case w <- struct{}{}:
-		default:
-		}
-	}
-}
+func (s *Server) Changed() { s.news.Tell() }
 
 // Run answers at the path until ctx ends. There is but one loop on a host, so a
 // socket that is there already is of one that has ended.
@@ -111,8 +101,8 @@ func (s *Server) serveState(w http.ResponseWriter, _ *http.Request) {
 
 // serveWatch tells of each State until the one who asked is gone.
 func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
-	news := s.watch()
-	defer s.unwatch(news)
+	changed, stop := s.news.Listen()
+	defer stop()
 	flush := http.NewResponseController(w)
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
@@ -129,23 +119,9 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		select {
-		case <-news:
+		case <-changed:
 		case <-tick.C:
 		case <-r.Context().Done():
 		}
 	}
-}
-
-func (s *Server) watch() chan struct{} {
-	news := make(chan struct{}, 1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.watchers[news] = true
-	return news
-}
-
-func (s *Server) unwatch(news chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.watchers, news)
 }

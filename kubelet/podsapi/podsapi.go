@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -18,6 +17,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	api "k8s.io/kubelet/pkg/apis/pods/v1alpha1"
 
+	"boot.internal/kubelet/news"
 	"boot.internal/kubelet/socket"
 )
 
@@ -33,9 +33,7 @@ type Server struct {
 	api.UnimplementedPodsServer
 	look     func() (pods []Pod, known bool)
 	requests *requests
-
-	mu       sync.Mutex
-	watchers map[chan struct{}]bool // each of capacity 1
+	news     news.News
 }
 
 // New returns a server of the pods that look returns: those the node is to run and
@@ -43,7 +41,7 @@ type Server struct {
 // and always after. look is called by several goroutines, and only when somebody
 // asks or watches.
 func New(look func() (pods []Pod, known bool)) *Server {
-	return &Server{look: look, requests: newRequests(), watchers: map[chan struct{}]bool{}}
+	return &Server{look: look, requests: newRequests()}
 }
 
 // Run answers at the path, which is /var/lib/kubelet/pods-api/pods-api.sock, until
@@ -57,30 +55,7 @@ func (s *Server) Run(ctx context.Context, path string) error {
 
 // Changed says that there may be other pods, or that they may be otherwise. It
 // never blocks, and costs next to nothing while nobody watches.
-func (s *Server) Changed() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for w := range s.watchers {
-		select {
-		case w <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (s *Server) watch() chan struct{} {
-	news := make(chan struct{}, 1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.watchers[news] = true
-	return news
-}
-
-func (s *Server) unwatch(news chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.watchers, news)
-}
+func (s *Server) Changed() { s.news.Tell() }
 
 // ListPods returns all pods, by UID.
 func (s *Server) ListPods(context.Context, *api.ListPodsRequest) (*api.ListPodsResponse, error) {

@@ -21,8 +21,8 @@ import (
 //	ADDED ───────────────► MODIFIED ─┐ ───────────────► DELETED
 //	                           ▲─────┘
 func (s *Server) WatchPods(_ *api.WatchPodsRequest, stream grpc.ServerStreamingServer[api.WatchPodsEvent]) error {
-	news := s.watch()
-	defer s.unwatch(news)
+	changed, stop := s.news.Listen()
+	defer stop()
 	told, err := s.tell(stream, nil)
 	if err != nil {
 		return err
@@ -32,7 +32,7 @@ func (s *Server) WatchPods(_ *api.WatchPodsRequest, stream grpc.ServerStreamingS
 	}
 	for {
 		select {
-		case <-news:
+		case <-changed:
 		case <-stream.Context().Done():
 			return stream.Context().Err()
 		}
