@@ -110,6 +110,9 @@ func (s *schedule) repeat(ctx context.Context, driver string, every time.Duratio
 	for {
 		select {
 		case <-tick.C:
+			if ctx.Err() != nil { // it ended while the driver was asked
+				return
+			}
 			s.ask(ctx, driver)
 		case <-ctx.Done():
 			return
