@@ -18,6 +18,11 @@ const unitTimeout = 30 * time.Second
 
 // properties returns the limits as systemd knows them. It would take back what
 // only the files say whenever it reloads.
+//
+// There is no AllowedCPUs among them, which upstream sets on the group of all pods,
+// to all CPUs, so that systemd does not take the controller cpuset away again: its
+// kubelet does not go on without. Here nothing is said to that controller, and pods
+// run on all CPUs without it, also on those that are plugged in later.
 func (c *Cgroups) properties(l limits) []dbus.Property {
 	var out []dbus.Property
 	add := func(set bool, name string, value any) {
