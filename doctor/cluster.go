@@ -120,17 +120,13 @@ func fsync(f Facts) []Finding {
 		return nil
 	}
 	return one("EtcdSlowDisk", Warning, "the disk is too slow for etcd: leaders are lost, and the API server is slow",
-		fmt.Sprintf("an fsync takes %.0f ms on average", f.FsyncMillis), "move "+"/var/lib/etcd to a faster disk, or take other load from it")
+		fmt.Sprintf("an fsync takes %.0f ms on average", f.FsyncMillis), "move /var/lib/etcd to a faster disk, or take other load from it")
 }
 
 // manifests that are not run as they are written.
 func manifests(f Facts) []Finding {
 	var all []Finding
 	for _, p := range f.Report.Manifests {
-		where := p.Path
-		if p.Line > 0 {
-			where = fmt.Sprintf("%s:%d", p.Path, p.Line)
-		}
 		severity, id, what := Warning, "ManifestRefused", "a manifest is refused, and runs no pod"
 		switch {
 		case !status.Refusal(p):
@@ -142,7 +138,7 @@ func manifests(f Facts) []Finding {
 		if do == "" {
 			do = "correct it; nothing needs to be restarted"
 		}
-		all = append(all, Finding{id, severity, what, where + ": " + p.Message, do})
+		all = append(all, Finding{id, severity, what, status.Place(p) + ": " + p.Message, do})
 	}
 	return all
 }

@@ -125,7 +125,7 @@ func (r *Report) judgeEtcd() {
 func (r *Report) judgeManifests() {
 	for _, p := range r.Manifests {
 		if Refusal(p) {
-			r.wrong("%s is %s: %s", where(p), fate(p), p.Message)
+			r.wrong("%s is %s: %s", Place(p), fate(p), p.Message)
 		}
 	}
 }
@@ -163,27 +163,23 @@ func Refusal(p local.Problem) bool {
 	}
 }
 
-// where names the place of a problem.
-func where(p local.Problem) string {
+// Place says where a problem is: a file, and the line if that is known.
+func Place(p local.Problem) string {
 	if p.Line > 0 {
 		return fmt.Sprintf("%s:%d", p.Path, p.Line)
 	}
 	return p.Path
 }
 
-// fate is what becomes of a manifest, in words.
+// fate is what becomes of a manifest that is not run as it is written, in words.
 func fate(p local.Problem) string {
 	switch p.Reason {
 	case "StaticPodKept", "StaticPodRefused":
 		return "refused"
 	case "StaticPodDuplicate":
 		return "a duplicate"
-	case "ManifestUnreadable":
-		return "unreadable"
-	case "ManifestIgnored":
-		return "ignored"
 	default:
-		return "noted"
+		return "unreadable"
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 const limit = 1800 * time.Millisecond
 
 // Sources are what is looked at. Each is asked at the same time as the others,
-// and has to end when its context does. One that is nil has nothing to tell.
+// and has to end when its context does.
 type Sources struct {
 	// Node is the name of the node where the loop does not tell.
 	Node string
@@ -116,14 +116,14 @@ func (r *Report) alone(ctx context.Context, s Sources, err error) {
 func (r *Report) pods(all []local.Pod) {
 	for _, p := range all {
 		addLastWords(&p)
-		switch {
-		case p.Static:
+		if p.Static {
 			r.StaticPods = append(r.StaticPods, p)
 			continue
-		case r.Unwell(p):
-			r.OtherPods.Unwell = append(r.OtherPods.Unwell, p)
 		}
 		r.OtherPods.Total++
+		if r.Unwell(p) {
+			r.OtherPods.Unwell = append(r.OtherPods.Unwell, p)
+		}
 	}
 }
 

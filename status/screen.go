@@ -152,6 +152,7 @@ func (s *screen) parts() {
 		s.field("engine", 0, name+" at "+e.Socket)
 	}
 	s.api()
+	s.rotation()
 }
 
 func (s *screen) api() {
@@ -162,6 +163,9 @@ func (s *screen) api() {
 	for _, w := range s.r.API.Ways {
 		if w.OK {
 			s.field("API", 0, w.Server+s.behind())
+			if s.r.Loop.Running && !s.r.Node.Registered {
+				s.field("", Bad, "this node is not registered there")
+			}
 			return
 		}
 	}
@@ -192,6 +196,20 @@ func (s *screen) behind() string {
 		return ""
 	}
 	return fmt.Sprintf(" → %s, %d of %d ready", servers[used-1].Address, ready, len(servers))
+}
+
+// rotation is the node's part in one of authorities, while there is one.
+func (s *screen) rotation() {
+	r := s.r.Loop.Rotation
+	switch {
+	case r == nil:
+	case r.Trouble != "":
+		s.field("rotation", Bad, "of authorities; this node does not get to the stage "+r.Trouble)
+	case r.Reached:
+		s.field("rotation", 0, "of authorities; this node has got to the stage "+r.Stage)
+	default:
+		s.field("rotation", Doubtful, "of authorities; this node is on its way to the stage "+r.Stage)
+	}
 }
 
 func (s *screen) etcd() {
@@ -282,8 +300,8 @@ func (s *screen) manifests() {
 	s.line("")
 	s.b.WriteString(s.paint(Heading, "MANIFESTS") + "\n")
 	for i, p := range bad {
-		if i == 0 || where(bad[i-1]) != where(p) {
-			s.line(where(p) + " is " + fate(p))
+		if i == 0 || Place(bad[i-1]) != Place(p) {
+			s.line(Place(p) + " is " + fate(p))
 		}
 		s.below(p.Message, Bad)
 		if p.Hint != "" {
