@@ -27,10 +27,10 @@ func pauseProgram(t *testing.T) string {
 	return program
 }
 
-// eventually waits a few seconds for something to become true.
+// eventually waits for something to become true, a minute at least.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 6000 {
 		if ok() {
 			return
 		}
