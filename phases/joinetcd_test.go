@@ -42,8 +42,8 @@ func newEtcdJoin(t *testing.T) *etcdWorld {
 		Spec:       corev1.PodSpec{NodeName: "cp1"},
 	})
 	api := w.api()
-	w.cfg.Init.Timeouts.EtcdAPICall = &metav1.Duration{Duration: 2 * time.Second}
-	w.cfg.Init.Timeouts.ControlPlaneComponentHealthCheck = &metav1.Duration{Duration: 2 * time.Second}
+	w.cfg.Init.Timeouts.EtcdAPICall = &metav1.Duration{Duration: 20 * time.Second}
+	w.cfg.Init.Timeouts.ControlPlaneComponentHealthCheck = &metav1.Duration{Duration: 20 * time.Second}
 	o, err := pkiOptions(w.cfg, w.dirs)
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +236,15 @@ func TestAFailedJoinRemovesItsLearner(t *testing.T) {
 	w := newEtcdJoin(t)
 	well := w.etcd.ready
 	w.etcd.ready = func(*etcdserverpb.Member) error { return rpctypes.ErrGRPCLearnerNotReady }
-	_, err := runSteps(t.Context(), Runner{}, Step{Name: "etcd-join", Phase: w.phase})
+	limits := w.cfg.Init.Timeouts
+	err := outlasts(func(patience time.Duration) error {
+		less := *limits
+		less.ControlPlaneComponentHealthCheck = &metav1.Duration{Duration: patience}
+		w.cfg.Init.Timeouts = &less
+		_, err := runSteps(t.Context(), Runner{}, Step{Name: "etcd-join", Phase: w.phase})
+		return err
+	}, "it has not started yet")
+	w.cfg.Init.Timeouts = limits
 	wantError(t, err, "it has not started yet", "port 2380")
 	if got := w.voters(); got != "cp1" || exists(w.phase.manifest()) {
 		t.Errorf("members: %s", got)

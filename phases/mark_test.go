@@ -1,6 +1,7 @@
 package phases
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -113,9 +114,12 @@ func TestMarkWaitsForTheNode(t *testing.T) {
 func TestMarkGivesUpOnANodeThatNeverComes(t *testing.T) {
 	w := running(t, "")
 	p := w.mark()
-	p.timeout = 500 * time.Millisecond
-	_, err := runSteps(t.Context(), Runner{}, Step{Name: "mark", Phase: p})
-	wantError(t, err, "the node node-1 has not been registered: gave up after 500ms: the cluster has no such node", "boot kubelet")
+	err := outlasts(func(patience time.Duration) error {
+		p.timeout = patience
+		_, err := runSteps(t.Context(), Runner{}, Step{Name: "mark", Phase: p})
+		return err
+	}, "the cluster has no such node")
+	wantError(t, err, fmt.Sprintf("the node node-1 has not been registered: gave up after %s: the cluster has no such node", p.timeout), "boot kubelet")
 }
 
 // Somebody else writes the node in between: it is read again, and their taint

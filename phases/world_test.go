@@ -94,9 +94,10 @@ func (w *world) makeCerts() {
 	w.run(itemSteps(certs.New(o).All())...)
 }
 
-// api waits for a second where the real one waits for a minute.
+// api waits for as long as a busy machine may need for an answer. Tests of its
+// patience give it less.
 func (w *world) api() apiServer {
-	w.cfg.Init.Timeouts.KubernetesAPICall = &metav1.Duration{Duration: 3 * time.Second}
+	w.cfg.Init.Timeouts.KubernetesAPICall = &metav1.Duration{Duration: 30 * time.Second}
 	return w.options().api()
 }
 
