@@ -78,7 +78,7 @@ func (s *standalone) changes(t *testing.T) {
 	}
 	s.crash(t, old, "c")
 	now := s.until(t, "changes", "replaced", podReady)
-	events := s.trace.upTo(t, now, "c")
+	events := s.trace.upTo(t, now)
 	if diff := cmp.Diff([]string{string(old.UID), string(now.UID)}, s.trace.uids(now.Name)); diff != "" {
 		t.Errorf("UIDs (-want +got):\n%s", diff)
 	}
@@ -103,7 +103,7 @@ func (s *standalone) looks(t *testing.T) {
 	p := hostPod("looks", box("c", "sleep", "infinity"))
 	p.Labels = map[string]string{"a": "1", "b": "2"}
 	before := s.run(t, p)
-	events := s.trace.upTo(t, before, "c")
+	events := s.trace.upTo(t, before)
 	file, text := manifestPath("looks"), text(t, p)
 	s.node.WriteFile(t, file, text)
 	s.node.Run(t, "touch", file)
@@ -161,7 +161,7 @@ func (s *standalone) duplicates(t *testing.T) {
 	ofWinner := func(events []traced) []traced { // the end of the other may still be told
 		return slices.DeleteFunc(events, func(e traced) bool { return e.uid == string(lost.UID) && !strings.HasSuffix(e.what, "created") })
 	}
-	events := ofWinner(s.trace.upTo(t, won, "c"))
+	events := ofWinner(s.trace.upTo(t, won))
 	s.node.Run(t, "touch", manifestPath("dup-b"))
 	s.node.Remove(t, manifestPath("dup-b"))
 	s.barrier(t)
@@ -177,7 +177,7 @@ func (s *standalone) broken(t *testing.T) {
 	p := hostPod("broken", box("c", "sleep", "infinity"))
 	before := s.run(t, p)
 	file := manifestPath(p.Name)
-	events := s.trace.upTo(t, before, "c")
+	events := s.trace.upTo(t, before)
 	for bad, words := range map[string]string{
 		"apiVersion: v1\nkind: Pod\nmetadata: {name: broken\n":                                                     file + ":",
 		"apiVersion: v1\nkind: Pod\nmetadata:\n  name: broken\nspec:\n  containers:\n  - name: c\n    imagge: x\n": file + ":8",
@@ -220,7 +220,7 @@ func (s *standalone) writeInPlace(t testing.TB, file string, parts ...string) {
 func (s *standalone) halfWritten(t *testing.T) {
 	p := hostPod("half", box("c", "sleep", "infinity"))
 	before := s.run(t, p)
-	events := s.trace.upTo(t, before, "c")
+	events := s.trace.upTo(t, before)
 	p.Labels = map[string]string{"version": "2"}
 	file, text := manifestPath("half"), text(t, p)
 	for _, part := range []string{"", text[:10], text[:len(text)/2]} {

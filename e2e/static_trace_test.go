@@ -110,11 +110,11 @@ func (tr *trace) of(pod string) []traced {
 	return events
 }
 
-// upTo returns what happened to a pod until a container of it started, and since:
-// the engine may tell of the start a moment after the pod's status does.
-func (tr *trace) upTo(t testing.TB, p *corev1.Pod, container string) []traced {
+// upTo returns what happened to a pod until its container c started, and since: the
+// engine may tell of the start a moment after the pod's status does.
+func (tr *trace) upTo(t testing.TB, p *corev1.Pod) []traced {
 	t.Helper()
-	tr.await(t, p, container+" started")
+	tr.await(t, p, "c started")
 	return tr.of(p.Name)
 }
 
