@@ -70,7 +70,7 @@ func (h *host) run(p *v1.Pod) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if err := h.runtime.Do(h.t.Context(), p, pod.StartContainer{Name: "main", SandboxID: have.Sandboxes[0].ID}); err != nil {
+	if err := h.runtime.Do(h.t.Context(), p, pod.StartContainer{Name: "main", Sandbox: have.Sandboxes[0]}); err != nil {
 		h.t.Fatal(err)
 	}
 }
