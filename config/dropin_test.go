@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
-	"k8s.io/utils/ptr"
 )
 
 const kubeletHead = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
@@ -60,7 +59,7 @@ func TestDropIns(t *testing.T) {
 		{
 			name: "objects are merged", files: map[string]string{"10.conf": "authentication: {anonymous: {enabled: true}}\n", "20.conf": "authentication: {webhook: {cacheTTL: 1s}}\n"},
 			want: func(k *kubeletv1beta1.KubeletConfiguration) {
-				k.Authentication.Anonymous.Enabled = ptr.To(true)
+				k.Authentication.Anonymous.Enabled = new(true)
 				k.Authentication.Webhook.CacheTTL.Duration = 1e9
 			},
 		},
@@ -82,7 +81,7 @@ func TestDropIns(t *testing.T) {
 		{
 			name: "off is not the default", files: map[string]string{"10.conf": "cpuCFSQuota: false\nimageGCHighThresholdPercent: 100\nmaxPods: 0\n"},
 			want: func(k *kubeletv1beta1.KubeletConfiguration) {
-				k.CPUCFSQuota, k.ImageGCHighThresholdPercent, k.MaxPods = ptr.To(false), ptr.To[int32](100), 110
+				k.CPUCFSQuota, k.ImageGCHighThresholdPercent, k.MaxPods = new(false), new(int32(100)), 110
 			},
 		},
 	}

@@ -45,7 +45,7 @@ func TestNews(t *testing.T) {
 }
 
 // Whoever looks after having heard sees the last change, however fast they come.
-func TestTheLastChangeIsHeardOf(t *testing.T) {
+func TestTheLastChangeIsHeardOf(_ *testing.T) {
 	const last = 1000
 	var n News
 	var mu sync.Mutex
