@@ -47,12 +47,26 @@ func (r *Reconciler) delete(ctx context.Context, api corev1.PodInterface, j job)
 	})
 	switch {
 	case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
-		return errMoved
+		return errors.Join(errMoved, r.verify(ctx, api, j.remove))
 	case err != nil:
 		return fmt.Errorf("delete mirror %s: %w", j.key, err)
 	}
 	r.buried(j.remove)
 	r.o.Log.Info("deleted mirror", slog.String("pod", j.key.String()), slog.String("uid", string(j.remove.UID)))
+	return nil
+}
+
+// verify forgets a mirror that is known here but not to the API.
+func (r *Reconciler) verify(ctx context.Context, api corev1.PodInterface, m *v1.Pod) error {
+	now, err := api.Get(ctx, m.Name, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("get mirror %s: %w", pod.KeyOf(m), err)
+	}
+	if err != nil || now.UID != m.UID {
+		r.mu.Lock()
+		r.drop(m)
+		r.mu.Unlock()
+	}
 	return nil
 }
 
@@ -65,9 +79,8 @@ func (r *Reconciler) create(ctx context.Context, api corev1.PodInterface, j job)
 	case err != nil:
 		return fmt.Errorf("create mirror %s: %w", j.key, err)
 	}
-	r.seen(m)
 	r.o.Log.Info("created mirror", slog.String("pod", j.key.String()), slog.String("uid", string(m.UID)))
-	return nil
+	return r.answered(ctx, api, j, m)
 }
 
 // adopt looks at what already has the name (SP-59): the mirror itself, made
@@ -81,14 +94,41 @@ func (r *Reconciler) adopt(ctx context.Context, api corev1.PodInterface, j job) 
 	if !pod.IsMirror(m) || m.Spec.NodeName != r.o.Node {
 		return fmt.Errorf("create mirror %s: a pod of this name that is no mirror of node %s is in the way", j.key, r.o.Node)
 	}
-	if !r.seen(m) {
-		return errMoved
-	}
-	return nil
+	return r.answered(ctx, api, j, m)
 }
 
-// seen takes over a mirror as the API has it, unless it was deleted here.
-func (r *Reconciler) seen(m *v1.Pod) bool {
+// answered takes over a mirror as a request was answered, unless it is known to be
+// gone already. If all mirrors were told of since the request was planned, nobody can
+// say whether it was among them: so it is asked for.
+func (r *Reconciler) answered(ctx context.Context, api corev1.PodInterface, j job, m *v1.Pod) error {
+	for lists := j.lists; ; {
+		r.mu.Lock()
+		sure, alive := r.lists == lists, !r.dead[m.UID]
+		if known := r.mirrors[j.key]; sure && alive && (known == nil || known.UID != m.UID) { // the watch knows better
+			r.mirrors[j.key] = stripped(m)
+		}
+		lists = r.lists
+		r.mu.Unlock()
+		switch {
+		case !alive:
+			return errMoved
+		case sure:
+			r.changed(j.key)
+			return nil
+		}
+		now, err := api.Get(ctx, j.key.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err) || err == nil && now.UID != m.UID:
+			return errMoved
+		case err != nil:
+			return fmt.Errorf("get mirror %s: %w", j.key, err)
+		}
+		m = now
+	}
+}
+
+// seen takes over a mirror as the watch tells, unless it was deleted here.
+func (r *Reconciler) seen(m *v1.Pod) {
 	key := pod.KeyOf(m)
 	r.mu.Lock()
 	alive := !r.dead[m.UID]
@@ -99,7 +139,6 @@ func (r *Reconciler) seen(m *v1.Pod) bool {
 	if alive {
 		r.changed(key)
 	}
-	return alive
 }
 
 // stripped drops what nobody here looks at and takes half the memory.

@@ -44,9 +44,10 @@ type Reconciler struct {
 	pending []string // sources whose mirrors are no orphans yet
 	nodeUID types.UID
 	mirrors map[pod.Key]*v1.Pod // as the API has them; shared and never changed
-	// dead holds mirrors that were deleted here but that the watch may still
-	// speak of.
+	// dead holds mirrors that are gone but that may still be spoken of: by the
+	// watch, if they were deleted here, or by the answer to a request under way.
 	dead  map[types.UID]bool
+	lists int // how often all mirrors were told of
 	tries map[pod.Key]*try
 	busy  map[pod.Key]bool // a request is under way
 	held  map[pod.Key]bool // the mirror is that of a version before, which may still run

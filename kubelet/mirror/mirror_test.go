@@ -283,3 +283,86 @@ func TestManyAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// An API with late answers has done what it was asked to for a second already.
+type lateAPI struct{ corev1.PodsGetter }
+
+type latePods struct{ corev1.PodInterface }
+
+func (l lateAPI) Pods(namespace string) corev1.PodInterface {
+	return latePods{l.PodsGetter.Pods(namespace)}
+}
+
+func (l latePods) Create(ctx context.Context, p *v1.Pod, o metav1.CreateOptions) (*v1.Pod, error) {
+	m, err := l.PodInterface.Create(ctx, p, o)
+	time.Sleep(time.Second)
+	return m, err
+}
+
+// A mirror can be gone before the answer comes that it was made (SP-53).
+func TestDeletedBeforeTheAnswer(t *testing.T) {
+	for name, others := range map[string]func(w *world){
+		"as the watch tells": func(*world) {},
+		"as a list tells": func(w *world) {
+			if err := w.r.Store().Replace(nil, "9"); err != nil {
+				w.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				go w.follow(t.Context(), lateAPI{w.api.CoreV1()})
+				a := static("a", "h1")
+				w.r.SetNode(node("node-uid"))
+				w.r.SetStatic([]*v1.Pod{a})
+				w.want("made", "create a")
+				first := w.get("a")
+				if err := w.api.CoreV1().Pods("ns").Delete(t.Context(), "a", force(first)); err != nil {
+					t.Fatal(err)
+				}
+				w.want("deleted by somebody", "delete a")
+				others(w)
+				time.Sleep(time.Minute)
+				w.want("SP-53 a new one", "create a")
+				if uid, ok := w.r.UIDFor(a); !ok || uid != w.get("a").UID {
+					t.Errorf("SP-53 the mirror's UID is %s, want %s", uid, w.get("a").UID)
+				}
+			})
+		})
+	}
+}
+
+// Or it has to go by then: the answer is older than what the watch told (SP-52).
+func TestToGoBeforeTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		go w.follow(t.Context(), lateAPI{w.api.CoreV1()})
+		w.r.SetNode(node("node-uid"))
+		w.r.SetStatic([]*v1.Pod{static("a", "h1")})
+		w.want("made", "create a")
+		leaving := w.get("a").DeepCopy()
+		leaving.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+		if err := w.api.Tracker().Update(v1.SchemeGroupVersion.WithResource("pods"), leaving, "ns"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		w.want("SP-52 replaced", "delete a, create a")
+	})
+}
+
+// A mirror that is known only here is no reason to ask for its end for ever.
+func TestKnownOnlyHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		w.r.SetNode(node("node-uid"))
+		w.r.SetStatic(nil)
+		w.r.seen(mirrorOf(static("a", "h1"), "ghost"))
+		time.Sleep(time.Minute)
+		w.want("it is asked for once", "delete a")
+		if n := w.r.Len(); n != 0 {
+			t.Errorf("%d mirrors", n)
+		}
+	})
+}

@@ -21,6 +21,7 @@ type job struct {
 	key    pod.Key
 	remove *v1.Pod
 	create *v1.Pod
+	lists  int // how often all mirrors had been told of by then
 }
 
 // plan returns the jobs that are due and not under way, and marks them as under
@@ -46,7 +47,7 @@ func (r *Reconciler) plan(now time.Time) (due []job, wake time.Duration) {
 			}
 			continue
 		}
-		r.busy[key] = true
+		r.busy[key], j.lists = true, r.lists
 		due = append(due, j)
 	}
 	return due, wake

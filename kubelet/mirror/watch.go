@@ -32,11 +32,16 @@ func (s store) Delete(obj any) error {
 	if !ok || !pod.IsMirror(p) {
 		return nil
 	}
+	key := pod.KeyOf(p)
 	s.r.mu.Lock()
-	delete(s.r.dead, p.UID) // nothing more will be heard of it
+	if s.r.busy[key] {
+		s.r.dead[p.UID] = true // the answer that it was made may come yet
+	} else {
+		delete(s.r.dead, p.UID) // nothing more will be heard of it
+	}
 	s.r.drop(p)
 	s.r.mu.Unlock()
-	s.r.changed(pod.KeyOf(p))
+	s.r.changed(key)
 	return nil
 }
 
@@ -82,6 +87,7 @@ func (r *Reconciler) replace(fresh map[pod.Key]*v1.Pod, listed map[types.UID]boo
 		}
 	}
 	r.mirrors = fresh
+	r.lists++
 	clear(r.tries)
 	r.Poke()
 	return changed
