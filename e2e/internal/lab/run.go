@@ -76,15 +76,19 @@ func Until(t testing.TB, limit time.Duration, what string, check func(ctx contex
 	defer cancel()
 	retry := time.NewTicker(50 * time.Millisecond) // whatever is checked has no events in common
 	defer retry.Stop()
+	var last error // but for that there is no more time
 	for {
 		err := check(ctx)
 		if err == nil {
 			return
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-retry.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: %v: %v", what, context.Cause(ctx), err)
+			t.Fatalf("%s: %v: %v", what, context.Cause(ctx), last)
 		}
 	}
 }
