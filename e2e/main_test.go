@@ -70,19 +70,23 @@ func furnished(t testing.TB, lan *lab.LAN, name string) *lab.Node {
 	return n
 }
 
-// checkLog finds races in the log of the loop, and shows the end of it if the
-// test has failed.
+// checkLog looks at the log of the loop of a node.
 func checkLog(t testing.TB, n *lab.Node) {
 	t.Helper()
 	if !n.Up() || !n.Exists(t, loopLog) {
 		return
 	}
-	log := n.ReadFile(t, loopLog)
+	judgeLog(t, n.Name+":"+loopLog, n.ReadFile(t, loopLog))
+}
+
+// judgeLog finds races in a log, and shows it if the test has failed.
+func judgeLog(t testing.TB, name, log string) {
+	t.Helper()
 	if at := strings.Index(log, "DATA RACE"); at >= 0 {
 		t.Errorf("%s", log[at:min(at+8000, len(log))])
 	}
 	if t.Failed() {
-		showLog(t, n.Name+":"+loopLog, log)
+		showLog(t, name, log)
 	}
 }
 

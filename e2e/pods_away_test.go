@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -79,7 +77,7 @@ func (c *podCluster) loopAway(t *testing.T) {
 	replaced := c.AwaitReady(t, "replaced")
 	c.AwaitReady(t, "graceful")
 
-	comeBack := c.sendAway(t)
+	comeBack := sendAway(t, c.Node)
 	c.Delete(t, "graceful", nil)
 	c.Delete(t, "forced", new(int64(0)))
 	c.Delete(t, "replaced", new(int64(0)))
@@ -109,29 +107,6 @@ func (c *podCluster) loopAway(t *testing.T) {
 		c.Delete(t, name, nil)
 		c.AwaitGone(t, name)
 	}
-}
-
-// sendAway ends the loop and keeps it from being started again until comeBack.
-func (c *podCluster) sendAway(t *testing.T) (comeBack func()) {
-	t.Helper()
-	var supervisor, loop lab.Process
-	lab.Until(t, patience, "find the loop", func(context.Context) error {
-		all := c.Find(t, filepath.Base(lab.BootBinary(t)), " kubelet ")
-		if len(all) != 2 || isSupervisor(all[0]) == isSupervisor(all[1]) { // what is about to become another program looks like it
-			return fmt.Errorf("found %v", all)
-		}
-		if supervisor, loop = all[0], all[1]; isSupervisor(loop) {
-			supervisor, loop = loop, supervisor
-		}
-		return nil
-	})
-	c.Halt(t, supervisor)
-	c.End(t, loop)
-	return func() { c.Kill(t, supervisor, syscall.SIGCONT) }
-}
-
-func isSupervisor(p lab.Process) bool {
-	return slices.Contains(p.Args, "--supervise")
 }
 
 // apiAway cuts the API server off: pods go on, are restarted, and once it is back

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -59,7 +58,9 @@ func testCSILimit(t *testing.T, c *podCluster) {
 		}
 		return fmt.Errorf("it says %+v", n.Spec.Drivers)
 	})
-	c.refuseToAttach(t)
+	c.answerAttach(t, handle, func(s *storagev1.VolumeAttachmentStatus) {
+		s.AttachError = &storagev1.VolumeError{Message: "no room", ErrorCode: new(int32(codes.ResourceExhausted))}
+	})
 	lab.Until(t, 3*patience, "see the pod rejected", func(ctx context.Context) error {
 		p, err := c.Client.CoreV1().Pods(c.Namespace).Get(ctx, "user", metav1.GetOptions{})
 		if err == nil && (p.Status.Phase != corev1.PodFailed || p.Status.Reason != "VolumeAttachmentLimitExceeded" ||
@@ -67,26 +68,5 @@ func testCSILimit(t *testing.T, c *podCluster) {
 			err = fmt.Errorf("it is %s: %s: %s", p.Status.Phase, p.Status.Reason, p.Status.Message)
 		}
 		return err
-	})
-}
-
-// refuseToAttach does what an external attacher does whose driver has no room for
-// another volume.
-func (c *podCluster) refuseToAttach(t *testing.T) {
-	t.Helper()
-	lab.Until(t, patience, "refuse to attach", func(ctx context.Context) error {
-		all, err := c.Client.StorageV1().VolumeAttachments().List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		for _, a := range all.Items {
-			if a.Spec.Source.PersistentVolumeName == nil || !strings.HasPrefix(*a.Spec.Source.PersistentVolumeName, c.Namespace) {
-				continue
-			}
-			a.Status.AttachError = &storagev1.VolumeError{Message: "no room", ErrorCode: new(int32(codes.ResourceExhausted))}
-			_, err := c.Client.StorageV1().VolumeAttachments().UpdateStatus(ctx, &a, metav1.UpdateOptions{})
-			return err
-		}
-		return errors.New("nobody asks for the volume to be attached")
 	})
 }

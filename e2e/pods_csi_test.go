@@ -164,7 +164,14 @@ func testCSIAttach(t *testing.T, c *podCluster) {
 // attach does what an external attacher does.
 func (c *podCluster) attach(t *testing.T, handle string, metadata map[string]string) {
 	t.Helper()
-	lab.Until(t, patience, "attach volume", func(ctx context.Context) error {
+	c.answerAttach(t, handle, func(s *storagev1.VolumeAttachmentStatus) { s.Attached, s.AttachmentMetadata = true, metadata })
+}
+
+// answerAttach waits until a volume of the namespace is to be attached, and says what
+// has come of that.
+func (c *podCluster) answerAttach(t *testing.T, handle string, answer func(*storagev1.VolumeAttachmentStatus)) {
+	t.Helper()
+	lab.Until(t, patience, "say what has come of attaching volume "+handle, func(ctx context.Context) error {
 		all, err := c.Client.StorageV1().VolumeAttachments().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
@@ -173,7 +180,7 @@ func (c *podCluster) attach(t *testing.T, handle string, metadata map[string]str
 			if a.Spec.Source.PersistentVolumeName == nil || !strings.HasPrefix(*a.Spec.Source.PersistentVolumeName, c.Namespace) {
 				continue
 			}
-			a.Status.Attached, a.Status.AttachmentMetadata = true, metadata
+			answer(&a.Status)
 			_, err := c.Client.StorageV1().VolumeAttachments().UpdateStatus(ctx, &a, metav1.UpdateOptions{})
 			return err
 		}

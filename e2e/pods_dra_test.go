@@ -163,7 +163,7 @@ func (c *podCluster) claimsAway(t *testing.T) {
 		c.AwaitReady(t, name)
 	}
 	before := ids(c.Get(t, "keeps"))
-	comeBack := c.sendAway(t)
+	comeBack := sendAway(t, c.Node)
 	c.Delete(t, "loses", new(int64(0)))
 	comeBack()
 	lab.Until(t, 2*patience, "see the device of the pod that went taken back", func(context.Context) error {

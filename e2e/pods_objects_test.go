@@ -261,7 +261,7 @@ func (c *podCluster) volumesAway(t *testing.T) {
 	before := c.AwaitReady(t, "box")
 	was := c.mustBox(t, "cat", token)
 
-	comeBack := c.sendAway(t)
+	comeBack := sendAway(t, c.Node)
 	if _, err := c.Client.CoreV1().ConfigMaps(c.Namespace).Patch(t.Context(), "conf", types.MergePatchType, []byte(`{"data":{"k":"two"}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}

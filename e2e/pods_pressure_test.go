@@ -109,7 +109,7 @@ const kubeletConfig = "/var/lib/kubelet/config.yaml"
 // reconfigure starts the loop again with other settings.
 func (c *podCluster) reconfigure(t *testing.T, set map[string]any) {
 	t.Helper()
-	comeBack := c.sendAway(t)
+	comeBack := sendAway(t, c.Node)
 	first, others, _ := strings.Cut(c.ReadFile(t, kubeletConfig), "\n---\n")
 	var config map[string]any
 	if err := yaml.Unmarshal([]byte(first), &config); err != nil {

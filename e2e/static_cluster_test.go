@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -115,6 +116,19 @@ func loopOf(t testing.TB, n *lab.Node) (lab.Process, error) {
 func awaitLoop(t testing.TB, n *lab.Node) lab.Process {
 	t.Helper()
 	return await(t, "the loop", func() (lab.Process, error) { return loopOf(t, n) })
+}
+
+// sendAway ends the loop of a node and keeps it from being started again until
+// comeBack.
+func sendAway(t testing.TB, n *lab.Node) (comeBack func()) {
+	t.Helper()
+	supervisor := await(t, "the supervisor", func() (lab.Process, error) {
+		return only(n.Find(t, filepath.Base(lab.BootBinary(t)), "--supervise"))
+	})
+	loop := awaitLoop(t, n)
+	n.Halt(t, supervisor)
+	n.End(t, loop)
+	return func() { n.Kill(t, supervisor, syscall.SIGCONT) }
 }
 
 // await waits for a process.

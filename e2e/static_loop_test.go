@@ -61,7 +61,7 @@ type standalone struct {
 func newStandalone(t *testing.T) *standalone {
 	t.Helper()
 	s := &standalone{node: lab.New(t)}
-	t.Cleanup(func() { s.checkLog(t) })
+	t.Cleanup(func() { judgeLog(t, loopLog, s.log.String()) })
 	s.http = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DialContext: s.node.Dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // it signs its certificate itself
 	}}
@@ -105,17 +105,6 @@ func (s *standalone) kill(t testing.TB) {
 	}
 	_ = s.process.Wait() // it was killed, and its engine may hold its output
 	s.process = nil
-}
-
-func (s *standalone) checkLog(t testing.TB) {
-	t.Helper()
-	log := s.log.String()
-	if at := strings.Index(log, "DATA RACE"); at >= 0 {
-		t.Errorf("%s", log[at:min(at+8000, len(log))])
-	}
-	if t.Failed() {
-		showLog(t, loopLog, log)
-	}
 }
 
 // get returns what an address of the node answers.

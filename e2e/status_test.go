@@ -351,12 +351,7 @@ func (s statusOfNode) seesPods(t *testing.T) {
 }
 
 func (s statusOfNode) loopStopped(t *testing.T) {
-	loop := awaitLoop(t, s.Node)
-	supervisor := await(t, "the supervisor", func() (lab.Process, error) {
-		return only(s.Find(t, filepath.Base(lab.BootBinary(t)), "--supervise"))
-	})
-	s.Kill(t, supervisor, syscall.SIGSTOP)
-	s.Kill(t, loop, syscall.SIGKILL)
+	comeBack := sendAway(t, s.Node)
 	s.until(t, 5, "the kubelet loop does not run")
 	s.seesPods(t)
 	s.expectScreen(t, 5, "the kubelet loop does not run", "etcd")
@@ -364,6 +359,6 @@ func (s statusOfNode) loopStopped(t *testing.T) {
 	if files := s.unpack(t); !strings.Contains(files["status.txt"], "the kubelet loop does not run") || !strings.Contains(files["collected.json"], "loop.json") {
 		t.Errorf("support bundle: %s", files["collected.json"])
 	}
-	s.Kill(t, supervisor, syscall.SIGCONT)
+	comeBack()
 	s.until(t, 0)
 }
