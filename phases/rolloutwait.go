@@ -39,8 +39,8 @@ func (a *replaced) wait(ctx context.Context) error {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	for {
-		if sick := a.look(limited); sick {
-			return a.fail(ctx, fmt.Sprintf("%s ended %d times", a.component, maxExits))
+		if ends := a.look(limited); ends > 0 {
+			return a.fail(ctx, fmt.Sprintf("%s ended %d times", a.component, ends))
 		}
 		if !a.well.IsZero() && time.Since(a.well) >= a.Stable {
 			return nil
@@ -59,13 +59,14 @@ func (a *replaced) wait(ctx context.Context) error {
 	}
 }
 
-// look takes in how the pod is, and says whether it has ended too often.
-func (a *replaced) look(ctx context.Context) (sick bool) {
+// look takes in how the pod is, and returns how often it has ended if that is too
+// often: 0 otherwise.
+func (a *replaced) look(ctx context.Context) (ends int) {
 	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	all, err := a.Components.Look(limited)
 	if ctx.Err() != nil {
-		return false // time was up in between: what was seen before says more
+		return 0 // time was up in between: what was seen before says more
 	}
 	own := a.own(all)
 	if a.runs(own) {
@@ -73,9 +74,9 @@ func (a *replaced) look(ctx context.Context) (sick bool) {
 	} else {
 		a.watcher.heard(verdict{err: fmt.Errorf("%s does not run with its new manifest", a.component)})
 	}
-	sick = a.watcher.saw(sight{own, err}) != ""
+	_, ends = a.watcher.saw(sight{own, err})
 	a.judge(own)
-	return sick
+	return ends
 }
 
 // own are the containers of the awaited pod among all.

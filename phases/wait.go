@@ -129,8 +129,8 @@ func (p *waitControlPlane) wait(ctx context.Context) error {
 				return nil
 			}
 		case s := <-sights:
-			if sick := w.saw(s); sick != "" {
-				return p.report(ctx, w, sick, fmt.Sprintf("%s ended %d times", sick, maxExits))
+			if sick, ends := w.saw(s); sick != "" {
+				return p.report(ctx, w, sick, fmt.Sprintf("%s ended %d times", sick, ends))
 			}
 		case <-limited.Done():
 			if ctx.Err() != nil {

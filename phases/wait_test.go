@@ -271,12 +271,14 @@ func TestWhichCrashesCount(t *testing.T) {
 		{"etcd", "d", time.Minute, ContainerExited, 4, 3, ""},     // 2
 		{"etcd", "d", time.Minute, ContainerRunning, 5, 4, ""},    // the engine has forgotten the first
 		{"etcd", "d", time.Minute, ContainerExited, 5, 4, "etcd"}, // 3
+		{"etcd", "d", time.Minute, ContainerRunning, 6, 4, ""},    // the same: it may become healthy yet
+		{"etcd", "d", time.Minute, ContainerExited, 6, 4, "etcd"}, // 4
 	} {
 		c := Component{
 			Pod: step.pod, PodUID: step.uid, PodSince: begun.Add(step.since), Container: step.pod,
 			State: step.state, Restarts: step.restarts, Before: step.before,
 		}
-		if got := w.saw(sight{containers: []Component{c}}); got != step.want {
+		if got, _ := w.saw(sight{containers: []Component{c}}); got != step.want {
 			t.Errorf("step %d: %q", i, got)
 		}
 	}

@@ -53,15 +53,16 @@ func (w *watcher) first() string {
 }
 
 // saw takes in a look at the containers, and returns the component that has
-// ended too often to be waited for: empty if there is none.
-func (w *watcher) saw(s sight) string {
+// ended too often to be waited for, and how often: empty if there is none. One that
+// has been started once more may yet become healthy, or else its end will say why.
+func (w *watcher) saw(s sight) (string, int) {
 	w.containers, w.lookErr, w.looked = s.containers, s.err, true
 	for _, c := range s.containers {
-		if w.crashes(c) >= maxExits && w.sick(c.Pod) {
-			return c.Pod
+		if n := w.crashes(c); n >= maxExits && c.State == ContainerExited && w.sick(c.Pod) {
+			return c.Pod, n
 		}
 	}
-	return ""
+	return "", 0
 }
 
 // crashes returns how often a container has ended that counts: all ends of a pod
