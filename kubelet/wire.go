@@ -87,6 +87,7 @@ type kubelet struct {
 	looks     looks
 	ledger    *resize.Ledger
 	devices   *device.Lender
+	places    *places // nil unless configured
 	claims    *claim.Keeper
 	facts     spec.Node // what pods get to see of the node
 
@@ -150,6 +151,9 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	}
 	k.newClaims(ctx)
 	k.newDevices(ctx)
+	if err := k.newPlaces(); err != nil {
+		return nil, err
+	}
 	if err := k.newPods(ctx); err != nil {
 		return nil, err
 	}
