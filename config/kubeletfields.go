@@ -34,6 +34,9 @@ func honouredKubeletFields() []string {
 		"singleProcessOOMKill", "memorySwap", "memoryThrottlingFactor", "memoryReservationPolicy", "userNamespaces", "seccompDefault",
 		"cpuCFSQuota", "cpuCFSQuotaPeriod", "podPidsLimit",
 
+		// From which CPUs and NUMA nodes.
+		"topologyManagerPolicy", "topologyManagerScope", "topologyManagerPolicyOptions",
+
 		// When the node runs out of something.
 		"evictionHard", "evictionSoft", "evictionSoftGracePeriod", "evictionPressureTransitionPeriod",
 		"evictionMaxPodGracePeriod", "evictionMinimumReclaim", "mergeDefaultEvictionSettings",

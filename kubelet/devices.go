@@ -2,7 +2,6 @@ package kubelet
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -56,16 +55,15 @@ func (k *kubelet) devicesChanged(ctx context.Context) {
 	}()
 }
 
-// lendDevices gives a pod its devices before anything of it is made. That there
-// were enough was found at admission; what a plugin refuses after all is a
-// rejection too.
+// lendDevices gives a pod its devices before anything of it is made, and its CPUs and
+// memory where it is to have them for itself. That there were enough was found at
+// admission; what is refused after all is a rejection too.
 func (k *kubelet) lendDevices(ctx context.Context, p *v1.Pod) error {
-	err := k.devices.Allocate(ctx, p)
+	err := k.place(ctx, p)
 	if err == nil {
 		return nil
 	}
-	const reason = "UnexpectedAdmissionError"
-	err = fmt.Errorf("Allocate failed due to %w, which is unexpected", err) //nolint:staticcheck // the words of upstream
+	reason, err := refusal(err)
 	if !pod.IsStatic(p) && ctx.Err() == nil {
 		k.reject(ctx, p, reason, err)
 	}

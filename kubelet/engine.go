@@ -107,6 +107,7 @@ func (k *kubelet) tidy(ctx context.Context, all map[pod.Key]runtime.Summary, old
 	keep := wanted()
 	k.ledger.Keep(keep)
 	k.devices.Keep(keep)
+	k.places.keep(keep)
 	k.claims.Keep(keep)
 	old.sweep(ctx, k, keep, time.Now())
 }

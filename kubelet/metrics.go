@@ -24,6 +24,7 @@ type metrics struct {
 	shutdown  shutdownMetrics
 	snapshots snapshotMetrics
 	kept      keptMetrics
+	places    placeMetrics
 }
 
 func newMetrics() *metrics {
@@ -36,7 +37,7 @@ func newMetrics() *metrics {
 			Name: "kubelet_pod_start_total_duration_seconds", Help: "Seconds from when a pod was first seen until all of its containers ran.",
 			Buckets: []float64{0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600},
 		}),
-		shutdown: newShutdownMetrics(), snapshots: newSnapshotMetrics(), kept: newKeptMetrics(),
+		shutdown: newShutdownMetrics(), snapshots: newSnapshotMetrics(), kept: newKeptMetrics(), places: newPlaceMetrics(),
 		evictions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubelet_evictions", Help: "Pods that were evicted, by what was short.",
 		}, []string{"eviction_signal"}),
@@ -58,6 +59,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 	)
 	r.MustRegister(m.figures.all()...)
 	r.MustRegister(m.snapshots.all()...)
+	r.MustRegister(m.places.all()...)
 	r.MustRegister(k.podsAPI.Metrics()...)
 	if !k.facts.Keep.Off {
 		r.MustRegister(m.kept.guaranteed, m.kept.burstable)

@@ -1,30 +1,125 @@
 package kubelet
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"boot.internal/kubelet/numa"
 )
 
-// places are the parts that give pods CPUs and memory for themselves. There are none
+// An owner has CPUs or memory and gives them to pods for themselves.
+type owner interface {
+	numa.Provider
+	// Keep takes back what all pods have but these.
+	Keep(keep map[types.UID]bool)
+}
+
+// places are the parts that give pods what lies near to each other. There are none
 // unless a policy says so.
 type places struct {
-	machine   *numa.Machine
-	providers []numa.Provider
+	machine *numa.Machine
+	placer  *numa.Placer
+	owners  []owner // of CPUs, then of memory
 }
 
 // newPlaces looks at the machine and makes who gives what of it to pods, where that
 // is configured.
 func (k *kubelet) newPlaces() error {
 	c := k.o.Config
-	if (c.TopologyManagerPolicy == "" || c.TopologyManagerPolicy == "none") && c.CPUManagerPolicy != "static" && c.MemoryManagerPolicy != "Static" {
+	if !placed(c) {
 		return nil
+	}
+	o, err := k.placement()
+	if err != nil {
+		return err
 	}
 	m, err := numa.Discover(os.DirFS("/sys"))
 	if err != nil {
 		return fmt.Errorf("look at CPUs and NUMA nodes: %w", err)
 	}
-	k.places = &places{machine: m}
+	placer, err := numa.New(o, m)
+	if err != nil {
+		return fmt.Errorf("topology manager policy %s: %w", o.Policy, err)
+	}
+	k.places = &places{machine: m, placer: placer}
 	return nil
+}
+
+// placed reports whether anything is given to pods by where it lies.
+func placed(c *kubeletv1beta1.KubeletConfiguration) bool {
+	near := numa.Policy(c.TopologyManagerPolicy)
+	return near != "" && near != numa.None || c.CPUManagerPolicy == "static" || c.MemoryManagerPolicy == "Static"
+}
+
+// placement reads the policy that is configured.
+func (k *kubelet) placement() (numa.Options, error) {
+	c := k.o.Config
+	o := numa.Options{Policy: numa.Policy(c.TopologyManagerPolicy), Scope: numa.Scope(c.TopologyManagerScope)}
+	if o.Policy == "" {
+		o.Policy = numa.None
+	}
+	if o.Policy == numa.None {
+		return o, nil
+	}
+	o.Aligned = k.metrics.places.alignment(o.Scope)
+	return o, o.Parse(c.TopologyManagerPolicyOptions)
+}
+
+// place gives a pod its devices, and its CPUs and memory where it is to have them for
+// itself.
+func (k *kubelet) place(ctx context.Context, p *v1.Pod) error {
+	since := time.Now()
+	err := k.takePlace(ctx, p)
+	k.metrics.places.admitted(time.Since(since))
+	return err
+}
+
+func (k *kubelet) takePlace(ctx context.Context, p *v1.Pod) error {
+	if k.places == nil {
+		return k.devices.Allocate(ctx, p)
+	}
+	all := []numa.Provider{k.devices.For(ctx, k.places.machine.All())}
+	for _, o := range k.places.owners {
+		all = append(all, o)
+	}
+	err := k.places.placer.Place(p, all...)
+	if err != nil && numa.Policy(k.o.Config.TopologyManagerPolicy) != numa.None {
+		k.metrics.places.errors.Inc()
+	}
+	return err
+}
+
+// refusal returns how the kubelet calls that a pod gets nothing here, and says why.
+func refusal(err error) (reason string, why error) {
+	if r := (*numa.Refusal)(nil); errors.As(err, &r) {
+		return r.Reason, r.Err
+	}
+	return "UnexpectedAdmissionError", fmt.Errorf("Allocate failed due to %w, which is unexpected", err) //nolint:staticcheck // the words of upstream
+}
+
+// forget has the owners take back what a pod has.
+func (p *places) forget(uid types.UID) {
+	if p == nil {
+		return
+	}
+	for _, o := range p.owners {
+		o.Forget(uid)
+	}
+}
+
+// keep has the owners take back what all pods have but these.
+func (p *places) keep(keep map[types.UID]bool) {
+	if p == nil {
+		return
+	}
+	for _, o := range p.owners {
+		o.Keep(keep)
+	}
 }

@@ -299,6 +299,7 @@ func (k *kubelet) release(ctx context.Context, p *v1.Pod) error {
 		return err
 	}
 	k.devices.Forget(p.UID)
+	k.places.forget(p.UID)
 	k.writer.Release(p)
 	return nil
 }
@@ -309,6 +310,7 @@ func (k *kubelet) clean(ctx context.Context, _ pod.Key, uid types.UID) error {
 	k.writer.Forget(uid)
 	k.ledger.Forget(uid)
 	k.devices.Forget(uid)
+	k.places.forget(uid)
 	k.noteOver(uid, false)
 	k.forgetEvicted(uid)
 	k.forgetClaims(ctx, uid)

@@ -11,33 +11,17 @@ import (
 	api "k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
 	"boot.internal/kubelet/device/checkpoint"
+	"boot.internal/kubelet/numa"
 	"boot.internal/kubelet/pod"
 )
 
 // Allocate gives every container of a pod the devices it asks for, unless it has
-// them. What an init container has is used again by those that come after it; a
-// sidecar keeps its own.
+// them.
 func (l *Lender) Allocate(ctx context.Context, p *v1.Pod) error {
-	l.turn.Lock()
-	defer l.turn.Unlock()
-	again := map[string]map[string]bool{} // devices to be used again, by resource
-	for _, d := range pod.Containers(p) {
-		if d.Kind == pod.Ephemeral {
-			continue
-		}
-		for _, name := range l.resources(p, d) {
-			if again[name] == nil {
-				again[name] = map[string]bool{}
-			}
-			q := d.Resources.Limits[v1.ResourceName(name)]
-			ids, err := l.lend(ctx, loan{p.UID, d.Name, name}, int(q.Value()), again[name])
-			if err != nil {
-				return err
-			}
-			for _, id := range ids {
-				again[name][id] = d.Kind == pod.Init
-			}
-			maps.DeleteFunc(again[name], func(_ string, free bool) bool { return !free })
+	g := l.For(ctx, 0)
+	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+		if err := g.Allocate(p, c.Name, numa.Hint{}); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -58,22 +42,22 @@ func (l *Lender) resources(p *v1.Pod, d pod.Declared) []string {
 	return all
 }
 
-// lend gives a container n devices and returns which.
-func (l *Lender) lend(ctx context.Context, to loan, n int, again map[string]bool) ([]string, error) {
+// lend gives a container n devices, near to some nodes, and returns which.
+func (l *Lender) lend(ctx context.Context, to loan, w wish) ([]string, error) {
 	l.mu.Lock()
 	has := l.lent[to]
 	l.mu.Unlock()
 	if has != nil {
-		if ids := has.all(); len(ids) == n {
+		if ids := has.all(); len(ids) == w.n {
 			return ids, l.prove(to.resource, has)
 		}
-		return nil, fmt.Errorf("pod %q container %q changed request for resource %q from %d to %d", to.pod, to.container, to.resource, len(has.all()), n)
+		return nil, fmt.Errorf("pod %q container %q changed request for resource %q from %d to %d", to.pod, to.container, to.resource, len(has.all()), w.n)
 	}
 	e, err := l.pluginOf(to.resource)
 	if err != nil {
 		return nil, fmt.Errorf("no healthy devices present; cannot allocate unhealthy devices %s", to.resource)
 	}
-	ids, err := l.pick(ctx, e, to, n, again)
+	ids, err := l.pick(ctx, e, to.resource, w)
 	if err != nil {
 		return nil, err
 	}
@@ -114,18 +98,34 @@ func (l *Lender) prove(resource string, what *lease) error {
 	return nil
 }
 
-// pick chooses devices: those to be used again, then those the plugin likes best,
-// then any.
-func (l *Lender) pick(ctx context.Context, e *endpoint, to loan, n int, again map[string]bool) ([]string, error) {
-	free, reused := l.free(to.resource), slices.Sorted(maps.Keys(again))
-	reused = reused[:min(n, len(reused))]
-	if left := n - len(reused); left > len(free) {
-		return nil, fmt.Errorf("requested number of devices unavailable for %s. Requested: %d, Available: %d", to.resource, left, len(free))
+// A wish is what a container is to get of one resource.
+type wish struct {
+	n     int
+	again map[string]bool // devices to be used again
+	near  numa.Nodes      // where the others had better be; none: anywhere
+}
+
+// pick chooses devices: those to be used again, then those that are near, of each the
+// ones the plugin likes best.
+func (l *Lender) pick(ctx context.Context, e *endpoint, resource string, w wish) ([]string, error) {
+	must := slices.Sorted(maps.Keys(w.again))
+	must = must[:min(w.n, len(must))]
+	free := l.free(resource)
+	left := w.n - len(must)
+	if left > len(free) {
+		return nil, fmt.Errorf("requested number of devices unavailable for %s. Requested: %d, Available: %d", resource, left, len(free))
 	}
-	if e.options.GetGetPreferredAllocationAvailable() && n > len(reused) {
-		return preferred(ctx, e, slices.Concat(reused, free), reused, n)
+	near, rest := l.split(resource, free, w.near)
+	if left < len(near) {
+		rest = near
+	} else {
+		must = append(must, near...)
 	}
-	return slices.Concat(reused, free[:n-len(reused)]), nil
+	available := slices.Concat(must, rest)
+	if e.options.GetGetPreferredAllocationAvailable() && w.n > len(must) {
+		return preferred(ctx, e, available, must, w.n)
+	}
+	return available[:w.n], nil
 }
 
 // preferred asks the plugin which devices go well together.
