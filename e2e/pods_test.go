@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -279,12 +278,4 @@ func (c *podCluster) awaitEvent(t *testing.T, name, reason string, is func(messa
 		return fmt.Errorf("there are only %s", strings.Join(others, "\n"))
 	})
 	return message
-}
-
-// within fails the test if what began at start took longer than limit.
-func within(t *testing.T, start time.Time, limit time.Duration, what string) {
-	t.Helper()
-	if took := time.Since(start); took > limit {
-		t.Errorf("%s took %s", what, took.Round(time.Millisecond))
-	}
 }
