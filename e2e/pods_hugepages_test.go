@@ -44,7 +44,7 @@ func (c *podCluster) usesHugePages(t *testing.T) {
 	setAsideHugePages(t, 8)
 	c.reconfigure(t, nil)
 	const name = corev1.ResourceName("hugepages-2Mi")
-	lab.Until(t, patience, "see huge pages on the Node", func(ctx context.Context) error {
+	lab.Until(t, 2*patience, "see huge pages on the Node", func(ctx context.Context) error {
 		node, err := c.Client.CoreV1().Nodes().Get(ctx, c.Name, metav1.GetOptions{})
 		if got := node.Status.Allocatable[name]; err == nil && got.String() != "16Mi" {
 			err = fmt.Errorf("it offers %s", got.String())

@@ -158,7 +158,7 @@ func testServiceLinks(t *testing.T, c *podCluster) {
 	}
 	ip := web.Spec.ClusterIP
 	var out string
-	lab.Until(t, patience, "see the service in a new pod", func(context.Context) error { // the node hears of it on its own
+	lab.Until(t, 4*patience, "see the service in a new pod", func(context.Context) error { // the node hears of it on its own, and a pod takes its time
 		p := boxPod("", "env")
 		p.GenerateName, p.Spec.Containers[0].Name = "links-", "box"
 		p.Spec.RestartPolicy = corev1.RestartPolicyNever

@@ -260,7 +260,7 @@ func exactly(text string) string { return "^" + regexp.QuoteMeta(text) + "$" }
 
 func (c *podCluster) awaitEvent(t *testing.T, name, reason string, is func(message string) bool) (message string) {
 	t.Helper()
-	lab.Until(t, patience, "see event "+reason+" of pod "+name, func(ctx context.Context) error {
+	lab.Until(t, 2*patience, "see event "+reason+" of pod "+name, func(ctx context.Context) error {
 		list, err := c.Client.CoreV1().Events(c.Namespace).List(ctx, metav1.ListOptions{
 			FieldSelector: "involvedObject.name=" + name,
 		})
