@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -69,16 +70,19 @@ func testPullSecret(t *testing.T, c *podCluster) {
 	if id := p.Status.ContainerStatuses[0].ImageID; !strings.HasPrefix(id, r.Image("team/box@sha256:")) {
 		t.Errorf("image ID %s", id)
 	}
-	if message := c.AwaitEvent(t, "with", "Pulled"); !strings.HasPrefix(message, fmt.Sprintf("Successfully pulled image %q in ", image)) {
-		t.Error(message)
-	}
+	c.AwaitMessage(t, "with", "Pulled", "^"+regexp.QuoteMeta(fmt.Sprintf("Successfully pulled image %q in ", image)))
 
 	// What one pod pulled, another does not get for nothing.
 	c.Create(t, imagePod("without", image))
-	p = c.Await(t, "without", "refused", waitsFor("ErrImagePull", "ImagePullBackOff"))
-	if message := p.Status.ContainerStatuses[0].State.Waiting.Message; !strings.Contains(message, "401") && !strings.Contains(message, "authorization failed") {
-		t.Error(message)
-	}
+	c.Await(t, "without", "refused", func(p *corev1.Pod) error { // others pull, too, and it may have to wait for them at first
+		if err := waitsFor("ErrImagePull", "ImagePullBackOff")(p); err != nil {
+			return err
+		}
+		if why := statusOf(p, "without").State.Waiting.Message; !strings.Contains(why, "401") && !strings.Contains(why, "authorization failed") {
+			return fmt.Errorf("message %q", why)
+		}
+		return nil
+	})
 	never := imagePod("never", image)
 	never.Spec.Containers[0].ImagePullPolicy = corev1.PullNever
 	c.Create(t, never)
@@ -88,9 +92,7 @@ func testPullSecret(t *testing.T, c *podCluster) {
 	again.Spec.Containers[0].ImagePullPolicy = corev1.PullNever
 	c.Create(t, again)
 	c.AwaitReady(t, "again")
-	if got := c.AwaitEvent(t, "again", "Pulled"); got != fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", image) {
-		t.Error(got)
-	}
+	c.AwaitMessage(t, "again", "Pulled", exactly(fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", image)))
 	if slices.Contains(r.Pulled()[before:], "user") {
 		t.Error("it was pulled again")
 	}
