@@ -89,11 +89,12 @@ func (c *podCluster) runDriver(t *testing.T, d *draDriver) {
 	}
 }
 
-// called returns what the driver did.
+// called returns what the driver did, repetitions aside: what it is asked for again if
+// its answer was lost, it has done.
 func (d *draDriver) called() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Clone(d.calls)
+	return slices.Compact(slices.Clone(d.calls))
 }
 
 func (d *draDriver) PrepareResourceClaims(_ context.Context, claims []*resourceapi.ResourceClaim) (map[types.UID]kubeletplugin.PrepareResult, error) {

@@ -166,13 +166,14 @@ func (c *podCluster) claimsAway(t *testing.T) {
 	comeBack := sendAway(t, c.Node)
 	c.Delete(t, "loses", new(int64(0)))
 	comeBack()
+	var got []string
 	lab.Until(t, 2*patience, "see the device of the pod that went taken back", func(context.Context) error {
-		if got := d.called(); !slices.Contains(got, "unprepare loses") {
+		if got = d.called(); !slices.Contains(got, "unprepare loses") {
 			return fmt.Errorf("the driver was called to %v", got)
 		}
 		return nil
 	})
-	if got := d.called(); !slices.Equal(got, []string{"prepare keeps", "prepare loses", "unprepare loses"}) {
+	if !slices.Equal(got, []string{"prepare keeps", "prepare loses", "unprepare loses"}) {
 		t.Errorf("the driver was called to %v", got)
 	}
 	if after := ids(c.AwaitReady(t, "keeps")); after["keeps"] != before["keeps"] {
