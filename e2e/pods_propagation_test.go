@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -49,12 +50,15 @@ func testPropagationOutwards(t *testing.T, c *podCluster) {
 // mountIn mounts a tmpfs in a pod's only container, which is named like it.
 func (c *podCluster) mountIn(t *testing.T, pod, path string) {
 	t.Helper()
-	all, err := lab.Containers(t.Context(), engineClient(t, c.Node))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid := all[c.Namespace+"/"+pod+"/"+pod].PID
-	err = c.Do(func() error {
+	engine, pid := engineClient(t, c.Node), 0
+	lab.Until(t, patience, "see the container of pod "+pod, func(ctx context.Context) error { // others' come and go meanwhile
+		all, err := lab.Containers(ctx, engine)
+		if pid = all[c.Namespace+"/"+pod+"/"+pod].PID; err == nil && pid == 0 {
+			err = errors.New("it does not run")
+		}
+		return err
+	})
+	err := c.Do(func() error {
 		view, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 		if err != nil {
 			return err
