@@ -159,17 +159,13 @@ func testSubPathEscape(t *testing.T, c *podCluster) {
 	c.mount(p, "v", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: dir + "/v"}})
 	p.Spec.Containers[0].VolumeMounts[0].SubPath = "evil"
 	c.Create(t, p)
-	p = c.Await(t, "escape", "refused", func(p *corev1.Pod) error {
-		if len(p.Status.ContainerStatuses) == 0 || p.Status.ContainerStatuses[0].State.Waiting == nil ||
-			p.Status.ContainerStatuses[0].State.Waiting.Reason != "CreateContainerConfigError" {
+	c.Await(t, "escape", "refused", func(p *corev1.Pod) error {
+		const why = `failed to prepare subPath for volumeMount "v" of container "escape"`
+		if w := statusOf(p, "escape").State.Waiting; w == nil || w.Reason != "CreateContainerConfigError" || w.Message != why {
 			return errors.New("it is not")
 		}
 		return nil
 	})
-	want := `failed to prepare subPath for volumeMount "v" of container "escape"`
-	if got := p.Status.ContainerStatuses[0].State.Waiting.Message; got != want {
-		t.Errorf("message %q, want %q", got, want)
-	}
 }
 
 // volume makes a PersistentVolume and a claim that is bound to it; both are named
