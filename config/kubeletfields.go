@@ -36,6 +36,7 @@ func honouredKubeletFields() []string {
 
 		// From which CPUs and NUMA nodes.
 		"topologyManagerPolicy", "topologyManagerScope", "topologyManagerPolicyOptions",
+		"memoryManagerPolicy", "reservedMemory",
 
 		// When the node runs out of something.
 		"evictionHard", "evictionSoft", "evictionSoftGracePeriod", "evictionPressureTransitionPeriod",

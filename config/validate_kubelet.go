@@ -21,6 +21,7 @@ func (v *validator) kubelet(k *kubeletv1beta1.KubeletConfiguration) {
 	v.kubeletPods(k)
 	v.kubeletPressure(k)
 	v.kubeletTopology(k)
+	v.kubeletMemory(k)
 	v.quantities("systemReserved", k.SystemReserved)
 	v.quantities("kubeReserved", k.KubeReserved)
 	v.oneOf(kindKubelet, "cgroupDriver", k.CgroupDriver, "", "cgroupfs", "systemd")

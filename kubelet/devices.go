@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	agents "k8s.io/kubelet/pkg/apis/podresources/v1"
 
 	"boot.internal/kubelet/device"
 	"boot.internal/kubelet/pod"
@@ -15,7 +16,10 @@ import (
 // newDevices makes what lends devices of plugins to pods.
 func (k *kubelet) newDevices(ctx context.Context) {
 	k.devices = device.New(device.Options{
-		Dir: filepath.Join(k.o.RootDir, "device-plugins"), Changed: func() { k.devicesChanged(ctx) }, Claimed: k.claims.Tell, Log: k.o.Logger,
+		Dir: filepath.Join(k.o.RootDir, "device-plugins"), Changed: func() { k.devicesChanged(ctx) }, Log: k.o.Logger,
+		Claimed: k.claims.Tell,
+		Own:     func(p *v1.Pod, container string, to *agents.ContainerResources) { k.places.tell(p, container, to) },
+		OwnAll:  func(to *agents.AllocatableResourcesResponse) { k.places.tellAll(to) },
 	})
 	k.node.SetDevices(k.devices.Capacity())
 }

@@ -50,7 +50,7 @@ func (k *kubelet) prepareClaims(ctx context.Context, p *v1.Pod) error {
 }
 
 // Equipment is what containers are given beside what their images hold: what is
-// claimed, then what plugins lend.
+// claimed, what CPUs and memory are for it alone, then what plugins lend.
 type equipment struct{ k *kubelet }
 
 // Equip implements runtime.Devices.
@@ -58,6 +58,7 @@ func (e equipment) Equip(ctx context.Context, p *v1.Pod, container string, c *cr
 	if err := e.k.claims.Equip(ctx, p, container, c); err != nil {
 		return err
 	}
+	e.k.places.equip(p, container, c)
 	return e.k.devices.Equip(ctx, p, container, c)
 }
 

@@ -60,6 +60,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 	r.MustRegister(m.figures.all()...)
 	r.MustRegister(m.snapshots.all()...)
 	r.MustRegister(m.places.all()...)
+	r.MustRegister(k.places.figures()...)
 	r.MustRegister(k.podsAPI.Metrics()...)
 	if !k.facts.Keep.Off {
 		r.MustRegister(m.kept.guaranteed, m.kept.burstable)

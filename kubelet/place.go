@@ -9,9 +9,11 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"boot.internal/kubelet/numa"
+	"boot.internal/kubelet/numamem"
 )
 
 // An owner has CPUs or memory and gives them to pods for themselves.
@@ -26,7 +28,8 @@ type owner interface {
 type places struct {
 	machine *numa.Machine
 	placer  *numa.Placer
-	owners  []owner // of CPUs, then of memory
+	owners  []owner       // of CPUs, then of memory
+	memory  *numamem.Bank // nil unless configured
 }
 
 // newPlaces looks at the machine and makes who gives what of it to pods, where that
@@ -49,7 +52,7 @@ func (k *kubelet) newPlaces() error {
 		return fmt.Errorf("topology manager policy %s: %w", o.Policy, err)
 	}
 	k.places = &places{machine: m, placer: placer}
-	return nil
+	return k.newMemory()
 }
 
 // placed reports whether anything is given to pods by where it lies.
@@ -102,6 +105,16 @@ func refusal(err error) (reason string, why error) {
 		return r.Reason, r.Err
 	}
 	return "UnexpectedAdmissionError", fmt.Errorf("Allocate failed due to %w, which is unexpected", err) //nolint:staticcheck // the words of upstream
+}
+
+// equip has a container about to be made keep to what it has for itself.
+func (p *places) equip(of *v1.Pod, container string, c *cri.ContainerConfig) {
+	if p == nil {
+		return
+	}
+	if p.memory != nil {
+		p.memory.Equip(of, container, c)
+	}
 }
 
 // forget has the owners take back what a pod has.

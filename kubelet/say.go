@@ -48,6 +48,7 @@ func (k *kubelet) say(key pod.Key, want *pod.Want, have pod.Observed) {
 // others may come for it at once.
 func (k *kubelet) sayOver(p *v1.Pod, s v1.PodStatus) {
 	k.devices.Forget(p.UID)
+	k.places.forget(p.UID)
 	k.noteOver(p.UID, true)
 	k.writer.Set(p, s)
 	k.podChanged()

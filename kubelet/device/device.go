@@ -32,6 +32,10 @@ type Options struct {
 	Dir string // of sockets and the checkpoint: /var/lib/kubelet/device-plugins
 	// Claimed returns what a container has of claims, for Tell; nil: nothing.
 	Claimed func(p *v1.Pod, c *v1.Container) []*told.DynamicResource
+	// Own adds the CPUs and memory that a container has for itself, and OwnAll those
+	// that there are for containers, for Tell; nil: there are none.
+	Own    func(p *v1.Pod, container string, to *told.ContainerResources)
+	OwnAll func(to *told.AllocatableResourcesResponse)
 	// Changed is called when there are other devices, or their health is another.
 	// It must not block.
 	Changed func()

@@ -54,7 +54,7 @@ func (t teller) Get(_ context.Context, r *told.GetPodResourcesRequest) (*told.Ge
 	return nil, status.Errorf(codes.NotFound, "pod %s in namespace %s not found", r.PodName, r.PodNamespace)
 }
 
-// GetAllocatableResources tells of all devices that work.
+// GetAllocatableResources tells of all devices that work, and of CPUs and memory.
 func (t teller) GetAllocatableResources(context.Context, *told.AllocatableResourcesRequest) (*told.AllocatableResourcesResponse, error) {
 	t.l.mu.Lock()
 	defer t.l.mu.Unlock()
@@ -62,6 +62,9 @@ func (t teller) GetAllocatableResources(context.Context, *told.AllocatableResour
 	for _, name := range slices.Sorted(maps.Keys(t.l.all)) {
 		ids := slices.Sorted(maps.Keys(t.l.all[name].healthy()))
 		out.Devices = append(out.Devices, perNode(name, t.l.byNUMA(name, ids))...)
+	}
+	if t.l.o.OwnAll != nil {
+		t.l.o.OwnAll(out)
 	}
 	return out, nil
 }
@@ -83,6 +86,9 @@ func (t teller) of(p *v1.Pod) *told.PodResources {
 		}
 		if t.l.o.Claimed != nil {
 			c.DynamicResources = t.l.o.Claimed(p, d.Container)
+		}
+		if t.l.o.Own != nil {
+			t.l.o.Own(p, d.Name, c)
 		}
 		slices.SortStableFunc(c.Devices, func(a, b *told.ContainerDevices) int { return cmp.Compare(a.ResourceName, b.ResourceName) })
 		out.Containers = append(out.Containers, c)

@@ -240,7 +240,7 @@ func (b *Bank) check() error {
 			}
 		}
 	}
-	if !maps.EqualFunc(b.nodes, want, func(is, should *state.NUMANodeState) bool { return sameNode(b.nodes, want, is, should) }) {
+	if !maps.EqualFunc(b.nodes, want, sameNode) {
 		return errors.New("[memorymanager] the expected machine state is different from the real one")
 	}
 	return nil

@@ -3,6 +3,7 @@ package numamem
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -89,31 +90,10 @@ func giveBack(nodes state.NUMANodeMap, block state.Block) {
 	}
 }
 
-// sameNode reports whether a node is as it should be. How much each node of a group has
-// left depends on who came first; what counts is what all of them have.
-func sameNode(all, others state.NUMANodeMap, is, should *state.NUMANodeState) bool {
-	if is.NumberOfAssignments != should.NumberOfAssignments || numa.NodesOf(is.Cells...) != numa.NodesOf(should.Cells...) || len(is.MemoryMap) != len(should.MemoryMap) {
-		return false
-	}
-	for name, a := range is.MemoryMap {
-		b := should.MemoryMap[name]
-		if b == nil || a.TotalMemSize != b.TotalMemSize || a.SystemReserved != b.SystemReserved || a.Allocatable != b.Allocatable {
-			return false
-		}
-		if sum(all, is.Cells, name) != sum(others, is.Cells, name) {
-			return false
-		}
-	}
-	return true
-}
-
-// sum returns what a group of nodes has of a resource.
-func sum(all state.NUMANodeMap, group []int, name v1.ResourceName) (is struct{ free, reserved uint64 }) {
-	for _, id := range group {
-		if n := all[id]; n != nil && n.MemoryMap[name] != nil {
-			is.free += n.MemoryMap[name].Free
-			is.reserved += n.MemoryMap[name].Reserved
-		}
-	}
-	return is
+// sameNode reports whether a node is as it should be. How much of it is left is not
+// compared: that depends on who of a group came and went first.
+func sameNode(is, should *state.NUMANodeState) bool {
+	return is.NumberOfAssignments == should.NumberOfAssignments && maps.EqualFunc(is.MemoryMap, should.MemoryMap, func(a, b *state.MemoryTable) bool {
+		return a.TotalMemSize == b.TotalMemSize && a.SystemReserved == b.SystemReserved && a.Allocatable == b.Allocatable
+	})
 }

@@ -62,8 +62,8 @@ func TestNoFile(t *testing.T) {
 // A file that cannot be gone on from is not: the operator decides.
 func TestRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"{": "unexpected end of JSON input",
-		strings.Replace(old, "512", "513", 1):                                      "checkpoint is corrupted",
+		"{":                                   "unexpected end of JSON input",
+		strings.Replace(old, "512", "513", 1): "checkpoint is corrupted",
 		strings.Replace(others, "1849615440", "1234", 1):                           "checkpoint is corrupted",
 		strings.Replace(old, `"checksum"`, `"dataChecksum":1234,"checksum"`, 1):    "checkpoint is corrupted",
 		strings.Replace(others, `,"dataChecksum":1849615440`, "", 1):               "checkpoint is corrupted",
