@@ -28,7 +28,7 @@ func newGate(t *testing.T, o Options) (gate, *fake.CRI) {
 	})
 	log := slog.New(slog.DiscardHandler)
 	return gate{r, &kubelet{
-		o: o, runtime: r, metrics: newMetrics(), ledger: resize.Open(dir, log),
+		o: o, runtime: r, metrics: newMetrics(), ledger: resize.Open(dir, nil, log),
 		devices: device.New(device.Options{Dir: dir, Changed: func() {}, Log: log}),
 	}}, engine
 }

@@ -29,7 +29,7 @@ func TestWorkersGetWhatIsAllocated(t *testing.T) {
 		var news []string
 		c.set(func() {
 			c.offer.Allocatable = twoCPUs()
-			c.ledger = resize.Open(t.TempDir(), slog.New(slog.DiscardHandler))
+			c.ledger = resize.Open(t.TempDir(), nil, slog.New(slog.DiscardHandler))
 			c.resizeNews = func(n resize.News) { news = append(news, n.Pod.Name+": "+n.Reason) }
 		})
 		expect := func(cpu string, generation int64, want ...string) {

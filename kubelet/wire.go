@@ -130,7 +130,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	k.events.heard = k.diary.heard
 	k.dispatch.newWorker, k.dispatch.desiredChanged = k.newWorker, k.setDesired
 	k.dispatch.restarted, k.dispatch.started, k.dispatch.expired = k.metrics.podRestarted, k.startTime, k.sayExpired
-	k.ledger = resize.Open(o.RootDir, o.Logger)
+	k.ledger = resize.Open(o.RootDir, k.neverResized, o.Logger)
 	k.dispatch.preempted, k.dispatch.ledger, k.dispatch.resizeNews = k.sayPreempted, k.ledger, k.sayResize
 	k.mirrors = mirror.New(mirror.Options{Node: o.Node, OnChange: k.mirrorChanged, Log: o.Logger})
 	k.writer = status.NewWriter(status.WriterOptions{

@@ -24,6 +24,7 @@ import (
 type Ledger struct {
 	allocated, applied string // files
 	log                *slog.Logger
+	refuse             func(p, was *v1.Pod) string
 	dirty              chan struct{}     // capacity 1
 	written            map[string][]byte // by file; owned by save
 
@@ -39,8 +40,15 @@ type Ledger struct {
 // Open returns a Ledger with what an earlier process left in a directory, which
 // is /var/lib/kubelet. A file that cannot be read is told of: its pods are
 // allocated what they ask for.
-func Open(dir string, log *slog.Logger) *Ledger {
+//
+// refuse says why a pod can never have other resources than it was allocated, as long as
+// it runs here: "" if it can. It may be nil.
+func Open(dir string, refuse func(p, was *v1.Pod) string, log *slog.Logger) *Ledger {
+	if refuse == nil {
+		refuse = func(_, _ *v1.Pod) string { return "" }
+	}
 	l := &Ledger{
+		refuse:    refuse,
 		allocated: filepath.Join(dir, "allocated_pods_state"), applied: filepath.Join(dir, "actuated_pods_state"),
 		log: log, dirty: make(chan struct{}, 1), written: map[string][]byte{},
 		since: map[types.UID]int64{}, holds: map[types.UID]*status.Pending{}, turns: map[types.UID]int{},

@@ -57,7 +57,7 @@ func (l *Ledger) Settle(admitted, others []*v1.Pod, n admit.Node, over func(*v1.
 		p, was := admitted[i], all[i]
 		at := slices.Index(held, was)
 		rest := slices.Delete(slices.Clone(held), at, at+1)
-		why := admit.Check(p, rest, n)
+		why := l.obstacle(p, was, rest, n)
 		if why == nil {
 			all[i], held[at] = p, p
 		}
@@ -66,21 +66,33 @@ func (l *Ledger) Settle(admitted, others []*v1.Pod, n admit.Node, over func(*v1.
 	return all, news
 }
 
+// obstacle returns why a pod is not allocated what it asks for beside the others, nil if
+// it is.
+func (l *Ledger) obstacle(p, was *v1.Pod, others []*v1.Pod, n admit.Node) *status.Pending {
+	if never := l.refuse(p, was); never != "" {
+		return &status.Pending{Reason: v1.PodReasonInfeasible, Message: never, Generation: p.Generation}
+	}
+	if why := admit.Check(p, others, n); why != nil {
+		return &status.Pending{Reason: v1.PodReasonDeferred, Message: why.Message, Generation: p.Generation}
+	}
+	return nil
+}
+
 // decide notes what becomes of a resize, and returns what is new of it.
-func (l *Ledger) decide(p *v1.Pod, why *admit.Rejection) []News {
+func (l *Ledger) decide(p *v1.Pod, why *status.Pending) []News {
 	if why == nil {
 		l.setPending(p.UID, nil)
 		l.Allocate(p)
 		return []News{{p, "ResizeStarted", message("Pod resize started", p, p.Generation, "")}}
 	}
 	was := l.State(p.UID).Pending
-	if !l.setPending(p.UID, &status.Pending{Reason: v1.PodReasonDeferred, Message: why.Message, Generation: p.Generation}) {
+	if !l.setPending(p.UID, why) {
 		return nil
 	}
-	if was != nil && was.Generation == p.Generation {
+	if was != nil && was.Generation == p.Generation && was.Reason == why.Reason {
 		return []News{{Pod: p}}
 	}
-	return []News{{p, "ResizeDeferred", message("Pod resize "+v1.PodReasonDeferred, p, p.Generation, why.Message)}}
+	return []News{{p, "Resize" + why.Reason, message("Pod resize "+why.Reason, p, p.Generation, why.Message)}}
 }
 
 // compare orders pods whose resize is to be decided.

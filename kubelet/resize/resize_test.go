@@ -16,6 +16,7 @@ import (
 	"boot.internal/kubelet/admit"
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/resize"
+	"boot.internal/kubelet/status"
 )
 
 // asking is a pod of the API that asks for so much CPU.
@@ -47,7 +48,7 @@ type bench struct {
 
 func open(t *testing.T, dir string) *bench {
 	t.Helper()
-	return &bench{resize.Open(dir, slog.New(slog.DiscardHandler)), t, dir}
+	return &bench{resize.Open(dir, setInStone, slog.New(slog.DiscardHandler)), t, dir}
 }
 
 // expect settles and compares what is allocated and what is new: "a=1 b=500m",
@@ -90,6 +91,26 @@ func TestSettle(t *testing.T) {
 	if s := b.State("b"); s.Pending != nil {
 		t.Errorf("state %+v", s.Pending)
 	}
+}
+
+// setInStone refuses to resize one pod.
+func setInStone(p, _ *v1.Pod) string {
+	if p.Name == "stone" {
+		return "it is of stone"
+	}
+	return ""
+}
+
+// What can never be says so, and does not wait for room.
+func TestInfeasible(t *testing.T) {
+	b := open(t, t.TempDir())
+	b.Allocate(asking("stone", "500m", 1))
+	b.expect("stone=500m", "stone:ResizeInfeasible", asking("stone", "600m", 2))
+	b.expect("stone=500m", "", asking("stone", "600m", 2))
+	if s := b.State("stone"); s.Pending == nil || *s.Pending != (status.Pending{Reason: v1.PodReasonInfeasible, Message: "it is of stone", Generation: 2}) {
+		t.Errorf("state %+v", s.Pending)
+	}
+	b.expect("stone=500m", "stone:", asking("stone", "500m", 3))
 }
 
 func TestSettleOrder(t *testing.T) {
