@@ -45,22 +45,27 @@ type Cluster struct {
 }
 
 // Find looks for the cluster until it is found, it is clear that it will not be,
-// or timeouts.discovery is over. Every error has a hint and is one of Err….
+// or timeouts.discovery is over. To read what it tells those who join takes
+// timeouts.kubernetesAPICall at most: who was found may be slow. Every error has a
+// hint and is one of Err….
 func Find(ctx context.Context, o Options) (*Cluster, error) {
 	if o.now == nil {
 		o.now = time.Now
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.Config.Join.Timeouts.Discovery.Duration)
-	defer cancel()
 	own, err := readOwn(o.Kubeconfig, o.Config.Join.NodeRegistration.Name, o.now())
 	if err != nil {
 		return nil, err
 	}
-	c, err := o.find(ctx, own)
+	timeouts := o.Config.Join.Timeouts
+	finding, cancel := context.WithTimeout(ctx, timeouts.Discovery.Duration)
+	defer cancel()
+	c, err := o.find(finding, own)
 	if err != nil {
 		return nil, err
 	}
-	return c, c.read(ctx, o)
+	reading, cancel := context.WithTimeout(ctx, timeouts.KubernetesAPICall.Duration)
+	defer cancel()
+	return c, c.read(reading, o)
 }
 
 // find finds the cluster, as a stranger or as the node that this host has become

@@ -27,7 +27,9 @@ func (c *cluster) wants(t *testing.T) Options {
 		Token: token, APIServerEndpoint: c.address(), CACertHashes: []string{Hash(c.ca.cert)},
 	}
 	j.Join.Discovery.TLSBootstrapToken = token
-	j.Join.Timeouts = &config.Timeouts{Discovery: &metav1.Duration{Duration: time.Minute}} // nobody waits for its end
+	j.Join.Timeouts = &config.Timeouts{ // nobody waits for the end of these
+		Discovery: &metav1.Duration{Duration: time.Minute}, KubernetesAPICall: &metav1.Duration{Duration: time.Minute},
+	}
 	return Options{Config: j, Kubeconfig: filepath.Join(t.TempDir(), "kubelet.conf")}
 }
 
@@ -131,6 +133,9 @@ func TestRefusals(t *testing.T) {
 		"cluster too old": {func(_ *testing.T, c *cluster, _ *Options) {
 			c.maps["kubeadm-config"].Data["ClusterConfiguration"] = document(config.KubeadmAPIVersion, "ClusterConfiguration") + "kubernetesVersion: v1.30.0\n"
 		}, ErrVersion, "too far apart"},
+		"found, and then too slow": {func(_ *testing.T, _ *cluster, o *Options) {
+			o.Config.Join.Timeouts.KubernetesAPICall.Duration = time.Nanosecond
+		}, ErrUnreachable, "reach the API server"},
 		"node of another cluster": {func(t *testing.T, _ *cluster, o *Options) {
 			writeOwn(t, o.Kubeconfig, newAuthority(t), "worker")
 		}, ErrMember, "of another cluster"},
