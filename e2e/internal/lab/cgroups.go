@@ -62,37 +62,50 @@ func makeCgroups(name string) error {
 	return nil
 }
 
-// removeCgroups removes the node's groups with those in them, the deepest
-// first, once their last processes are gone.
+// killed is how long processes may take to end that were just killed.
+const killed = time.Minute
+
+// removeCgroups removes the node's groups with those in them, once their last
+// processes are gone.
 func removeCgroups(name string) error {
 	dirs, err := hierarchies()
 	failed := []error{err}
 	for _, dir := range dirs {
-		var groups []string
-		_ = filepath.WalkDir(filepath.Join(dir, name), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				groups = append(groups, path)
-			}
-			return nil // what is gone is gone
-		})
-		for _, g := range slices.Backward(groups) {
-			failed = append(failed, removeGroup(g))
-		}
+		failed = append(failed, removeGroups(filepath.Join(dir, name)))
 	}
 	return errors.Join(failed...)
 }
 
-// removeGroup waits a little for processes that were just killed.
-func removeGroup(dir string) error {
-	for pause := time.Millisecond; ; pause *= 2 {
-		err := unix.Rmdir(dir)
-		if err == nil || errors.Is(err, unix.ENOENT) {
+// removeGroups removes a group with all in it. Processes that were just killed may
+// take a moment to end, and may have made one more group before.
+func removeGroups(top string) error {
+	end := time.Now().Add(killed)
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		err := removeOnce(top)
+		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, unix.EBUSY) || pause > 5*time.Second {
-			procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-			return fmt.Errorf("remove cgroup %s: %w (processes %q)", dir, err, procs)
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return err
 		}
 		time.Sleep(pause)
 	}
+}
+
+// removeOnce removes what has no processes, the deepest first.
+func removeOnce(top string) error {
+	var groups []string
+	_ = filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			groups = append(groups, path)
+		}
+		return nil // what is gone is gone
+	})
+	for _, dir := range slices.Backward(groups) {
+		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
+			procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+			return fmt.Errorf("remove cgroup %s: %w (processes %q)", dir, err, procs)
+		}
+	}
+	return nil
 }
