@@ -48,12 +48,14 @@ func (n *Node) PowerOn() error {
 // Restart takes the power off and puts it on again.
 func (n *Node) Restart() error { return errors.Join(n.PowerOff(), n.PowerOn()) }
 
-// supervisors returns the command lines of the supervisors of boot's loops.
+// supervisors returns the command lines of the supervisors of boot's loops, each
+// once: who starts a program is twice the same until one of them is that program.
 func (n *Node) supervisors() ([][]string, error) {
 	all, err := n.processes()
 	var jobs [][]string
 	for _, p := range all {
-		if !p.Container && slices.Contains(p.Args, "--supervise") && filepath.IsAbs(p.Args[0]) {
+		known := slices.ContainsFunc(jobs, func(args []string) bool { return slices.Equal(args, p.Args) })
+		if !known && !p.Container && slices.Contains(p.Args, "--supervise") && filepath.IsAbs(p.Args[0]) {
 			jobs = append(jobs, p.Args)
 		}
 	}

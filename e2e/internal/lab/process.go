@@ -11,9 +11,9 @@ import (
 
 // A Process runs on a node.
 type Process struct {
-	PID       int // as the node sees it
-	Args      []string
-	Container bool // in a PID namespace of its own
+	PID       int      // as the node sees it
+	Args      []string // one that is empty while a program is only being loaded
+	Container bool     // in a PID namespace of its own
 
 	host int
 }
@@ -56,11 +56,11 @@ func (n *Node) process(pid int) (Process, bool) {
 		return Process{}, false
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
+	if err != nil || !strings.Contains(string(status), "\nVmSize:") { // it has given back its memory
 		return Process{}, false
 	}
 	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || len(args) == 0 { // a zombie has none
+	if err != nil {
 		return Process{}, false
 	}
 	p := Process{host: pid, Args: strings.Split(strings.TrimRight(string(args), "\x00"), "\x00")}
