@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -142,7 +143,7 @@ func (l *LAN) plug(n *Node) error {
 				return err
 			}
 		}
-		return nil
+		return carrier(h, "eth0")
 	}); err != nil {
 		return fmt.Errorf("give %s its addresses: %w", n.Name, err)
 	}
@@ -161,6 +162,23 @@ func (l *LAN) unplug(n *Node) error {
 		}
 		return err
 	})
+}
+
+// plugged is how long the kernel may take to see that both ends of a cable are in.
+const plugged = time.Minute
+
+// carrier waits until an interface is known to be connected: what is up looks
+// otherwise before that.
+func carrier(h *netlink.Handle, name string) error {
+	for end := time.Now().Add(plugged); ; time.Sleep(time.Millisecond) {
+		link, err := h.LinkByName(name)
+		if err != nil || link.Attrs().OperState == netlink.OperUp {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s is %s after %s", name, link.Attrs().OperState, plugged)
+		}
+	}
 }
 
 // configure brings an interface up, with addresses if there are any.
