@@ -3,10 +3,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"boot.internal/e2e/internal/lab"
@@ -39,11 +41,12 @@ func TestJoinUpstream(t *testing.T) {
 	m.head.Import(t)
 	t.Cleanup(func() { showKubelet(t, m.head) })
 	upstreamCluster(t, m.head)
-	command := kubeadm(t, m.head, "token", "create", "--print-join-command")
+	command := strings.Fields(kubeadm(t, m.head, "token", "create", "--print-join-command"))
 	w := m.node(t, "worker")
 	// The pods of a cluster that boot did not make are connected by others.
 	w.WriteFile(t, cniFile, strings.ReplaceAll(upstreamCNI, "10.244.0.0/24", "10.244.99.0/24"))
-	w.Boot(t, strings.Fields(strings.TrimPrefix(strings.TrimSpace(command), "kubeadm "))...)
+	lab.Must(t, m.head.Signed(t.Context(), command[slices.Index(command, "--token")+1]))
+	w.Boot(t, command[1:]...) // but for "kubeadm"
 	nodeReady(t, m, "worker")
 	runsPod(t, m.head, "worker")
 	t.Run("kube-proxy is that of the DaemonSet", func(t *testing.T) {
@@ -82,6 +85,9 @@ func runsPod(t *testing.T, head *lab.Node, node string) {
 	}
 	lab.Until(t, patience, "create the pod", func(ctx context.Context) error { // the service account may take a moment
 		_, err := client.CoreV1().Pods("default").Create(ctx, p, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) { // and the answer was lost
+			return nil
+		}
 		return err
 	})
 	lab.Until(t, patience, "read the pod's log", func(ctx context.Context) error {

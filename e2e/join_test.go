@@ -52,7 +52,9 @@ func joins(t *testing.T, m *team, n *lab.Node, said string) {
 		t.Fatalf("no command to join with: %s", said)
 	}
 	command, _, _ = strings.Cut(command, "\n")
-	n.Boot(t, append([]string{"join"}, strings.Fields(command)...)...)
+	args := append([]string{"join"}, strings.Fields(command)...)
+	lab.Must(t, m.head.Signed(t.Context(), args[slices.Index(args, "--token")+1]))
+	n.Boot(t, args...)
 	nodeReady(t, m, n.Name)
 }
 
@@ -89,6 +91,7 @@ failSwapOn: false
 		t.Fatal(err)
 	}
 	m.hash = discovery.Hash(ca)
+	lab.Must(t, m.head.Signed(t.Context(), token))
 	return m
 }
 

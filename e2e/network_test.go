@@ -39,6 +39,7 @@ func newPair(t *testing.T, lan *lab.LAN, initConfig string) *pair {
 	first.Boot(t, "init", "--config", "/root/init.yaml")
 	client := first.Client(t, adminConf)
 	openNode(t, client, first)
+	lab.Must(t, first.Signed(t.Context(), token))
 	second.Boot(t, "join", first.IP.String()+":6443", "--token", token, "--discovery-token-unsafe-skip-ca-verification")
 	p.podCluster = newPodCluster(t, first, client)
 	openNode(t, client, second)

@@ -79,8 +79,10 @@ func (c *Cluster) Init(ctx context.Context, n *Node, said io.Writer) error {
 	}
 	c.first = n
 	var err error
-	c.hash, err = hashCA(n)
-	return err
+	if c.hash, err = hashCA(n); err != nil {
+		return err
+	}
+	return n.Signed(ctx, c.token)
 }
 
 // hashCA returns the hash of the public key of the cluster's CA.
