@@ -399,11 +399,12 @@ func (p *pair) testRestart(t *testing.T) {
 		return
 	}
 	defer c.Close() //nolint:errcheck // all was read
+	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.CopyN(io.Discard, c, int64(len(p.pods[0].Status.PodIP)+1)); err != nil {
 		t.Fatal(err)
 	}
-	stop, longest := make(chan struct{}), make(chan time.Duration)
-	go func() { longest <- exchange(t, c, stop) }()
+	stop, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- exchange(c, stop) }()
 	for _, n := range p.nodes {
 		old := awaitLoop(t, n)
 		n.Kill(t, old, unix.SIGKILL)
@@ -419,35 +420,41 @@ func (p *pair) testRestart(t *testing.T) {
 		p.AwaitReady(t, "after-"+n.Name)
 	}
 	close(stop)
-	// What is lost is sent again after a fifth of a second, and each further time takes
-	// twice as long: a break of two seconds is three times. A slow machine loses nothing.
-	gap := <-longest
-	if again, err := sentAgain(c); err != nil || gap > 2*time.Second && again >= 3 {
-		t.Errorf("an answer took %v, %d packets were sent again: %v", gap, again, err)
-	}
+	lab.Must(t, <-ended)
 }
 
-// exchange sends byte after byte and waits for each to come back, and returns how
-// long that took at most.
-func exchange(t *testing.T, c net.Conn, stop <-chan struct{}) (longest time.Duration) {
-	buf := []byte{'.'}
-	for {
+// exchange sends byte after byte and waits for each to come back, and returns what
+// broke that. What is lost is sent again after a fifth of a second, and each further
+// time takes twice as long: a break of two seconds is three times. A slow machine loses
+// nothing.
+func exchange(c net.Conn, stop <-chan struct{}) error {
+	before, err := sentAgain(c)
+	if err != nil {
+		return err
+	}
+	for buf := []byte{'.'}; ; {
 		select {
 		case <-stop:
-			return longest
+			return nil
 		default:
 		}
 		sent := time.Now()
 		_ = c.SetDeadline(sent.Add(patience))
 		if _, err := c.Write(buf); err != nil {
-			t.Error(err)
-			return longest
+			return err
 		}
 		if _, err := io.ReadFull(c, buf); err != nil {
-			t.Error(err)
-			return longest
+			return err
 		}
-		longest = max(longest, time.Since(sent))
+		took := time.Since(sent)
+		after, err := sentAgain(c)
+		if err != nil {
+			return err
+		}
+		if again := after - before; took > 2*time.Second && again >= 3 {
+			return fmt.Errorf("an answer took %v, and was asked for %d times more", took, again)
+		}
+		before = after
 	}
 }
 
