@@ -41,7 +41,7 @@ func newDown(l *lair) *cobra.Command {
 }
 
 // downTimeout is how long the process of a lab may take to end.
-const downTimeout = time.Minute
+const downTimeout = 2 * time.Minute
 
 func down(ctx context.Context, l *lair) error {
 	if _, err := os.Stat(l.dir()); errors.Is(err, os.ErrNotExist) {

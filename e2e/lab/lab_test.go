@@ -175,7 +175,7 @@ func TestNothingIsLeftOfAKilledLab(t *testing.T) {
 			if victim != "lab" {
 				return // down has to do with what is left
 			}
-			lab.Until(t, time.Minute, "see its processes gone", func(context.Context) error {
+			lab.Until(t, 2*time.Minute, "see its processes gone", func(context.Context) error {
 				if left := processes(t, name); len(left) > 0 {
 					return errors.New(fmt.Sprint(left))
 				}
