@@ -44,6 +44,7 @@ func (n *Node) connectCRI(t testing.TB, socket string) *grpc.ClientConn {
 // A Container is what a runtime has of one.
 type Container struct {
 	ID, Pod, Name string
+	Sandbox       string // ID
 	Attempt       uint32
 	PID           int // on the node
 }
@@ -72,7 +73,7 @@ func Containers(ctx context.Context, client cri.RuntimeServiceClient) (map[strin
 			return nil, fmt.Errorf("status of container %s: %w", c.Id, err)
 		}
 		pod := c.Labels["io.kubernetes.pod.namespace"] + "/" + c.Labels["io.kubernetes.pod.name"]
-		all[pod+"/"+c.Metadata.Name] = Container{ID: c.Id, Pod: pod, Name: c.Metadata.Name, Attempt: c.Metadata.Attempt, PID: info.PID}
+		all[pod+"/"+c.Metadata.Name] = Container{ID: c.Id, Sandbox: c.PodSandboxId, Pod: pod, Name: c.Metadata.Name, Attempt: c.Metadata.Attempt, PID: info.PID}
 	}
 	return all, nil
 }
