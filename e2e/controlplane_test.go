@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"boot.internal/e2e/internal/lab"
@@ -123,7 +124,7 @@ func TestControlPlanes(t *testing.T) {
 			cp3.Boot(t, "reset", "--force")
 			// It may have been Ready again, and nobody has missed it since; or its loop
 			// has not come to that.
-			m.head.Kubectl(t, "delete", "node", cp3.Name, "--ignore-not-found")
+			m.deleteNode(t, cp3.Name)
 			m.shareByHand(t, cp3)
 			cp3.Boot(t, m.join("--control-plane")...)
 			m.expectThree(t, cp2, cp3)
@@ -165,7 +166,7 @@ func (m *team) leave(t *testing.T, n *lab.Node, left ...string) {
 	n.Boot(t, "reset", "--force")
 	t.Logf("reset took %s", time.Since(begin))
 	expectMembers(t, m.head, left...)
-	m.head.Kubectl(t, "delete", "node", n.Name)
+	m.deleteNode(t, n.Name)
 }
 
 // leftBehind has one node join while the learner of another's killed join is still
@@ -240,29 +241,51 @@ func (m *team) killed(t *testing.T, n *lab.Node, wherever ...string) {
 		said, _ := cut(t, n, syscall.SIGKILL, append(m.joinAs(certificateKey), "-v", "1"), wherever...)
 		at := slices.IndexFunc(wherever, func(at string) bool { return strings.Contains("\n"+said, "\n"+at) })
 		t.Logf("killed at %s", wherever[at])
-		got, err := members(t.Context(), t, m.head)
-		if err != nil || !slices.Contains(got, "head") {
-			t.Fatalf("killed at %s: %v, %v\n%s", wherever[at], got, err, said)
-		}
+		m.quorum(t)
 		wherever = wherever[at+1:]
 	}
+}
+
+// quorum waits until the members of etcd agree, and returns them.
+func (m *team) quorum(t *testing.T) (got []string) {
+	t.Helper()
+	lab.Until(t, patience, "see that etcd has a quorum", func(ctx context.Context) (err error) {
+		if got, err = members(ctx, t, m.head); err == nil && !slices.Contains(got, "head") {
+			err = fmt.Errorf("%q", got)
+		}
+		return err
+	})
+	return got
+}
+
+// deleteNode deletes a Node, if it is there. etcd may just have another leader, and an
+// answer may be lost.
+func (m *team) deleteNode(t *testing.T, name string) {
+	t.Helper()
+	client := m.head.Client(t, adminConf)
+	lab.Until(t, patience, "delete node "+name, func(ctx context.Context) error {
+		err := client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
 }
 
 // killedLearner kills joins until a learner is left of the last. One that got its vote
 // in the moment before it was killed is taken away, and all begins anew.
 func (m *team) killedLearner(t *testing.T, n *lab.Node) {
 	t.Helper()
-	for range 3 {
+	for range 5 {
 		m.killed(t, n, beforeVote()...)
-		got, err := members(t.Context(), t, m.head)
-		lab.Must(t, err)
+		got := m.quorum(t)
 		if !slices.Contains(got, n.Name) && !slices.Contains(got, n.Name+" sick") {
 			return
 		}
 		t.Logf("it was a voter already: %q", got)
 		n.Boot(t, "reset", "--force")
 		expectMembers(t, m.head, "head")
-		m.head.Kubectl(t, "delete", "node", n.Name, "--ignore-not-found")
+		m.deleteNode(t, n.Name)
 	}
 	t.Fatal("it was never killed in time")
 }
@@ -295,14 +318,13 @@ func (m *team) joinAtOnce(t *testing.T, nodes ...*lab.Node) {
 // isIdle runs a join again, which has nothing left to do.
 func (m *team) isIdle(t *testing.T, n *lab.Node) {
 	t.Helper()
-	before := containers(t, n)
-	out, err := n.Try(t.Context(), append([]string{lab.BootBinary(t)}, m.joinAs(certificateKey)...)...)
-	if err != nil || out.Code != 0 || slices.ContainsFunc(done(out.Stderr), func(line string) bool { return strings.HasPrefix(line, "[") }) {
-		t.Errorf("join again: %v, exit code %d:\n%s", err, out.Code, out.Stderr)
-	}
-	if diff := cmp.Diff(before, containers(t, n)); diff != "" {
-		t.Errorf("join again (-before +after):\n%s", diff)
-	}
+	undisturbed(t, n, func() (machine, cluster string) {
+		out, err := n.Try(t.Context(), append([]string{lab.BootBinary(t)}, m.joinAs(certificateKey)...)...)
+		if err != nil || out.Code != 0 || slices.ContainsFunc(done(out.Stderr), func(line string) bool { return strings.HasPrefix(line, "[") }) {
+			t.Errorf("join again: %v, exit code %d:\n%s", err, out.Code, out.Stderr)
+		}
+		return "", ""
+	})
 }
 
 // expectControlPlane waits until a node runs a whole control plane of its own.
@@ -310,13 +332,16 @@ func expectControlPlane(t *testing.T, n *lab.Node) {
 	t.Helper()
 	waitReady(t, n)
 	client := n.Client(t, adminConf)
-	node, err := client.CoreV1().Nodes().Get(t.Context(), n.Name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, is := node.Labels["node-role.kubernetes.io/control-plane"]; !is || len(node.Spec.Taints) == 0 {
-		t.Errorf("%s is not marked: %v, %v", n.Name, node.Labels, node.Spec.Taints)
-	}
+	lab.Until(t, patience, "see the node marked", func(ctx context.Context) error {
+		node, err := client.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if _, is := node.Labels["node-role.kubernetes.io/control-plane"]; !is || len(node.Spec.Taints) == 0 {
+			return fmt.Errorf("%s has %v, %v", n.Name, node.Labels, node.Spec.Taints)
+		}
+		return nil
+	})
 	if conf := n.ReadFile(t, "/etc/kubernetes/scheduler.conf"); !strings.Contains(conf, "server: https://"+n.IP.String()+":6443") {
 		t.Errorf("the scheduler of %s does not use the API server there", n.Name)
 	}
@@ -357,6 +382,6 @@ func (m *team) removeDead(t *testing.T, dead *lab.Node) {
 		t.Errorf("again: %s", said)
 	}
 	begin := time.Now()
-	m.head.Kubectl(t, "delete", "node", "cp3")
+	m.deleteNode(t, "cp3")
 	t.Logf("the API answered after %s", time.Since(begin))
 }
