@@ -22,8 +22,6 @@ func TestJoinRefused(t *testing.T) {
 	m := newTeam(t)
 	w := m.node(t, "worker")
 	m.expiring(t)
-	// A name is only taken by a node that is well.
-	nodeReady(t, m, "head", corev1.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule})
 	for _, c := range []struct {
 		name string
 		args []string
@@ -46,7 +44,11 @@ func TestJoinRefused(t *testing.T) {
 		{"name taken", m.join("--node-name", "head"), 1, "has a node head, and it is Ready", "--node-name"},
 		{"no such file", []string{"join", "--discovery-file", "/root/none.conf", "--tls-bootstrap-token", token}, 1, "/root/none.conf: it is not there", "kubeconfig"},
 	} {
-		t.Run(c.name, func(t *testing.T) { m.refused(t, w, c.args, c.code, c.says, c.hint) })
+		t.Run(c.name, func(t *testing.T) {
+			// A name is only taken by a node that is well.
+			nodeReady(t, m, "head", corev1.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule})
+			m.refused(t, w, c.args, c.code, c.says, c.hint)
+		})
 	}
 	t.Run("cluster too old", func(t *testing.T) {
 		m.patchVersion(t, "v1.37.2", "v1.30.0")

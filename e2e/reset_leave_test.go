@@ -35,7 +35,7 @@ func TestLeave(t *testing.T) {
 	c := newPodCluster(t, f.heads[0], f.client)
 	guarded(t, c, f, leaver)
 
-	out, err := leaver.Try(t.Context(), lab.BootBinary(t), "reset", "--force", "--drain", "--drain-timeout", "10s")
+	out, err := leaver.Try(t.Context(), lab.BootBinary(t), "reset", "--force", "--drain", "--drain-timeout", "30s")
 	if err != nil || out.Code == 0 || !strings.Contains(out.Stderr, "disruption budget") || !strings.Contains(out.Stderr, "kubectl uncordon leaver") {
 		t.Errorf("drained against a budget: %v, exit code %d: %s", err, out.Code, out.Stderr)
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -41,7 +40,7 @@ func TestContainerd(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := "http://" + status.Status.Network.Ip + ":8080/healthz"
-	Until(t, time.Minute, "reach the pod", func(ctx context.Context) error {
+	Until(t, patience, "reach the pod", func(ctx context.Context) error {
 		out, err := client.ExecSync(ctx, &cri.ExecSyncRequest{ContainerId: id, Cmd: []string{"/testbox", "get", url}, Timeout: 5})
 		if err == nil && out.ExitCode != 0 {
 			err = fmt.Errorf("%s%s", out.Stdout, out.Stderr)
@@ -53,7 +52,7 @@ func TestContainerd(t *testing.T) {
 	}
 
 	n.KillPID(t, c.PID, syscall.SIGKILL)
-	Until(t, time.Minute, "see the container exited", func(ctx context.Context) error {
+	Until(t, patience, "see the container exited", func(ctx context.Context) error {
 		s, err := client.ContainerStatus(ctx, &cri.ContainerStatusRequest{ContainerId: id})
 		if err == nil && s.Status.State != cri.ContainerState_CONTAINER_EXITED {
 			err = fmt.Errorf("it is %s", s.Status.State)
@@ -85,7 +84,7 @@ func startContainerd(t *testing.T, n *Node) cri.RuntimeServiceClient {
 	})
 	for _, image := range []string{"pause", "testbox"} {
 		archive := Component(t, "images/"+image+".tar")
-		Until(t, time.Minute, "import "+image, func(ctx context.Context) error {
+		Until(t, patience, "import "+image, func(ctx context.Context) error {
 			out, err := n.Try(ctx, filepath.Join(bin, "ctr"), "-a", socket, "-n", "k8s.io", "images", "import", archive)
 			if err == nil && out.Code != 0 {
 				err = errors.New(out.Stderr)

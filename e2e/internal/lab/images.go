@@ -173,7 +173,7 @@ func (n *Node) importAll(ctx context.Context, boot string) error {
 }
 
 // importTimeout is how long an engine may take to import everything.
-const importTimeout = 2 * time.Minute
+const importTimeout = 10 * time.Minute
 
 // imported returns what is missing.
 func (n *Node) imported() error {

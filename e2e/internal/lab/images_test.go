@@ -24,7 +24,7 @@ func TestImagesAreShared(t *testing.T) {
 		n.Run(t, "mkdir", "/etc/manifests")
 		begin := time.Now()
 		Must(t, n.spawn(t.Context(), []string{BootBinary(t), "kubelet", "--pod-manifest-path", "/etc/manifests"}))
-		Until(t, time.Minute, "see the image in the engine", func(ctx context.Context) error {
+		Until(t, patience, "see the image in the engine", func(ctx context.Context) error {
 			if !n.Exists(t, "/run/boot/containerd.sock") {
 				return fmt.Errorf("there is none")
 			}

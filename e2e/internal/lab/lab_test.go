@@ -22,6 +22,9 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(Main(m)) }
 
+// patience is for a machine that is small and busy.
+const patience = 2 * time.Minute
+
 func TestNodeIsAMachineOfItsOwn(t *testing.T) {
 	n := New(t)
 	if got := strings.TrimSpace(n.Run(t, "hostname")); got != "node1" {
@@ -76,7 +79,7 @@ func TestWhatIsWrittenStaysOnTheNode(t *testing.T) {
 func TestNodesReachEachOther(t *testing.T) {
 	lan := NewLAN(t)
 	a, b := lan.Node(t, "a"), lan.Node(t, "b")
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }), ReadHeaderTimeout: time.Second}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }), ReadHeaderTimeout: patience}
 	l, err := b.Listen("tcp", b.IP.String()+":80")
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +87,7 @@ func TestNodesReachEachOther(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	defer func() { _ = server.Close(); <-done }()
-	client := &http.Client{Transport: &http.Transport{DialContext: a.Dial, DisableKeepAlives: true}, Timeout: time.Minute}
+	client := &http.Client{Transport: &http.Transport{DialContext: a.Dial, DisableKeepAlives: true}, Timeout: patience}
 	resp, err := client.Get("http://" + b.IP.String())
 	if err != nil {
 		t.Fatal(err)
@@ -115,14 +118,14 @@ func TestProcesses(t *testing.T) {
 	n := New(t)
 	n.Run(t, "sh", "-c", "setsid sleep 1234 >/dev/null 2>&1 &")
 	var found []Process
-	Until(t, time.Minute, "find the process", func(context.Context) error {
+	Until(t, patience, "find the process", func(context.Context) error {
 		if found = n.Find(t, "sleep", "1234"); len(found) != 1 {
 			return fmt.Errorf("found %v in %v", found, n.Processes(t))
 		}
 		return nil
 	})
 	n.Kill(t, found[0], syscall.SIGKILL)
-	Until(t, time.Minute, "see it gone", func(context.Context) error {
+	Until(t, patience, "see it gone", func(context.Context) error {
 		if left := n.Processes(t); len(left) > 0 { // its init has reaped it
 			return fmt.Errorf("left %v", left)
 		}
@@ -188,7 +191,7 @@ func TestNothingIsLeftOfAKilledTest(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = victim.Wait() // it was killed
-	Until(t, time.Minute, "see all of it gone", func(context.Context) error {
+	Until(t, patience, "see all of it gone", func(context.Context) error {
 		left, err := filepath.Glob("/sys/fs/cgroup/*/" + cgroup)
 		if err != nil || len(left) > 0 {
 			return fmt.Errorf("left %v, %w", left, err)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,7 +72,7 @@ func TestSupervisorsComeBack(t *testing.T) {
 	n.WriteFile(t, "/root/loop", "echo $1 >>/root/started\ntail -f /dev/null\n")
 	started := func(want string) {
 		t.Helper()
-		Until(t, time.Minute, "see what was started", func(context.Context) error {
+		Until(t, patience, "see what was started", func(context.Context) error {
 			if got := strings.Join(strings.Fields(n.ReadFile(t, "/root/started")), " "); got != want {
 				return fmt.Errorf("%q, want %q", got, want)
 			}
@@ -104,7 +103,7 @@ func TestNodesComeUpSideBySide(t *testing.T) {
 	}
 	pings(t, nodes[0])
 	for _, n := range nodes[1:] {
-		Until(t, time.Minute, "reach the first", func(ctx context.Context) error { return reaches(ctx, n, nodes[0].IP) })
+		Until(t, patience, "reach the first", func(ctx context.Context) error { return reaches(ctx, n, nodes[0].IP) })
 	}
 	for i := range nodes {
 		group.Go(func() { errs[i] = nodes[i].Close() })

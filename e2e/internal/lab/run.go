@@ -37,12 +37,16 @@ func (n *Node) Try(ctx context.Context, args ...string) (Output, error) {
 	return out, err
 }
 
+// leftRunning is how long a program that has ended is waited for by those who read
+// what it said: what it leaves running may not have let go of its output yet.
+const leftRunning = 20 * time.Second
+
 // Command returns a command for Start with the environment of a root shell on
 // the node. What it leaves running does not keep its Wait.
 func (n *Node) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(withoutRole(), "HOME=/root", "KUBECONFIG=/etc/kubernetes/admin.conf")
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = leftRunning
 	return cmd
 }
 
