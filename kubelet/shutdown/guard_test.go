@@ -101,7 +101,10 @@ func (m *machine) Inhibit(context.Context) (func() error, error) {
 	return func() error { m.say("unlock"); return nil }, nil
 }
 
-func (m *machine) Events(context.Context) (<-chan bool, error) { return m.events, nil }
+func (m *machine) Events(context.Context) (<-chan bool, error) {
+	m.say("listen")
+	return m.events, nil
+}
 
 func (m *machine) Close() error { m.say("close"); return nil }
 
@@ -112,7 +115,7 @@ func TestPodsEndInOrder(t *testing.T) {
 		m := newMachine(t, []Group{{0, 20 * time.Second}, {100, 5 * time.Second}, {critical, 10 * time.Second}},
 			testPod("system", critical), brief, testPod("web", 5))
 		m.run()
-		m.want("shutdowns wait", "delay 35s", "lock")
+		m.want("shutdowns wait", "delay 35s", "listen", "lock")
 		m.events <- true
 		m.want("the least important end first", "down true", "began", "stop brief in 1s", "stop web in 20s")
 		m.end("brief")
@@ -133,7 +136,7 @@ func TestLogindIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t, []Group{{0, time.Second}})
 		m.run()
-		m.want("at first", "delay 1s", "lock")
+		m.want("at first", "delay 1s", "listen", "lock")
 		m.mu.Lock()
 		m.err = errors.New("not now")
 		m.mu.Unlock()
@@ -144,7 +147,7 @@ func TestLogindIsLost(t *testing.T) {
 		m.err, m.events = nil, make(chan bool)
 		m.mu.Unlock()
 		time.Sleep(time.Second)
-		m.want("found again", "delay 1s", "lock")
+		m.want("found again", "delay 1s", "listen", "lock")
 	})
 }
 

@@ -102,7 +102,8 @@ func (g *Guard) Run(ctx context.Context) {
 	}
 }
 
-// watch takes the lock and follows logind until that is lost.
+// watch follows logind until that is lost, and holds the lock. It listens before it
+// asks a shutdown to wait: one that begins then would wait for nobody.
 func (g *Guard) watch(ctx context.Context) (err error) {
 	logind, err := g.o.Connect(ctx)
 	if err != nil {
@@ -112,11 +113,11 @@ func (g *Guard) watch(ctx context.Context) (err error) {
 	if err := logind.Delay(ctx, total(g.o.Groups)); err != nil {
 		return err
 	}
-	if err := g.hold(ctx, logind); err != nil {
-		return err
-	}
 	events, err := logind.Events(ctx)
 	if err != nil {
+		return err
+	}
+	if err := g.hold(ctx, logind); err != nil {
 		return err
 	}
 	g.o.Log.LogAttrs(ctx, slog.LevelInfo, "shutdowns wait for pods", slog.Duration("grace", total(g.o.Groups)))
