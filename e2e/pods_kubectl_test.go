@@ -89,9 +89,15 @@ func testKubectlLogs(t *testing.T, c *podCluster) {
 		return nil
 	})
 	all := "line 1\nline 2\nline 3\nline 4\nline 5\n"
+	lab.Until(t, patience, "read the log of the time before", func(context.Context) error { // which may just have become another
+		out := c.ctl(t, ctl{args: []string{"logs", "again", "--previous"}})
+		if out.Code != 0 || out.Stdout != all {
+			return fmt.Errorf("exit code %d, %q: %s", out.Code, out.Stdout, out.Stderr)
+		}
+		return nil
+	})
 	for args, want := range map[string]string{
 		"five":                  all,
-		"again --previous":      all,
 		"five --tail=2":         "line 4\nline 5\n",
 		"five --limit-bytes=9":  "line 1\nli",
 		"five --since=1h":       all,
@@ -214,12 +220,15 @@ func (c *podCluster) terminal(t *testing.T, env []string) {
 	}
 }
 
-// attached writes to the standard input of a container and reads its answer.
+// attached writes to the standard input of a container and reads its answer. The
+// engine may pass on what is written before it passes on what comes of that, so it is
+// written until there is an answer.
 func (c *podCluster) attached(t *testing.T, env []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	in, toIn := io.Pipe()
+	defer context.AfterFunc(ctx, func() { _ = in.Close() })() // whoever writes waits for whoever reads
 	cmd := c.Command(ctx, lab.Component(t, "bin/kubectl"), "-n", c.Namespace, "attach", "-i", "box", "-c", "echo")
 	cmd.Env = append(cmd.Env, env...)
 	out := &answer{want: "hello echo", found: make(chan struct{})}
@@ -227,11 +236,18 @@ func (c *podCluster) attached(t *testing.T, env []string) {
 	if err := c.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.WriteString(toIn, "hello echo\n") // an error is that of the command
-	select {
-	case <-out.found:
-	case <-ctx.Done():
-		t.Error("what was written to an attached container did not come back")
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for heard := false; !heard; {
+		_, _ = io.WriteString(toIn, "hello echo\n") // an error is that of the command
+		select {
+		case <-again.C:
+		case <-out.found:
+			heard = true
+		case <-ctx.Done():
+			t.Errorf("what was written to an attached container did not come back: %s", out.text())
+			heard = true
+		}
 	}
 	cancel()
 	_ = toIn.Close()
@@ -338,17 +354,22 @@ func testKubectlCopy(t *testing.T, c *podCluster) {
 func testKubectlDebug(t *testing.T, c *podCluster) {
 	c.Create(t, boxPod("box", "sleep", "infinity"))
 	c.AwaitReady(t, "box")
-	c.say(t, "debug", "box", "--image="+testImage, "--target=box", "--container=look", "--profile=general", "--", "sleep", "infinity")
+	c.say(t, "debug", "box", "--image="+testImage, "--target=box", "--container=look", "--profile=general", "--", "sleep", "12h")
 	c.Await(t, "box", "with an ephemeral container", func(p *corev1.Pod) error {
 		if s := p.Status.EphemeralContainerStatuses; len(s) != 1 || s[0].State.Running == nil {
 			return fmt.Errorf("%d of them", len(s))
 		}
 		return nil
 	})
-	// It sees the processes of its target: the first is not its own.
-	if got := c.say(t, "exec", "box", "-c", "look", "--", "cat", "/proc/1/cmdline"); !strings.HasPrefix(got, "/testbox\x00sleep") {
-		t.Errorf("first process: %q", got)
-	}
+	// It sees the processes of its target: the first is not its own. That has been
+	// started, and may be executed later.
+	lab.Until(t, patience, "see the first process of the target", func(context.Context) error {
+		out := c.ctl(t, ctl{args: []string{"exec", "box", "-c", "look", "--", "cat", "/proc/1/cmdline"}})
+		if out.Code != 0 || !strings.HasPrefix(out.Stdout, "/testbox\x00sleep\x00infinity") {
+			return fmt.Errorf("exit code %d, %q: %s", out.Code, out.Stdout, out.Stderr)
+		}
+		return nil
+	})
 	c.say(t, "debug", "box", "--copy-to=copy", "--container=box", "--set-image=box="+testImage, "--profile=general", "--", "sleep", "infinity")
 	c.AwaitReady(t, "copy")
 	c.say(t, "debug", "node/"+c.Name, "--image="+testImage, "--profile=general", "--", "ls", "/host/etc/kubernetes")
