@@ -211,7 +211,11 @@ func testResizeByRestart(t *testing.T, c *podCluster) {
 }
 
 func testResizeDeferred(t *testing.T, c *podCluster) {
-	c.Create(t, sized(boxPod("box", "sleep", "infinity"), "100m 32Mi", "200m 64Mi"))
+	p := sized(boxPod("box", "sleep", "infinity"), "100m 32Mi", "200m 64Mi")
+	// To the scheduler it has what it asks for: it would have to go for any pod that
+	// matters more and finds no room.
+	p.Spec.PriorityClassName = "system-node-critical"
+	c.Create(t, p)
 	c.AwaitReady(t, "box")
 	node, err := c.Client.CoreV1().Nodes().Get(t.Context(), c.Name, metav1.GetOptions{})
 	if err != nil {
