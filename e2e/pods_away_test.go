@@ -51,10 +51,10 @@ func (c *podCluster) nodeTainted(t *testing.T) {
 		}
 	}
 	patch(`[{"key":"sick","effect":"NoExecute"}]`)
-	c.AwaitEvent(t, "leaves", "TaintManagerEviction")
-	for _, name := range []string{"leaves", "hesitates"} {
+	for _, name := range []string{"leaves", "hesitates"} { // once the controller manager leads, which may have lost that while the API was away
 		c.AwaitGone(t, name)
 	}
+	c.AwaitEvent(t, "leaves", "TaintManagerEviction")
 	waitReady(t, c.Node)
 	patch("null")
 	if after := ids(c.AwaitReady(t, "bears")); after["bears"] != before["bears"] {

@@ -189,9 +189,7 @@ func (c *podCluster) memoryRunsOut(t *testing.T) {
 	if late.Status.Reason != "Evicted" || !strings.Contains(late.Status.Message, "The node had condition: [MemoryPressure]. ") {
 		t.Errorf("best effort under pressure: %s: %s", late.Status.Reason, late.Status.Message)
 	}
-	if err := podReady(c.Get(t, "modest")); err != nil {
-		t.Errorf("who uses less than it asked for: %v", err)
-	}
+	c.AwaitReady(t, "modest") // who uses less than it asked for stays, whatever is said of the node meanwhile
 	c.reconfigure(t, map[string]any{"evictionPressureTransitionPeriod": "30s"})
 	c.awaitPressure(t, corev1.NodeMemoryPressure, corev1.ConditionFalse)
 	c.awaitTaint(t, corev1.TaintNodeMemoryPressure, false)

@@ -59,11 +59,12 @@ func testDeployment(t *testing.T, c *podCluster) {
 	}
 }
 
-// reachAll asks until every pod behind the service has answered.
+// reachAll asks until every pod behind the service has answered. Who does is left to
+// chance, and asking takes its time.
 func (c *podCluster) reachAll(t *testing.T, n int) {
 	t.Helper()
 	answered := map[string]bool{}
-	lab.Until(t, patience, "hear of all pods", func(context.Context) error {
+	lab.Until(t, 4*patience, "hear of all pods", func(context.Context) error {
 		answered[strings.TrimSpace(c.ExecUntil(t, "client", "get", "http://web/hostname"))] = true
 		if len(answered) < n {
 			return fmt.Errorf("%v", answered)
