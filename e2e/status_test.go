@@ -104,7 +104,7 @@ func (s statusOfNode) expectScreen(t *testing.T, code int, want ...string) {
 // says waits until a command ends with a code and says all of the texts.
 func (s statusOfNode) says(t *testing.T, command string, code int, want ...string) (said string) {
 	t.Helper()
-	lab.Until(t, patience, "read it from boot "+command, func(ctx context.Context) error {
+	lab.Until(t, 3*patience, "read it from boot "+command, func(ctx context.Context) error {
 		out, err := s.Try(ctx, lab.BootBinary(t), command)
 		if err != nil || out.Code != code {
 			return fmt.Errorf("exit code %d, want %d, %w: %s%s", out.Code, code, err, out.Stdout, out.Stderr)
@@ -123,7 +123,7 @@ func (s statusOfNode) says(t *testing.T, command string, code int, want ...strin
 // doctor waits for findings, and for no other that is more than good to know.
 func (s statusOfNode) doctor(t *testing.T, code int, ids ...string) {
 	t.Helper()
-	lab.Until(t, patience, "hear it from the doctor", func(ctx context.Context) error {
+	lab.Until(t, 3*patience, "hear it from the doctor", func(ctx context.Context) error {
 		out, err := s.Try(ctx, lab.BootBinary(t), "doctor", "-o", "json")
 		if err != nil {
 			return err
@@ -221,7 +221,7 @@ func (s statusOfNode) bundle(t *testing.T) {
 		}
 	}
 	secrets = append(secrets, secret)
-	lab.Until(t, patience, "see the bundle whole", func(context.Context) error {
+	lab.Until(t, 3*patience, "see the bundle whole", func(context.Context) error {
 		files := s.unpack(t)
 		for name, content := range files {
 			for _, secret := range secrets {
@@ -276,7 +276,7 @@ func (s statusOfNode) unpack(t *testing.T) map[string]string {
 // expectPod waits until a static pod is in one of the states.
 func (s statusOfNode) expectPod(t *testing.T, name string, states ...local.PodState) {
 	t.Helper()
-	lab.Until(t, patience, "see the pod "+name, func(ctx context.Context) error {
+	lab.Until(t, 3*patience, "see the pod "+name, func(ctx context.Context) error {
 		r, _, err := s.look(ctx, t)
 		for _, p := range r.StaticPods {
 			if p.Name == name && slices.Contains(states, p.State) {
