@@ -92,29 +92,36 @@ func (m *mesh) container(t *testing.T, n *lab.Node) string {
 	return p.Status.ContainerStatuses[0].ContainerID
 }
 
-// again makes the pod of a node once more, if the cluster has collected it: it does so
-// when there has been no Node for 40 seconds.
-func (m *mesh) again(t *testing.T, n *lab.Node) {
-	t.Helper()
-	_, err := m.Client.CoreV1().Pods(m.Namespace).Get(t.Context(), "on-"+n.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		t.Logf("the pod on %s was collected", n.Name)
-		m.Create(t, m.pod(n))
-		return
-	}
-	lab.Must(t, err)
-}
-
 // awaitAnew waits until the pod of a node runs in another container.
 func (m *mesh) awaitAnew(t *testing.T, n *lab.Node, before string) {
 	t.Helper()
-	m.Await(t, "on-"+n.Name, "run in another container", func(p *corev1.Pod) error {
-		if err := podReady(p); err != nil {
+	m.Await(t, "on-"+n.Name, "run in another container", func(p *corev1.Pod) error { return runsAnew(p, before) })
+}
+
+// awaitReplaced does so on a machine that is another by now. The cluster collects pods
+// for which there has been no Node for 40 seconds: then it is made once more.
+func (m *mesh) awaitReplaced(t *testing.T, n *lab.Node, before string) {
+	t.Helper()
+	lab.Until(t, 2*patience, "see the pod on "+n.Name+" run in another container", func(ctx context.Context) error {
+		pods := m.Client.CoreV1().Pods(m.Namespace)
+		p, err := pods.Get(ctx, "on-"+n.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			t.Logf("the pod on %s was collected", n.Name)
+			p, err = pods.Create(ctx, m.pod(n), metav1.CreateOptions{})
+		}
+		if err != nil {
 			return err
 		}
-		if id := p.Status.ContainerStatuses[0].ContainerID; id == before {
-			return fmt.Errorf("container %s is the old one", id)
-		}
-		return nil
+		return runsAnew(p, before)
 	})
+}
+
+func runsAnew(p *corev1.Pod, before string) error {
+	if err := podReady(p); err != nil {
+		return err
+	}
+	if id := p.Status.ContainerStatuses[0].ContainerID; id == before {
+		return fmt.Errorf("container %s is the old one", id)
+	}
+	return nil
 }

@@ -38,7 +38,7 @@ func (f *fleet) goBack(t *testing.T, m *mesh) {
 	}
 	second.Boot(t, "reset", "--force", "--delete-node")
 	f.join(t, []*lab.Node{second}, nil)
-	head.Kubectl(t, "delete", "node", dead.Name)
+	f.forget(t, dead)
 	f.heads = f.heads[:2]
 	f.awaitMembers(t, f.heads...)
 	f.awaitNodes(t, f.nodes()...)

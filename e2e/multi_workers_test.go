@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"boot.internal/e2e/internal/lab"
@@ -59,26 +61,30 @@ func (f *fleet) rejoin(t *testing.T) {
 func (f *fleet) replace(t *testing.T, m *mesh) {
 	old := f.workers[1]
 	before := m.container(t, old)
-	lab.Must(t, old.Close())
-	n := furnished(t, f.lan, old.Name)
-	f.workers[1] = n
-
-	out, err := n.Try(t.Context(), f.cluster.JoinWorker()...)
+	f.awaitNodes(t, old) // for as long as it is Ready its name is taken
+	early := furnished(t, f.lan, "early")
+	out, err := early.Try(t.Context(), append(f.cluster.JoinWorker(), "--node-name", old.Name)...)
 	if err != nil || out.Code == 0 || !strings.Contains(out.Stderr, old.Name) || !strings.Contains(out.Stderr, "hint: ") {
 		t.Errorf("joined under a name that is in use: %v, exit code %d: %s", err, out.Code, out.Stderr)
 	}
+	lab.Must(t, old.Close())
+	n := furnished(t, f.lan, old.Name)
+	f.workers[1] = n
 	f.forget(t, old)
 	f.join(t, nil, []*lab.Node{n})
 	f.awaitNodes(t, n)
-	m.again(t, n)
-	m.awaitAnew(t, n, before) // its pods are still wanted there
+	m.awaitReplaced(t, n, before) // its pods are still wanted there
 	m.check(t)
 }
 
 // forget deletes the Node of a machine that is gone.
 func (f *fleet) forget(t *testing.T, n *lab.Node) {
 	t.Helper()
-	if err := f.client.CoreV1().Nodes().Delete(t.Context(), n.Name, metav1.DeleteOptions{}); err != nil {
-		t.Error(err)
-	}
+	lab.Until(t, patience, "delete Node "+n.Name, func(ctx context.Context) error { // which may be done although nobody said so
+		err := f.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
 }

@@ -55,9 +55,9 @@ func (f *fleet) through(t testing.TB, n *lab.Node, server string, timeout time.D
 }
 
 // own returns a client of the API server of a control plane, and of no other.
-func (f *fleet) own(t testing.TB, head *lab.Node) *kubernetes.Clientset {
+func (f *fleet) own(t testing.TB, head *lab.Node, timeout time.Duration) *kubernetes.Clientset {
 	t.Helper()
-	return f.through(t, head, "https://"+head.IP.String()+":6443", writeTimeout)
+	return f.through(t, head, "https://"+head.IP.String()+":6443", timeout)
 }
 
 // A writer makes ConfigMaps, one after the other, and remembers for which of them
@@ -133,6 +133,18 @@ func (w *writer) awaitMore(t *testing.T, n int) (gap time.Duration) {
 		return nil
 	})
 	return gap
+}
+
+// awaitAgain waits until writes go on after something was lost, and fails the test if
+// that takes too long. A machine on which they had to wait before is a busy one: calm
+// is how long that was.
+func (w *writer) awaitAgain(t *testing.T, calm time.Duration, what string) {
+	t.Helper()
+	gap := max(w.awaitMore(t, 1), w.awaitMore(t, 20))
+	t.Logf("%s the API answered again after %s, and after %s before", what, gap, calm)
+	if gap > soon+10*calm {
+		t.Errorf("%s the API did not answer for %s", what, gap)
+	}
 }
 
 // check looks for everything that was acknowledged.
