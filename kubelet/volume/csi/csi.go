@@ -62,7 +62,8 @@ type Drivers struct {
 	mu      sync.Mutex // guards what follows
 	drivers map[string]driver
 	users   map[v1.UniqueVolumeName]map[types.UID]bool
-	changed chan struct{} // closed and replaced when the Node changes
+	wanted  map[string]map[types.UID]bool // pods by volume, named by its key
+	changed chan struct{}                 // closed and replaced when the Node changes
 
 	nodeMu sync.Mutex // one change to Node and CSINode at a time
 
@@ -87,7 +88,8 @@ const (
 func New(o Options) *Drivers {
 	d := &Drivers{
 		o: o, drivers: map[string]driver{},
-		users: map[v1.UniqueVolumeName]map[types.UID]bool{}, changed: make(chan struct{}),
+		users: map[v1.UniqueVolumeName]map[types.UID]bool{}, wanted: map[string]map[types.UID]bool{},
+		changed: make(chan struct{}),
 	}
 	d.schedule = newSchedule(d.renew)
 	d.restore()

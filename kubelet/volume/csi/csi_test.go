@@ -338,3 +338,32 @@ func TestAttachIsGivenUp(t *testing.T) {
 		t.Errorf("in use %v", w.using())
 	}
 }
+
+// A volume whose staging goes on, or that another pod is to have, stays staged:
+// upstream's "CSI NodeStage error cases" count on it.
+func TestStagedWhileWanted(t *testing.T) {
+	w := newWorld(t, newDriver())
+	w.driver.failing("stage", status.Error(codes.DeadlineExceeded, "slow"))
+	for _, uid := range []string{"a", "b"} {
+		if _, err := w.Publish(t.Context(), Request{Pod: newPod(uid), PV: newPV("v1")}); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	w.driver.take()
+	reap := func() {
+		t.Helper()
+		if err := w.Reap(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reap()
+	w.mustUnpublish("a")
+	reap()
+	w.wantCalls()
+	w.mustUnpublish("b")
+	reap()
+	w.wantCalls("unstage v1")
+	if left := tree(t, w.o.RootDir); left != "[]" {
+		t.Errorf("left %s", left)
+	}
+}

@@ -2,14 +2,14 @@ package csi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"boot.internal/kubelet/pod"
 )
@@ -22,11 +22,22 @@ const (
 
 // Expand has the driver bring a volume that is published to the size of its
 // PersistentVolume, if the claim says that it has another, and writes the size
-// into the claim.
+// into the claim. Whoever expanded the volume before the node has its turn may
+// have left word in the claim (KEP-1790): then the size is the one in there, the
+// driver is asked only if it is the node's turn, and what becomes of it is
+// written there as well.
 func (d *Drivers) Expand(ctx context.Context, r Request, pvc *v1.PersistentVolumeClaim, vol pod.Volume) error {
 	size, has := r.PV.Spec.Capacity[v1.ResourceStorage], pvc.Status.Capacity[v1.ResourceStorage]
 	if size.Cmp(has) <= 0 || r.ReadOnly {
 		return nil
+	}
+	if recovers(pvc) {
+		if !nodesTurn(pvc) {
+			return nil
+		}
+		if allocated, ok := pvc.Status.AllocatedResources[v1.ResourceStorage]; ok {
+			size = allocated
+		}
 	}
 	v, err := d.volume(ctx, r)
 	if err != nil {
@@ -39,28 +50,39 @@ func (d *Drivers) Expand(ctx context.Context, r Request, pvc *v1.PersistentVolum
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if err := d.grow(ctx, v, size.Value(), vol); err != nil {
-		d.o.Event(r.Pod, v1.EventTypeWarning, eventResizeFailed, fmt.Sprintf("NodeExpandVolume.NodeExpandVolume failed for volume %q : %v", r.PV.Name, err))
-		return err
-	}
-	if err := d.sayGrown(ctx, pvc, r.PV); err != nil {
-		return fmt.Errorf("write size of claim: %w", err)
-	}
-	d.o.Event(r.Pod, v1.EventTypeNormal, eventResized, fmt.Sprintf("MountVolume.NodeExpandVolume succeeded for volume %q %s", r.PV.Name, d.o.Node))
-	return nil
+	return d.growAndSay(ctx, v, pvc, size, vol)
 }
 
-// grow asks the driver. One that cannot is not asked: then the controller's side
-// has done all there is to do.
-func (d *Drivers) grow(ctx context.Context, v *volume, bytes int64, vol pod.Volume) error {
+// growAndSay has the driver expand the volume, and says in the claim and to the
+// pod what came of it.
+func (d *Drivers) growAndSay(ctx context.Context, v *volume, pvc *v1.PersistentVolumeClaim, size resource.Quantity, vol pod.Volume) error {
 	c, err := d.dial(ctx, v.DriverName)
 	if err != nil {
 		return err
 	}
 	defer c.close()
 	if !c.can[csi.NodeServiceCapability_RPC_EXPAND_VOLUME] {
-		return nil
+		return nil // the controller's side does all there is to do
 	}
+	if pvc, err = d.sayGrowing(ctx, pvc); err != nil {
+		return fmt.Errorf("write into claim that its volume is expanded: %w", err)
+	}
+	if err := d.grow(ctx, c, v, size.Value(), vol); err != nil {
+		d.o.Event(v.Pod, v1.EventTypeWarning, eventResizeFailed, fmt.Sprintf("NodeExpandVolume.NodeExpandVolume failed for volume %q : %v", v.PV.Name, err))
+		if status.Code(err) == codes.FailedPrecondition { // not while it is used, which is no reason not to use it
+			return d.sayNotGrown(ctx, pvc, size, err)
+		}
+		return errors.Join(err, d.sayNotGrown(ctx, pvc, size, err))
+	}
+	if err := d.sayGrown(ctx, pvc, size); err != nil {
+		return fmt.Errorf("write size of claim: %w", err)
+	}
+	d.o.Event(v.Pod, v1.EventTypeNormal, eventResized, fmt.Sprintf("MountVolume.NodeExpandVolume succeeded for volume %q %s", v.PV.Name, d.o.Node))
+	return nil
+}
+
+// grow asks the driver.
+func (d *Drivers) grow(ctx context.Context, c *client, v *volume, bytes int64, vol pod.Volume) error {
 	secrets, err := d.secret(ctx, v.PV.Spec.CSI.NodeExpandSecretRef, "NodeExpandSecretRef")
 	if err != nil {
 		return err
@@ -79,37 +101,4 @@ func (d *Drivers) grow(ctx context.Context, v *volume, bytes int64, vol pod.Volu
 		return fmt.Errorf("Expander.NodeExpand failed to expand the volume : %w", err)
 	}
 	return nil
-}
-
-// sayGrown writes the new size into the status of the claim, and that nothing
-// is left to be done.
-func (d *Drivers) sayGrown(ctx context.Context, pvc *v1.PersistentVolumeClaim, pv *v1.PersistentVolume) error {
-	api, err := d.api()
-	if err != nil {
-		return err
-	}
-	conditions := []v1.PersistentVolumeClaimCondition{}
-	for _, c := range pvc.Status.Conditions {
-		switch c.Type {
-		case v1.PersistentVolumeClaimFileSystemResizePending, v1.PersistentVolumeClaimResizing,
-			v1.PersistentVolumeClaimNodeResizeError, v1.PersistentVolumeClaimControllerResizeError:
-		default:
-			conditions = append(conditions, c)
-		}
-	}
-	status := map[string]any{
-		"capacity":   map[string]any{string(v1.ResourceStorage): pv.Spec.Capacity.Storage().String()},
-		"conditions": conditions,
-	}
-	if _, pending := pvc.Status.AllocatedResourceStatuses[v1.ResourceStorage]; pending {
-		status["allocatedResourceStatuses"] = map[string]any{string(v1.ResourceStorage): nil}
-	}
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": pvc.ResourceVersion}, "status": status,
-	})
-	if err != nil {
-		return errors.New("encode status of claim")
-	}
-	_, err = api.CoreV1().PersistentVolumeClaims(pvc.Namespace).Patch(ctx, pvc.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
-	return err
 }

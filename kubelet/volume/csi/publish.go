@@ -22,6 +22,7 @@ func (d *Drivers) Publish(ctx context.Context, r Request) (pod.Volume, error) {
 	if err != nil {
 		return pod.Volume{}, err
 	}
+	d.want(v.key(), r.Pod.UID)
 	if v.attaches() {
 		d.use(v.unique(), r.Pod.UID)
 		if err := d.awaitAttached(ctx, v.unique()); err != nil {

@@ -18,6 +18,7 @@ import (
 // the node those that no other pod uses. Nothing of the pod may run any more.
 // It may be called again; what the driver has not taken back is left as it is.
 func (d *Drivers) Unpublish(ctx context.Context, uid types.UID) error {
+	d.unwant(uid)
 	all, err := d.publishedTo(uid)
 	if err != nil {
 		return fmt.Errorf("look for volumes of pod: %w", err)
@@ -114,8 +115,11 @@ func removeTarget(path string) error {
 	return os.Remove(path)
 }
 
-// used reports whether a pod has a volume.
+// used reports whether a pod has a volume, or is to have it.
 func (d *Drivers) used(r record) (bool, error) {
+	if d.isWanted(r.key()) {
+		return true, nil
+	}
 	all, err := d.everywhere()
 	return slices.ContainsFunc(all, func(p published) bool { return p.key() == r.key() }), err
 }
