@@ -58,6 +58,7 @@ test: deps images unit e2e lint ## Run everything: unit tests, real components, 
 # One package after the other: those with real engines want the machine for themselves.
 unit: engine/bundled/engine.tar.zst
 	cd images && go test -race ./...
+	cd images/conformance/programs && go test -race ./...
 	go test -race -p 1 $$(go list ./... | grep -v /e2e)
 
 e2e: build race images-upstream images-previous

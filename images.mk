@@ -36,6 +36,7 @@ images-deps: ## Install what building the images needs, if it is missing
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
 images-lint: ## Run the linters on images/, which is a module of its own
+	cd images/conformance/programs && go vet ./...
 	cd images && go vet ./... && go run $(GOLANGCI_LINT) run --allow-parallel-runners -c ../.golangci.yml ./...
 
 images-pin: ## Write the versions of images/versions.env into the modules that build the components

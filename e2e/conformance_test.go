@@ -47,6 +47,7 @@ func TestConformance(t *testing.T) {
 	// Tests run on nodes that take any pod.
 	n.Kubectl(t, "taint", "node", n.Name, "node-role.kubernetes.io/control-plane-")
 	n.Kubectl(t, "wait", "-n", "kube-system", "--for=condition=Available", "deployment/coredns", "--timeout=180s")
+	r.offerSnapshots(t, n)
 
 	r.report(t, n, r.run(t, n))
 }
@@ -72,6 +73,14 @@ func (r conformance) importImages(t *testing.T, n *lab.Node) {
 	}
 	for _, a := range archives {
 		n.Run(t, "ln", "-s", a, filepath.Join("/var/lib/boot/images", filepath.Base(a)))
+	}
+}
+
+// offerSnapshots gives the cluster what tests of CSI drivers expect to find.
+func (r conformance) offerSnapshots(t *testing.T, n *lab.Node) {
+	t.Helper()
+	if regexp.MustCompile(`(?i)csi|snapshot`).MatchString(r.focus) {
+		n.Kubectl(t, "apply", "--server-side", "-f", filepath.Join(r.dir, "manifests"))
 	}
 }
 

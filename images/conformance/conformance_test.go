@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/mod/modfile"
 
 	"boot.internal/images/pack"
 )
@@ -73,6 +75,28 @@ func TestFakeRegistry(t *testing.T) {
 	follow("blobs", manifest.Config.Digest.String())
 	for _, layer := range manifest.Layers {
 		follow("blobs", layer.Digest.String())
+	}
+}
+
+// The images of the sidecars have the tags of what is in them.
+func TestSidecarVersions(t *testing.T) {
+	text, err := os.ReadFile("sidecars/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := modfile.Parse("go.mod", text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned := map[string]string{}
+	for _, r := range mod.Require {
+		pinned[r.Mod.Path] = r.Mod.Version
+	}
+	for _, s := range sidecars() {
+		module, _, _ := strings.Cut(s.pkg, "/cmd/")
+		if pinned[module] != s.version {
+			t.Errorf("%s is %s, and %s is pinned", s.program, s.version, pinned[module])
+		}
 	}
 }
 

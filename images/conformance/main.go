@@ -98,6 +98,9 @@ func (o order) build(ctx context.Context, out io.Writer) error {
 			return fmt.Errorf("pack %s: %w", r.Name, err)
 		}
 	}
+	if err := o.snapshotManifests(ctx); err != nil {
+		return fmt.Errorf("copy what snapshots need: %w", err)
+	}
 	progress("all is in " + o.dir)
 	return os.WriteFile(filepath.Join(o.dir, readyName), nil, 0o644)
 }

@@ -34,7 +34,7 @@ func debianPackages() map[string][]string {
 // recipes are the images, by the names and tags in upstream's
 // test/utils/image/manifest.go.
 func (o order) recipes(ctx context.Context, bin string, roots map[string]root) ([]pack.Recipe, error) {
-	source, err := o.moduleDir(ctx)
+	source, err := o.moduleDir(ctx, "programs", kubernetes)
 	if err != nil {
 		return nil, err
 	}
@@ -55,10 +55,11 @@ func (o order) recipes(ctx context.Context, bin string, roots map[string]root) (
 		return image(tag, slices.Concat(agnhost, files), v1.Config{Entrypoint: serve.Entrypoint, Cmd: []string{"test-webserver"}})
 	}
 	shell := v1.Config{Cmd: []string{"sh"}}
-	return []pack.Recipe{
+	return append(storageRecipes(bin, busybox),
 		image("agnhost:2.66.1", agnhost, serve),
 		image("agnhost:2.55", agnhost, serve),
 		image("busybox:1.37.0-2", busybox, shell),
+		image("busybox:1.36.1-1", busybox, shell),
 		image("nonroot:1.5", busybox, v1.Config{Cmd: []string{"sh"}, User: "1234"}),
 		image("ipc-utils:1.4", tools, shell),
 		image("glibc-dns-testing:2.1.1", tools, shell),
@@ -71,13 +72,17 @@ func (o order) recipes(ctx context.Context, bin string, roots map[string]root) (
 		program("sample-device-plugin:1.7", "sampledeviceplugin", busybox),
 		program("sample-apiserver:1.29.2", "sample-apiserver", busybox),
 		program("resource-consumer:1.14", "consumer", furnish(roots["stress"]), pack.Tree{pack.Executable("consume-cpu", filepath.Join(bin, "consume-cpu"))}),
-	}, nil
+	), nil
 }
 
 // image is a recipe. Its label sets images apart that are the same but for
 // their tags: the engine knows an image by its digest, and tests tell by the name
 // which of two a container runs.
 func image(tag string, root pack.Tree, config v1.Config) pack.Recipe {
+	return imageOf(registry, tag, root, config)
+}
+
+func imageOf(registry, tag string, root pack.Tree, config v1.Config) pack.Recipe {
 	config.Env = append(config.Env, searchPath)
 	config.Labels = map[string]string{"tag": tag}
 	if config.WorkingDir == "" {
