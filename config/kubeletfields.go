@@ -23,13 +23,16 @@ func honouredKubeletFields() []string {
 		"registerNode", "registerWithTaints", "nodeStatusUpdateFrequency", "nodeStatusReportFrequency",
 		"nodeLeaseDurationSeconds", "maxPods", "podCIDR", "systemReserved", "kubeReserved", "rotateCertificates",
 		"serverTLSBootstrap", "providerID", "eventRecordQPS", "eventBurst", "enableControllerAttachDetach",
+		"podsPerCore", "kubeAPIQPS", "kubeAPIBurst",
 
 		// The kubelet's own servers.
 		"address", "port", "readOnlyPort", "healthzPort", "healthzBindAddress",
-		"tlsCertFile", "tlsPrivateKeyFile", "authentication", "authorization",
+		"tlsCertFile", "tlsPrivateKeyFile", "authentication", "authorization", "tlsMinVersion", "tlsCipherSuites", "tlsCurvePreferences",
+		"enableDebuggingHandlers", "enableSystemLogHandler", "enableSystemLogQuery", "enableProfilingHandler", "enableDebugFlagsHandler",
 
 		// What pods get.
 		"clusterDNS", "clusterDomain", "resolvConf", "containerLogMaxSize", "containerLogMaxFiles",
+		"containerLogMaxWorkers", "containerLogMonitorInterval", "allowedUnsafeSysctls",
 		"crashLoopBackOff", "cgroupDriver", "cgroupRoot", "failCgroupV1",
 		"singleProcessOOMKill", "memorySwap", "memoryThrottlingFactor", "memoryReservationPolicy", "userNamespaces", "seccompDefault",
 		"cpuCFSQuota", "cpuCFSQuotaPeriod", "podPidsLimit",

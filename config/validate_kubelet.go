@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	cliflag "k8s.io/component-base/cli/flag"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
@@ -56,6 +58,11 @@ func (v *validator) kubeletServing(k *kubeletv1beta1.KubeletConfiguration) {
 		_, err := netip.ParseAddr(address)
 		v.check(address == "" || err == nil, kindKubelet, path, strconv.Quote(address)+" is not an address")
 	}
+	_, err := cliflag.TLSVersion(k.TLSMinVersion)
+	v.check(err == nil, kindKubelet, "tlsMinVersion", strconv.Quote(k.TLSMinVersion)+" is not known", "write it as VersionTLS12")
+	if _, err = cliflag.TLSCipherSuites(k.TLSCipherSuites); err != nil {
+		v.add(kindKubelet, "tlsCipherSuites", err.Error(), "")
+	}
 	v.oneOf(kindKubelet, "authorization.mode", string(k.Authorization.Mode), "",
 		string(kubeletv1beta1.KubeletAuthorizationModeAlwaysAllow), string(kubeletv1beta1.KubeletAuthorizationModeWebhook))
 }
@@ -77,7 +84,11 @@ func (v *validator) kubeletClocks(k *kubeletv1beta1.KubeletConfiguration) {
 }
 
 func (v *validator) kubeletPods(k *kubeletv1beta1.KubeletConfiguration) {
-	v.check(k.MaxPods >= 0, kindKubelet, "maxPods", "must not be negative")
+	for path, n := range map[string]int32{
+		"maxPods": k.MaxPods, "podsPerCore": k.PodsPerCore, "kubeAPIBurst": k.KubeAPIBurst, "kubeAPIQPS": value(k.KubeAPIQPS),
+	} {
+		v.check(n >= 0, kindKubelet, path, "must not be negative")
+	}
 	for n, dns := range k.ClusterDNS {
 		_, err := netip.ParseAddr(dns)
 		v.check(err == nil, kindKubelet, "clusterDNS["+strconv.Itoa(n)+"]", strconv.Quote(dns)+" is not an address")
@@ -89,17 +100,25 @@ func (v *validator) kubeletPods(k *kubeletv1beta1.KubeletConfiguration) {
 		_, err := ParseSubnets(k.PodCIDR)
 		v.check(err == nil, kindKubelet, "podCIDR", strconv.Quote(k.PodCIDR)+" is not a CIDR")
 	}
-	if k.ContainerLogMaxSize != "" {
-		q, err := resource.ParseQuantity(k.ContainerLogMaxSize)
-		v.check(err == nil && q.Sign() > 0, kindKubelet, "containerLogMaxSize",
-			strconv.Quote(k.ContainerLogMaxSize)+" is not a size", `write it as "10Mi"`)
-	}
-	v.check(k.ContainerLogMaxFiles == nil || *k.ContainerLogMaxFiles > 1, kindKubelet, "containerLogMaxFiles", "must be more than 1")
+	v.kubeletLogs(k)
 	v.check(k.MaxParallelImagePulls == nil || *k.MaxParallelImagePulls > 0, kindKubelet, "maxParallelImagePulls", "must be positive")
 	v.check(k.SerializeImagePulls == nil || !*k.SerializeImagePulls || value(k.MaxParallelImagePulls) < 2, kindKubelet,
 		"maxParallelImagePulls", "several pulls at once exclude serializeImagePulls")
 	for n, t := range k.RegisterWithTaints {
 		v.taint(kindKubelet, "registerWithTaints["+strconv.Itoa(n)+"]", t)
+	}
+}
+
+// kubeletLogs checks what becomes of the logs of containers.
+func (v *validator) kubeletLogs(k *kubeletv1beta1.KubeletConfiguration) {
+	v.check(k.ContainerLogMaxFiles == nil || *k.ContainerLogMaxFiles > 1, kindKubelet, "containerLogMaxFiles", "must be more than 1")
+	v.check(k.ContainerLogMaxWorkers == nil || *k.ContainerLogMaxWorkers > 0, kindKubelet, "containerLogMaxWorkers", "must be positive")
+	v.check(k.ContainerLogMonitorInterval == nil || k.ContainerLogMonitorInterval.Duration >= 3*time.Second, kindKubelet,
+		"containerLogMonitorInterval", "must be at least 3s")
+	if k.ContainerLogMaxSize != "" {
+		q, err := resource.ParseQuantity(k.ContainerLogMaxSize)
+		v.check(err == nil && q.Sign() > 0, kindKubelet, "containerLogMaxSize",
+			strconv.Quote(k.ContainerLogMaxSize)+" is not a size", `write it as "10Mi"`)
 	}
 }
 

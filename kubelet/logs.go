@@ -20,7 +20,7 @@ import (
 // rotation says how large the logs of containers may get.
 func (k *kubelet) rotation() rotate.Options {
 	c := k.o.Config
-	o := rotate.Options{Runtime: k.runtime, MaxFiles: int(ptr.Deref(c.ContainerLogMaxFiles, 5)), Interval: 10 * time.Second, Log: k.o.Logger}
+	o := rotate.Options{Runtime: k.runtime, MaxFiles: int(ptr.Deref(c.ContainerLogMaxFiles, 5)), Workers: int(ptr.Deref(c.ContainerLogMaxWorkers, 1)), Interval: 10 * time.Second, Log: k.o.Logger}
 	if size, err := resource.ParseQuantity(c.ContainerLogMaxSize); err == nil { // it was validated
 		o.MaxSize = size.Value()
 	}

@@ -21,6 +21,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Runtime writes the logs.
@@ -37,6 +39,7 @@ type Options struct {
 	Runtime  Runtime
 	MaxSize  int64         // bytes at which a log is put aside (containerLogMaxSize); 0 for never
 	MaxFiles int           // files per container, with the one written to (containerLogMaxFiles); at least 2
+	Workers  int           // how many logs are put aside at a time (containerLogMaxWorkers); 0 is 1
 	Interval time.Duration // how often sizes are looked at (containerLogMonitorInterval)
 	Log      *slog.Logger
 }
@@ -67,18 +70,26 @@ func (o Options) once(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	var failed []error
+	var all errgroup.Group
+	all.SetLimit(max(o.Workers, 1))
+	failed := make(chan error, len(logs))
 	for id, path := range logs {
 		fi, err := os.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // not written yet, or gone meanwhile
 		case err != nil:
-			failed = append(failed, err)
+			failed <- err
 		case fi.Size() >= o.MaxSize:
-			failed = append(failed, o.rotate(ctx, id, path, now))
+			all.Go(func() error { failed <- o.rotate(ctx, id, path, now); return nil })
 		}
 	}
-	return errors.Join(failed...)
+	_ = all.Wait() // none returns an error
+	close(failed)
+	var errs []error
+	for err := range failed {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // rotate puts a log aside. What was put aside before is dealt with first, so

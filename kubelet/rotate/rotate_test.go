@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,4 +159,46 @@ func TestRunLooksNowAndThen(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// several is a runtime of several logs, each of which is reopened only together with
+// another.
+type several struct {
+	paths  map[string]string
+	meet   chan struct{}
+	inside atomic.Int32
+	most   atomic.Int32
+}
+
+func (s *several) RunningLogs(context.Context) (map[string]string, error) { return s.paths, nil }
+
+func (s *several) ReopenLog(ctx context.Context, _ string) error {
+	n := s.inside.Add(1)
+	defer s.inside.Add(-1)
+	for was := s.most.Load(); n > was && !s.most.CompareAndSwap(was, n); was = s.most.Load() {
+	}
+	select {
+	case s.meet <- struct{}{}:
+	case <-s.meet:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+func TestAsManyLogsAtATimeAsThereAreWorkers(t *testing.T) {
+	s := &several{paths: map[string]string{}, meet: make(chan struct{})}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		s.paths[name] = filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(s.paths[name], []byte("large enough"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := Options{Runtime: s, MaxSize: 10, MaxFiles: 3, Workers: 2}
+	if err := o.once(t.Context(), start); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.most.Load(); n != 2 {
+		t.Errorf("%d at a time", n)
+	}
 }
