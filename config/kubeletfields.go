@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"boot.internal/kubelet/cpus"
 	"boot.internal/kubelet/memory"
 )
 
@@ -38,6 +39,7 @@ func honouredKubeletFields() []string {
 		"cpuCFSQuota", "cpuCFSQuotaPeriod", "podPidsLimit",
 
 		// From which CPUs and NUMA nodes.
+		"cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod", "reservedSystemCPUs",
 		"topologyManagerPolicy", "topologyManagerScope", "topologyManagerPolicyOptions",
 		"memoryManagerPolicy", "reservedMemory",
 
@@ -62,7 +64,7 @@ func honouredKubeletFields() []string {
 
 // honouredGates are the fields of featureGates that the embedded kubelet acts upon.
 func honouredGates() []string {
-	return []string{"featureGates." + memory.Gate, "featureGates.PodLogsQuerySplitStreams"}
+	return []string{"featureGates." + memory.Gate, "featureGates.PodLogsQuerySplitStreams", "featureGates." + cpus.AlphaGate, "featureGates." + cpus.BetaGate}
 }
 
 // honouredKubeletArgs are the flags of the kubelet that the embedded one

@@ -22,6 +22,7 @@ func (v *validator) kubelet(k *kubeletv1beta1.KubeletConfiguration) {
 	v.kubeletClocks(k)
 	v.kubeletPods(k)
 	v.kubeletPressure(k)
+	v.kubeletCPUs(k)
 	v.kubeletTopology(k)
 	v.kubeletMemory(k)
 	v.quantities("systemReserved", k.SystemReserved)

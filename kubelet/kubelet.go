@@ -137,6 +137,7 @@ func (k *kubelet) runPods(ctx context.Context) error {
 	g.Go(func() error { k.pressure.Run(ctx); return nil })
 	g.Go(func() error { k.guardPods(ctx); return nil })
 	g.Go(func() error { k.collector.Run(ctx); return nil })
+	g.Go(func() error { k.pinContainers(ctx); return nil })
 	if k.o.Ready != nil {
 		k.o.Ready()
 	}

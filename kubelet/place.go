@@ -12,6 +12,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
+	"boot.internal/kubelet/cpus"
 	"boot.internal/kubelet/numa"
 	"boot.internal/kubelet/numamem"
 )
@@ -29,15 +30,17 @@ type places struct {
 	machine *numa.Machine
 	placer  *numa.Placer
 	owners  []owner       // of CPUs, then of memory
+	cpus    *cpus.Pool    // nil unless configured
 	memory  *numamem.Bank // nil unless configured
+	sharing chan struct{} // capacity 1: others share CPUs than before
 }
 
 // newPlaces looks at the machine and makes who gives what of it to pods, where that
 // is configured.
 func (k *kubelet) newPlaces() error {
 	c := k.o.Config
-	if !placed(c) {
-		return nil
+	if err := k.checkCPUs(); err != nil || !placed(c) {
+		return err
 	}
 	o, err := k.placement()
 	if err != nil {
@@ -52,6 +55,9 @@ func (k *kubelet) newPlaces() error {
 		return fmt.Errorf("topology manager policy %s: %w", o.Policy, err)
 	}
 	k.places = &places{machine: m, placer: placer}
+	if err := k.newCPUs(); err != nil {
+		return err
+	}
 	return k.newMemory()
 }
 

@@ -55,6 +55,9 @@ func (p *places) tell(of *v1.Pod, container string, to *agents.ContainerResource
 	if p == nil {
 		return
 	}
+	if p.cpus != nil {
+		to.CpuIds = p.cpus.IDs(of.UID, container)
+	}
 	if p.memory != nil {
 		to.Memory = p.memory.Memory(of.UID, container)
 	}
@@ -65,6 +68,9 @@ func (p *places) tellAll(to *agents.AllocatableResourcesResponse) {
 	if p == nil {
 		return
 	}
+	if p.cpus != nil {
+		to.CpuIds = p.cpus.Allocatable()
+	}
 	if p.memory != nil {
 		to.Memory = p.memory.Allocatable()
 	}
@@ -72,8 +78,12 @@ func (p *places) tellAll(to *agents.AllocatableResourcesResponse) {
 
 // figures returns what counts how often CPUs and memory are given.
 func (p *places) figures() []prometheus.Collector {
-	if p == nil || p.memory == nil {
-		return nil
+	var all []prometheus.Collector
+	if p != nil && p.cpus != nil {
+		all = p.cpus.Metrics()
 	}
-	return p.memory.Metrics()
+	if p != nil && p.memory != nil {
+		all = append(all, p.memory.Metrics()...)
+	}
+	return all
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"boot.internal/kubelet/cpus"
 	"boot.internal/kubelet/numa"
 )
 
@@ -63,5 +64,21 @@ func (m placeMetrics) alignment(of numa.Scope) func(is bool) {
 			to = m.aligned
 		}
 		to.WithLabelValues(string(of), node).Inc()
+	}
+}
+
+// ofCPUs returns what counts by what the CPUs of containers share. All numbers are
+// there from the start.
+func (m placeMetrics) ofCPUs() func(boundary string, ok bool) {
+	const container = string(numa.PerContainer)
+	m.aligned.WithLabelValues(container, cpus.PhysicalCPU)
+	m.aligned.WithLabelValues(container, cpus.UncoreCache)
+	m.apart.WithLabelValues(container, cpus.PhysicalCPU)
+	return func(boundary string, ok bool) {
+		to := m.apart
+		if ok {
+			to = m.aligned
+		}
+		to.WithLabelValues(container, boundary).Inc()
 	}
 }

@@ -121,6 +121,7 @@ type kubelet struct {
 // newKubelet puts the parts together. What pokes a worker does so until ctx
 // ends.
 func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
+	o.Config = withReservedCPUs(o.Config)
 	desk := newDesk(&o)
 	k := &kubelet{o: o, desk: desk, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, evicted: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
 	desk.server = local.NewServer(k.localState, o.Logger)
@@ -349,7 +350,7 @@ func (k *kubelet) newCgroups(ctx context.Context) error {
 	}
 	k.cgroups, err = cgroup.New(cgroup.Options{
 		Driver: cgroup.Driver(driver), Root: c.CgroupRoot, Allocatable: k.shareOfPods(),
-		HugePageSizes: k.facts.HugePageSizes, PodPids: podPids(c), QuotaPeriod: cpuPeriod(c), NoQuota: cpuPeriod(c) == 0, QOS: status.QOSClass, Keep: k.facts.Keep, Kept: k.metrics.kept.set, Logger: k.o.Logger,
+		HugePageSizes: k.facts.HugePageSizes, PodPids: podPids(c), QuotaPeriod: cpuPeriod(c), NoQuota: cpuPeriod(c) == 0, Unhurried: k.hasOwnCPUs, QOS: status.QOSClass, Keep: k.facts.Keep, Kept: k.metrics.kept.set, Logger: k.o.Logger,
 	})
 	return err
 }

@@ -50,6 +50,9 @@ type Options struct {
 	PodPids     int64         // how many processes a pod may have; 0 is no limit
 	QuotaPeriod time.Duration // of CPU limits; 0 is 100 ms
 	NoQuota     bool          // do not enforce CPU limits
+	// Unhurried reports whether the CPU limit of a pod is not enforced, since it has
+	// CPUs for itself; nil: no pod has.
+	Unhurried func(p *v1.Pod) bool
 	QOS         func(p *v1.Pod) v1.PodQOSClass
 
 	// Keep is how memory is kept for pods; of version 2 only.

@@ -41,7 +41,7 @@ func (c *Cgroups) limitsOf(p *v1.Pod, class v1.PodQOSClass) limits {
 	requests := resource.PodRequests(p, resource.PodResourcesOptions{})
 	most := resource.PodLimits(p, resource.PodResourcesOptions{})
 	l.shares = sharesOf(requests.Cpu().MilliValue())
-	if limited(p, v1.ResourceCPU) && !c.NoQuota {
+	if limited(p, v1.ResourceCPU) && !c.NoQuota && (c.Unhurried == nil || !c.Unhurried(p)) {
 		l.quota = max(c.QuotaPeriod*time.Duration(most.Cpu().MilliValue())/1000, minQuota)
 	}
 	if limited(p, v1.ResourceMemory) {

@@ -16,16 +16,12 @@ import (
 // RunningLogs returns the paths of the logs of all containers that run, by the
 // container's ID.
 func (r *Runtime) RunningLogs(ctx context.Context) (map[string]string, error) {
-	ctx, cancel := r.bounded(ctx, 0)
-	defer cancel()
-	resp, err := r.o.CRI.ListContainers(ctx, &cri.ListContainersRequest{Filter: &cri.ContainerFilter{
-		State: &cri.ContainerStateValue{State: cri.ContainerState_CONTAINER_RUNNING},
-	}})
+	running, err := r.running(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list running containers: %w", err)
+		return nil, err
 	}
-	all := make(map[string]string, len(resp.Containers))
-	for _, c := range resp.Containers {
+	all := make(map[string]string, len(running))
+	for _, c := range running {
 		key, ok := keyOf(c.Labels)
 		if !ok {
 			continue

@@ -35,6 +35,7 @@ func containerResources(p *v1.Pod, d pod.Declared, n Node) *cri.LinuxContainerRe
 		}
 	}
 	n.Swap.limit(p, d, n, out)
+	n.pin(p, d.Name, out)
 	return out
 }
 
@@ -65,7 +66,9 @@ func overhead(p *v1.Pod, n Node) *cri.LinuxContainerResources {
 // the overhead. It is for runtimes that run a pod in a virtual machine.
 func podResources(p *v1.Pod, n Node) *cri.LinuxContainerResources {
 	o := podresource.PodResourcesOptions{ExcludeOverhead: true}
-	return resourceSum(podresource.PodRequests(p, o), podresource.PodLimits(p, o), n)
+	out := resourceSum(podresource.PodRequests(p, o), podresource.PodLimits(p, o), n)
+	n.free(p, out)
+	return out
 }
 
 // resourceSum turns requests and limits into the terms of the kernel. Where

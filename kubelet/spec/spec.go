@@ -12,6 +12,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"boot.internal/kubelet/memory"
@@ -33,6 +34,9 @@ type Node struct {
 	Memory int64
 	// CPUPeriod is the CFS period; 0 means that CPU limits are not enforced.
 	CPUPeriod time.Duration
+	// CPUs returns on which CPUs a container is to run, such as "0-3,8", and whether
+	// nobody else does; nil: on all, as all do.
+	CPUs func(p types.UID, container string) (cpus string, alone bool)
 	// HugePageSizes are the sizes the node supports, such as "2MB": each is
 	// limited for each container.
 	HugePageSizes []string
