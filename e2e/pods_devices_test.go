@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -21,7 +22,9 @@ import (
 // A devicePlugin has two devices, of which one works.
 type devicePlugin struct {
 	device.UnimplementedDevicePluginServer
-	mount string // a directory of the node that comes with the devices
+	resource string
+	mount    string               // a directory of the node that comes with the devices
+	at       *device.TopologyInfo // where the devices lie; nil: nobody knows
 }
 
 const gadget = "e2e.boot.internal/gadget"
@@ -30,9 +33,9 @@ func (devicePlugin) GetDevicePluginOptions(context.Context, *device.Empty) (*dev
 	return &device.DevicePluginOptions{}, nil
 }
 
-func (devicePlugin) ListAndWatch(_ *device.Empty, out grpc.ServerStreamingServer[device.ListAndWatchResponse]) error {
+func (p devicePlugin) ListAndWatch(_ *device.Empty, out grpc.ServerStreamingServer[device.ListAndWatchResponse]) error {
 	err := out.Send(&device.ListAndWatchResponse{Devices: []*device.Device{
-		{ID: "good", Health: device.Healthy}, {ID: "bad", Health: device.Unhealthy},
+		{ID: "good", Health: device.Healthy, Topology: p.at}, {ID: "bad", Health: device.Unhealthy, Topology: p.at},
 	}})
 	if err == nil {
 		<-out.Context().Done()
@@ -47,18 +50,11 @@ func (p devicePlugin) Allocate(_ context.Context, r *device.AllocateRequest) (*d
 	}}}, nil
 }
 
-// serve serves the plugin on the node and registers it.
+// serve serves the plugin on the node and registers it, once somebody listens: a loop
+// that starts removes the sockets of before.
 func (p devicePlugin) serve(t *testing.T, n *lab.Node) {
 	t.Helper()
 	const dir = "/var/lib/kubelet/device-plugins"
-	l, err := n.Listen("unix", path.Join(dir, "e2e.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer()
-	device.RegisterDevicePluginServer(server, p)
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(server.Stop)
 	conn, err := grpc.NewClient("passthrough:///kubelet", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return n.Dial(ctx, "unix", path.Join(dir, "kubelet.sock"))
@@ -67,27 +63,76 @@ func (p devicePlugin) serve(t *testing.T, n *lab.Node) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
+	lab.Until(t, patience, "reach the loop's registration socket", func(context.Context) error {
+		if s := conn.GetState(); s != connectivity.Ready {
+			conn.Connect()
+			return fmt.Errorf("it is %s", s)
+		}
+		return nil
+	})
+	socket := path.Base(p.resource) + ".sock"
+	l, err := n.Listen("unix", path.Join(dir, socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	device.RegisterDevicePluginServer(server, p)
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(server.Stop)
 	if _, err := device.NewRegistrationClient(conn).Register(t.Context(), &device.RegisterRequest{
-		Version: device.Version, Endpoint: "e2e.sock", ResourceName: gadget,
+		Version: device.Version, Endpoint: socket, ResourceName: p.resource,
 	}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func testDevices(t *testing.T, c *podCluster) {
-	c.WriteFile(t, "/run/e2e-gadget/says", "buzz\n")
-	devicePlugin{mount: "/run/e2e-gadget"}.serve(t, c.Node)
-	lab.Until(t, patience, "see the devices on the node", func(ctx context.Context) error {
+// awaitDevices waits until the node offers what a plugin has.
+func (c *podCluster) awaitDevices(t *testing.T, name corev1.ResourceName) {
+	t.Helper()
+	lab.Until(t, patience, "see devices of "+string(name)+" on the node", func(ctx context.Context) error {
 		n, err := c.Client.CoreV1().Nodes().Get(ctx, c.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		has, offers := n.Status.Capacity[gadget], n.Status.Allocatable[gadget]
+		has, offers := n.Status.Capacity[name], n.Status.Allocatable[name]
 		if has.Value() != 2 || offers.Value() != 1 {
 			return fmt.Errorf("capacity is %s, allocatable %s", &has, &offers)
 		}
 		return nil
 	})
+}
+
+// liesTogether has the loop refuse what does not lie on NUMA nodes of the machine, of
+// which there is one.
+func (c *podCluster) liesTogether(t *testing.T) {
+	c.reconfigure(t, map[string]any{"topologyManagerPolicy": "restricted"})
+	asking := func(name string, node int64) *corev1.Pod {
+		of := corev1.ResourceName("e2e.boot.internal/" + name)
+		at := &device.TopologyInfo{Nodes: []*device.NUMANode{{ID: node}}}
+		devicePlugin{resource: string(of), mount: "/run", at: at}.serve(t, c.Node)
+		c.awaitDevices(t, of)
+		p := c.pinned(name)
+		p.Spec.RestartPolicy = corev1.RestartPolicyNever
+		p.Spec.Containers[0].Args = []string{"env", "GADGETS"}
+		p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{of: resource.MustParse("1")}
+		return p
+	}
+	c.Create(t, asking("near", 0))
+	c.AwaitPhase(t, "near", corev1.PodSucceeded)
+	c.Create(t, asking("far", 63))
+	const refused = "Resources cannot be allocated with Topology locality"
+	if p := c.AwaitPhase(t, "far", corev1.PodFailed); p.Status.Reason != "TopologyAffinityError" || p.Status.Message != "Pod was rejected: "+refused {
+		t.Errorf("%s: %s", p.Status.Reason, p.Status.Message)
+	}
+	if got := c.AwaitEvent(t, "far", "TopologyAffinityError"); got != refused {
+		t.Errorf("event %q", got)
+	}
+}
+
+func testDevices(t *testing.T, c *podCluster) {
+	c.WriteFile(t, "/run/e2e-gadget/says", "buzz\n")
+	devicePlugin{resource: gadget, mount: "/run/e2e-gadget"}.serve(t, c.Node)
+	c.awaitDevices(t, gadget)
 	equipped := func(name string, args ...string) *corev1.Pod {
 		p := c.pinned(name)
 		p.Spec.RestartPolicy = corev1.RestartPolicyNever
