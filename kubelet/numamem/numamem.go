@@ -179,9 +179,9 @@ func (b *Bank) Keep(keep map[types.UID]bool) {
 	b.takeBack(func(p, _ string) bool { return !keep[types.UID(p)] })
 }
 
-// Starts takes back the memory of the init containers that have ended because this
+// starts takes back the memory of the init containers that have ended because this
 // container of the pod starts.
-func (b *Bank) Starts(p *v1.Pod, container string) {
+func (b *Bank) starts(p *v1.Pod, container string) {
 	ended := map[string]bool{}
 	for _, d := range before(p, container) {
 		ended[d.Name] = true

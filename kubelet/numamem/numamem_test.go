@@ -9,16 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
-	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
-	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
-	"boot.internal/hint"
 	"boot.internal/kubelet/numa"
 	"boot.internal/kubelet/numamem/state"
 	"boot.internal/kubelet/status"
@@ -131,7 +125,7 @@ func (s *scene) do(what string) string {
 	case "keep":
 		s.bank.Keep(map[types.UID]bool{types.UID(name): true})
 	case "starts":
-		s.bank.Starts(s.pods[name], rest)
+		s.bank.starts(s.pods[name], rest)
 	case "restart":
 		s.restart()
 	default:
@@ -236,82 +230,6 @@ func TestFraction(t *testing.T) {
 	}
 	if s.bank.Hints(p, "c") != nil || s.bank.PodHints(p) != nil {
 		t.Error("it has hints")
-	}
-}
-
-func TestEquipAndTell(t *testing.T) {
-	s := newScene(t, "8 8+2")
-	p := newPod("a", "i=8 c=9+1")
-	for _, c := range []string{"i", "c"} {
-		if err := s.bank.Allocate(p, c, numa.Hint{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	config := &cri.ContainerConfig{Linux: &cri.LinuxContainerConfig{Resources: &cri.LinuxContainerResources{}}}
-	s.bank.Equip(p, "debugger", config)
-	if s.has("a", "i") == "" || config.Linux.Resources.CpusetMems != "" {
-		t.Error("who only looks takes from others, or is bound")
-	}
-	s.bank.Equip(p, "c", config)
-	if got := config.Linux.Resources.CpusetMems; got != "0,1" {
-		t.Errorf("bound to %q", got)
-	}
-	if s.has("a", "i") != "" {
-		t.Error("the init container has memory when the next one starts")
-	}
-	var got []string
-	for _, m := range slices.Concat(s.bank.Memory("a", "c"), s.bank.Memory("a", "i"), s.bank.Allocatable()) {
-		var nodes []int64
-		for _, n := range m.Topology.Nodes {
-			nodes = append(nodes, n.ID)
-		}
-		got = append(got, fmt.Sprint(m.MemoryType, " ", m.Size>>30, " ", nodes))
-	}
-	if diff := cmp.Diff([]string{
-		"hugepages-1Gi 1 [0 1]", "memory 9 [0 1]",
-		"memory 7 [0]", "hugepages-1Gi 2 [1]", "memory 5 [1]",
-	}, got); diff != "" {
-		t.Error(diff)
-	}
-	if n := count(t, s.bank.count.requests); n != 2 {
-		t.Errorf("%v requests", n)
-	}
-}
-
-func TestReserve(t *testing.T) {
-	const hintText = "write into reservedMemory how much of systemReserved, kubeReserved and memory.available of evictionHard, taken together, each NUMA node is to keep"
-	nodes := []numa.Node{{ID: 0}, {ID: 1}}
-	for _, test := range []struct{ kept, by, want string }{
-		{"memory=1Gi cpu=1", "0:memory=1Gi", "map[0:map[memory:1073741824]]"},
-		{"memory=1124Mi", "0:memory=1Gi 1:memory=100Mi", "map[0:map[memory:1073741824] 1:map[memory:104857600]]"},
-		{"memory=1Gi", "2:memory=1Gi", "the reserved memory configuration references a NUMA node 2 that does not exist on this machine"},
-		{"memory=1Gi", "0:memory=1Gi 1:memory=100Mi", `the total amount "1124Mi" of type "memory" is not equal to the value "1Gi" determined by Node Allocatable feature`},
-		{"memory=1Gi", "", `the total amount "0" of type "memory" is not equal to the value "1Gi" determined by Node Allocatable feature`},
-		{"memory=1Gi", "0:memory=1Gi 0:hugepages-1Gi=2Gi", `the total amount "2Gi" of type "hugepages-1Gi" is not equal to the value "0" determined by Node Allocatable feature`},
-		{"cpu=1", "", "[memorymanager] you should specify the system reserved memory"},
-		{"memory=1500m", "0:memory=1500m", "could not covert a variable of type Quantity to int64"},
-	} {
-		kept := v1.ResourceList{}
-		for text := range strings.FieldsSeq(test.kept) {
-			name, q, _ := strings.Cut(text, "=")
-			kept[v1.ResourceName(name)] = resource.MustParse(q)
-		}
-		var by []kubeletv1beta1.MemoryReservation
-		for text := range strings.FieldsSeq(test.by) {
-			node, text, _ := strings.Cut(text, ":")
-			name, q, _ := strings.Cut(text, "=")
-			id, _ := strconv.Atoi(node)
-			by = append(by, kubeletv1beta1.MemoryReservation{NumaNode: int32(id), Limits: v1.ResourceList{v1.ResourceName(name): resource.MustParse(q)}})
-		}
-		got, err := Reserve(nodes, kept, by)
-		switch {
-		case err == nil && fmt.Sprint(got) != test.want:
-			t.Errorf("%s: %v", test.by, got)
-		case err != nil && err.Error() != test.want:
-			t.Errorf("%s: %v", test.by, err)
-		case err != nil && hint.Of(err) != hintText && !strings.Contains(test.want, "covert"):
-			t.Errorf("%s: hint %q", test.by, hint.Of(err))
-		}
 	}
 }
 
@@ -444,13 +362,4 @@ func TestScenes(t *testing.T) {
 			}
 		})
 	}
-}
-
-func count(t *testing.T, c prometheus.Metric) float64 {
-	t.Helper()
-	var m dto.Metric
-	if err := c.Write(&m); err != nil {
-		t.Fatal(err)
-	}
-	return m.Counter.GetValue()
 }

@@ -17,7 +17,7 @@ import (
 // Equip binds a container about to be made to the nodes of its memory. Init containers
 // before it have ended.
 func (b *Bank) Equip(p *v1.Pod, container string, c *cri.ContainerConfig) {
-	b.Starts(p, container)
+	b.starts(p, container)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var from numa.Nodes
