@@ -124,6 +124,31 @@ func TestLoadKubelet(t *testing.T) {
 			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 1, column 1: imageGCLowThresholdPercent: 80 is not below imageGCHighThresholdPercent, 70`,
 		},
 		{
+			name: "CPUs for containers alone",
+			data: head + "cpuManagerPolicy: static\ncpuManagerPolicyOptions: {full-pcpus-only: \"true\", align-by-socket: \"true\"}\nreservedSystemCPUs: 0-1,8\n" +
+				"featureGates: {CPUManagerPolicyAlphaOptions: true}\n",
+		},
+		{
+			name: "CPUs of nobody", data: head + "cpuManagerPolicy: static\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 19: cpuManagerPolicy: the static policy requires systemReserved.cpu + kubeReserved.cpu to be greater than zero; or name CPUs in reservedSystemCPUs`,
+		},
+		{
+			name: "no CPUs", data: head + "reservedSystemCPUs: few\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 21: reservedSystemCPUs: "few" is not a list of CPUs; write it as "0-1,8"`,
+		},
+		{
+			name: "CPUs and a group", data: head + "reservedSystemCPUs: \"0\"\nsystemReservedCgroup: /sys\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 21: reservedSystemCPUs: can't be used with systemReservedCgroup or kubeReservedCgroup`,
+		},
+		{
+			name: "options of no policy", data: head + "cpuManagerPolicyOptions: {full-pcpus-only: \"true\"}\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 26: cpuManagerPolicyOptions: are those of the policy static`,
+		},
+		{
+			name: "options behind a gate", data: head + "cpuManagerPolicy: static\nkubeReserved: {cpu: 100m}\ncpuManagerPolicyOptions: {align-by-socket: \"true\"}\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 5, column 26: cpuManagerPolicyOptions: CPU Manager Policy Alpha-level Options not enabled, but option "align-by-socket" provided`,
+		},
+		{
 			name: "enforcement", data: head + "enforceNodeAllocatable: [pods, kube-reserved]\n",
 			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 25: enforceNodeAllocatable: kube-reserved needs kubeReservedCgroup`,
 		},

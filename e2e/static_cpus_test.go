@@ -38,10 +38,10 @@ func TestOwnCPUs(t *testing.T) {
 	shared := s.run(t, hostPod("shared", box("c", "sleep", "infinity")))
 	s.runsOn(t, shared, all)
 
-	alone := s.run(t, guaranteed("alone", n-1))
+	alone := s.run(t, pinned("alone", n-1))
 	s.runsOn(t, alone, own)
 	s.runsOn(t, shared, "0")
-	s.put(t, guaranteed("more", n-1))
+	s.put(t, pinned("more", n-1))
 	s.until(t, "more", "refused", func(p *corev1.Pod) error {
 		if p.Status.Reason != "OutOfcpu" || !strings.HasPrefix(p.Status.Message, "Pod was rejected: Node didn't have enough resource: cpu, ") {
 			return errors.New("it is not")
@@ -69,8 +69,8 @@ func TestOwnCPUs(t *testing.T) {
 	s.runsOn(t, shared, all)
 }
 
-// guaranteed is a pod that gets so many CPUs for itself.
-func guaranteed(name string, cpus int) *corev1.Pod {
+// pinned is a pod that gets so many CPUs for itself.
+func pinned(name string, cpus int) *corev1.Pod {
 	c := box("c", "sleep", "infinity")
 	c.Resources.Limits = corev1.ResourceList{
 		corev1.ResourceCPU: *resource.NewQuantity(int64(cpus), resource.DecimalSI), corev1.ResourceMemory: resource.MustParse("64Mi"),

@@ -53,7 +53,7 @@ type Options struct {
 	// Unhurried reports whether the CPU limit of a pod is not enforced, since it has
 	// CPUs for itself; nil: no pod has.
 	Unhurried func(p *v1.Pod) bool
-	QOS         func(p *v1.Pod) v1.PodQOSClass
+	QOS       func(p *v1.Pod) v1.PodQOSClass
 
 	// Keep is how memory is kept for pods; of version 2 only.
 	Keep memory.Policy

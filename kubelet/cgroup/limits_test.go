@@ -64,6 +64,7 @@ func TestLimits(t *testing.T) {
 		pod        *v1.ResourceRequirements
 		class      v1.PodQOSClass
 		noQuota    bool
+		ownCPUs    bool
 		want       limits
 	}{
 		"best effort": {containers: []v1.ResourceRequirements{{}}, class: v1.PodQOSBestEffort, want: limits{shares: 2, pids: 100}},
@@ -105,10 +106,16 @@ func TestLimits(t *testing.T) {
 			noQuota:    true,
 			want:       limits{shares: 1024, memory: mi, pids: 100},
 		},
+		"CPUs for itself": {
+			containers: []v1.ResourceRequirements{need("1", "1Mi", "1", "1Mi")},
+			class:      v1.PodQOSGuaranteed,
+			ownCPUs:    true,
+			want:       limits{shares: 1024, memory: mi, pids: 100},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOptions(CgroupFS, "/", new(bytes.Buffer))
-			o.NoQuota = tc.noQuota
+			o.NoQuota, o.Unhurried = tc.noQuota, func(*v1.Pod) bool { return tc.ownCPUs }
 			c, err := newOn(o, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -33,6 +33,9 @@ func (s *server) UpdateContainerResources(_ context.Context, r *cri.UpdateContai
 			*to = from
 		}
 	}
+	if r.Linux.CpusetCpus != "" {
+		now.CpusetCpus = r.Linux.CpusetCpus
+	}
 	c.config.Linux.Resources = now
 	return &cri.UpdateContainerResourcesResponse{}, nil
 }
