@@ -39,7 +39,7 @@ type places struct {
 // is configured.
 func (k *kubelet) newPlaces() error {
 	c := k.o.Config
-	if err := k.checkCPUs(); err != nil || !placed(c) {
+	if err := errors.Join(k.checkCPUs(), k.checkMemory()); err != nil || !placed(c) {
 		return err
 	}
 	o, err := k.placement()

@@ -15,6 +15,20 @@ import (
 	"boot.internal/kubelet/status"
 )
 
+// memoryState is where it is written down which memory pods have for themselves.
+func (k *kubelet) memoryState() string { return filepath.Join(k.o.RootDir, "memory_manager_state") }
+
+// checkMemory returns an error where no memory is given to containers, but was.
+func (k *kubelet) checkMemory() error {
+	if k.o.Config.MemoryManagerPolicy == kubeletv1beta1.StaticMemoryManagerPolicy {
+		return nil // who gives memory looks for itself
+	}
+	if err := numamem.CheckUnused(k.memoryState()); err != nil {
+		return fmt.Errorf("memory manager: %w", err)
+	}
+	return nil
+}
+
 // newMemory adds who gives pods memory, where that is configured.
 func (k *kubelet) newMemory() error {
 	c := k.o.Config
@@ -31,7 +45,7 @@ func (k *kubelet) newMemory() error {
 		return fmt.Errorf("memory manager: %w", err)
 	}
 	k.places.memory, err = numamem.New(numamem.Options{
-		Path: filepath.Join(k.o.RootDir, "memory_manager_state"), Nodes: nodes, Reserved: reserved, QOS: status.QOSClass, Log: k.o.Logger,
+		Path: k.memoryState(), Nodes: nodes, Reserved: reserved, QOS: status.QOSClass, Log: k.o.Logger,
 	})
 	if err != nil {
 		return fmt.Errorf("memory manager: %w", err)

@@ -28,8 +28,8 @@ import (
 	"boot.internal/kubelet/pod"
 )
 
-// policy is the name of the one policy there is, in the file.
-const policy = "Static"
+// The policies of the file: that of a Bank, and that of whoever gives nothing.
+const policy, unused = "Static", "None"
 
 // Options are what a Bank is made of. All are required.
 type Options struct {
@@ -74,6 +74,13 @@ func New(o Options) (*Bank, error) {
 		b.nodes = whole.Clone()
 	}
 	return b, b.store()
+}
+
+// CheckUnused returns an error if the file at path is of a Bank: without one, nothing
+// may be given any more.
+func CheckUnused(path string) error {
+	_, _, err := state.Load(path, unused)
+	return err
 }
 
 // Hints implements numa.Provider. Where nothing is free it has none: Allocate refuses.

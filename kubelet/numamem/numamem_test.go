@@ -1,6 +1,7 @@
 package numamem
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -216,6 +217,24 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// Who gives nothing does not go on where something was given.
+func TestUnused(t *testing.T) {
+	s := newScene(t, "8")
+	const want = `could not restore state from checkpoint: [memorymanager] configured policy "None" differs from state checkpoint policy "Static"`
+	if err := CheckUnused(s.o.Path); err == nil || err.Error() != want {
+		t.Error(err)
+	}
+	if err := state.Store(s.o.Path, unused, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(CheckUnused(s.o.Path), CheckUnused(s.o.Path+".not")); err != nil {
+		t.Error(err)
+	}
+	if _, err := New(s.o); err == nil {
+		t.Error("a file of nobody is gone on from")
 	}
 }
 
