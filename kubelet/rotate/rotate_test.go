@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,19 +164,18 @@ func TestRunLooksNowAndThen(t *testing.T) {
 // several is a runtime of several logs, each of which is reopened only together with
 // another.
 type several struct {
-	paths  map[string]string
-	meet   chan struct{}
-	inside atomic.Int32
-	most   atomic.Int32
+	paths map[string]string
+	meet  chan struct{}
+
+	mu           sync.Mutex // guards what follows
+	inside, most int
 }
 
 func (s *several) RunningLogs(context.Context) (map[string]string, error) { return s.paths, nil }
 
 func (s *several) ReopenLog(ctx context.Context, _ string) error {
-	n := s.inside.Add(1)
-	defer s.inside.Add(-1)
-	for was := s.most.Load(); n > was && !s.most.CompareAndSwap(was, n); was = s.most.Load() {
-	}
+	s.enter(1)
+	defer s.enter(-1)
 	select {
 	case s.meet <- struct{}{}:
 	case <-s.meet:
@@ -184,6 +183,13 @@ func (s *several) ReopenLog(ctx context.Context, _ string) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+func (s *several) enter(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inside += n
+	s.most = max(s.most, s.inside)
 }
 
 func TestAsManyLogsAtATimeAsThereAreWorkers(t *testing.T) {
@@ -198,7 +204,7 @@ func TestAsManyLogsAtATimeAsThereAreWorkers(t *testing.T) {
 	if err := o.once(t.Context(), start); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.most.Load(); n != 2 {
+	if n := s.most; n != 2 {
 		t.Errorf("%d at a time", n)
 	}
 }
