@@ -64,7 +64,7 @@ func honouredKubeletFields() []string {
 
 // honouredGates are the fields of featureGates that the embedded kubelet acts upon.
 func honouredGates() []string {
-	return []string{"featureGates." + memory.Gate, "featureGates.PodLogsQuerySplitStreams", "featureGates." + cpus.AlphaGate, "featureGates." + cpus.BetaGate}
+	return []string{"featureGates." + memory.Gate, "featureGates.PodLogsQuerySplitStreams", "featureGates.PodsAPI", "featureGates." + cpus.AlphaGate, "featureGates." + cpus.BetaGate}
 }
 
 // honouredKubeletArgs are the flags of the kubelet that the embedded one

@@ -99,7 +99,7 @@ func (k *kubelet) takePlace(ctx context.Context, p *v1.Pod) error {
 		all = append(all, o)
 	}
 	err := k.places.placer.Place(p, all...)
-	if err != nil && numa.Policy(k.o.Config.TopologyManagerPolicy) != numa.None {
+	if err != nil && k.places.placer.Asks() {
 		k.metrics.places.errors.Inc()
 	}
 	return err

@@ -50,6 +50,9 @@ func (e *shapeError) Hint() string { return e.hint }
 // Unwrap returns the cause.
 func (e *shapeError) Unwrap() error { return e.error }
 
+// Asks reports whether owners are asked where things could come from.
+func (pl *Placer) Asks() bool { return pl.o.Policy != None }
+
 // Place has a pod's containers take what they ask for from its owners, near to each
 // other as the policy has it: init containers and sidecars first, then the rest, each
 // from all owners in order. Who has something already keeps it. An error refuses the
@@ -58,7 +61,7 @@ func (pl *Placer) Place(p *v1.Pod, owners ...Provider) error {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	var at Hint
-	together := pl.o.Policy != None && pl.o.Scope == PerPod
+	together := pl.Asks() && pl.o.Scope == PerPod
 	if together {
 		var err error
 		if at, err = pl.decide(owners, func(o Provider) Hints { return o.PodHints(p) }); err != nil {
@@ -78,7 +81,7 @@ func (pl *Placer) Place(p *v1.Pod, owners ...Provider) error {
 
 // place places a container, at what was decided for its pod if the scope is that.
 func (pl *Placer) place(p *v1.Pod, container string, at Hint, owners []Provider) (err error) {
-	alone := pl.o.Policy != None && pl.o.Scope != PerPod
+	alone := pl.Asks() && pl.o.Scope != PerPod
 	if alone {
 		if at, err = pl.decide(owners, func(o Provider) Hints { return o.Hints(p, container) }); err != nil {
 			return err
