@@ -3,12 +3,17 @@ package kubelet
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
+
+	"boot.internal/kubelet/numa"
+	"boot.internal/kubelet/pod"
 )
 
 // What CPUs are named counts, not what else is said of how much is reserved.
@@ -62,3 +67,41 @@ func TestCPUsOfNobody(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A pod that comes finds the CPUs of those that nobody wants any more.
+func TestPlacesOfTheForgotten(t *testing.T) {
+	k := &kubelet{o: Options{RootDir: t.TempDir(), Config: &kubeletv1beta1.KubeletConfiguration{}}}
+	l := &tenants{}
+	k.places = &places{owners: []owner{l}}
+	named := func(uid, source string) *v1.Pod {
+		p := &v1.Pod{}
+		p.UID, p.Annotations = types.UID(uid), map[string]string{pod.ConfigSource: source}
+		return p
+	}
+	k.now, k.heard = []*v1.Pod{named("runs", pod.SourceAPI)}, []*v1.Pod{named("comes", pod.SourceAPI)}
+	k.going = []*v1.Pod{named("forgotten", pod.SourceAPI), named("static", "file")}
+	k.keepPlaces(named("next", pod.SourceAPI))
+	if l.kept != nil {
+		t.Error("it is not known yet who is wanted")
+	}
+	k.said = true
+	k.keepPlaces(named("next", pod.SourceAPI))
+	var kept []string
+	for uid, is := range l.kept {
+		if is {
+			kept = append(kept, string(uid))
+		}
+	}
+	slices.Sort(kept)
+	if diff := cmp.Diff([]string{"comes", "next", "runs", "static"}, kept); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Tenants note who is kept.
+type tenants struct {
+	numa.Provider
+	kept map[types.UID]bool
+}
+
+func (l *tenants) Keep(keep map[types.UID]bool) { l.kept = keep }

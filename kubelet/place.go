@@ -15,6 +15,7 @@ import (
 	"boot.internal/kubelet/cpus"
 	"boot.internal/kubelet/numa"
 	"boot.internal/kubelet/numamem"
+	"boot.internal/kubelet/pod"
 )
 
 // An owner has CPUs or memory and gives them to pods for themselves.
@@ -94,6 +95,7 @@ func (k *kubelet) takePlace(ctx context.Context, p *v1.Pod) error {
 	if k.places == nil {
 		return k.devices.Allocate(ctx, p)
 	}
+	k.keepPlaces(p)
 	all := []numa.Provider{k.devices.For(ctx, k.places.machine.All())}
 	for _, o := range k.places.owners {
 		all = append(all, o)
@@ -103,6 +105,27 @@ func (k *kubelet) takePlace(ctx context.Context, p *v1.Pod) error {
 		k.metrics.places.errors.Inc()
 	}
 	return err
+}
+
+// keepPlaces has the owners take back what pods have that nobody wants any more, before
+// another is placed. One that the API has forgotten may still be ending: the scheduler
+// has given its place away by now.
+func (k *kubelet) keepPlaces(next *v1.Pod) {
+	k.mu.Lock()
+	keep := map[types.UID]bool{next.UID: true}
+	for _, list := range [][]*v1.Pod{k.now, k.heard} {
+		for _, p := range list {
+			keep[p.UID] = true
+		}
+	}
+	for _, p := range k.going {
+		keep[p.UID] = keep[p.UID] || pod.IsStatic(p)
+	}
+	known := k.said
+	k.mu.Unlock()
+	if known {
+		k.places.keep(keep)
+	}
 }
 
 // refusal returns how the kubelet calls that a pod gets nothing here, and says why.
