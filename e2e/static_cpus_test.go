@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"boot.internal/e2e/internal/lab"
 )
@@ -41,6 +42,11 @@ func TestOwnCPUs(t *testing.T) {
 	alone := s.run(t, pinned("alone", n-1))
 	s.runsOn(t, alone, own)
 	s.runsOn(t, shared, "0")
+	if is, err := s.cri.ContainerStatus(t.Context(), &cri.ContainerStatusRequest{ContainerId: containerID(t, alone, "c")}); err != nil {
+		t.Error(err)
+	} else if r := is.Status.Resources.GetLinux(); r.GetCpuQuota() != -1 || r.GetCpusetCpus() != own {
+		t.Errorf("what has CPUs for itself may use %v", r)
+	}
 	s.put(t, pinned("more", n-1))
 	s.until(t, "more", "refused", func(p *corev1.Pod) error {
 		if p.Status.Reason != "OutOfcpu" || !strings.HasPrefix(p.Status.Message, "Pod was rejected: Node didn't have enough resource: cpu, ") {
