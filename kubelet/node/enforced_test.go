@@ -41,6 +41,10 @@ func TestEnforced(t *testing.T) {
 	if q := allocatable[v1.ResourceMemory]; err != nil || q.String() != "504Mi" { // huge pages and what is kept free
 		t.Errorf("allocatable memory %s, %v", q.String(), err)
 	}
+	kept, err := k.Kept()
+	if memory, cpu := kept[v1.ResourceMemory], kept[v1.ResourceCPU]; err != nil || memory.String() != "1536Mi" || cpu.String() != "5" {
+		t.Errorf("kept from pods is %v, %v", kept, err)
+	}
 	if _, told := capacity[v1.ResourceEphemeralStorage]; told {
 		t.Error("the node tells of a disk that pods are not to count on")
 	}
