@@ -90,11 +90,9 @@ func (p *Pool) refuseParts(n int) error {
 	}
 	const reason = "SMTAlignmentError"
 	if n%threads != 0 {
-		//nolint:staticcheck // the words of upstream
 		return &numa.Refusal{Reason: reason, Err: fmt.Errorf("SMT Alignment Error: requested %d cpus not multiple cpus per core = %d", n, threads)}
 	}
 	if free := p.shared.Difference(p.reservedCores).Size(); n > free {
-		//nolint:staticcheck // the words of upstream
 		return &numa.Refusal{Reason: reason, Err: fmt.Errorf("SMT Alignment Error: not enough free physical CPUs: "+
 			"available physical CPUs = %d, requested CPUs = %d, CPUs per core = %d", free, n, threads)}
 	}

@@ -335,11 +335,11 @@ func TestFigures(t *testing.T) {
 	got := map[string]float64{}
 	for _, f := range all {
 		for _, m := range f.Metric {
-			name := strings.TrimPrefix(f.GetName(), "kubelet_")
+			name := []string{strings.TrimPrefix(f.GetName(), "kubelet_")}
 			for _, l := range m.Label {
-				name += " " + l.GetValue()
+				name = append(name, l.GetValue())
 			}
-			got[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			got[strings.Join(name, " ")] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
 	}
 	want := map[string]float64{
