@@ -133,7 +133,7 @@ func refusal(err error) (reason string, why error) {
 	if r := (*numa.Refusal)(nil); errors.As(err, &r) {
 		return r.Reason, r.Err
 	}
-	return "UnexpectedAdmissionError", fmt.Errorf("Allocate failed due to %w, which is unexpected", err) //nolint:staticcheck // the words of upstream
+	return "UnexpectedAdmissionError", fmt.Errorf("Allocate failed due to %w, which is unexpected", err)
 }
 
 // equip has a container about to be made keep to what it has for itself.

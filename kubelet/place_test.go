@@ -3,6 +3,7 @@ package kubelet
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -114,11 +115,11 @@ func figuresOf(t *testing.T, k *kubelet) map[string]float64 {
 	all := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			name := f.GetName()
+			name := []string{f.GetName()}
 			for _, l := range m.GetLabel() {
-				name += " " + l.GetValue()
+				name = append(name, l.GetValue())
 			}
-			all[name] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			all[strings.Join(name, " ")] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 		}
 	}
 	return all

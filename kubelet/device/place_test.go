@@ -2,7 +2,6 @@ package device_test
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -54,10 +53,7 @@ func wrote(all numa.Hints) string {
 	})
 	var text []string
 	for _, h := range hints {
-		f := ""
-		for id := range h.Nodes.IDs() {
-			f += strconv.Itoa(id)
-		}
+		f := strings.ReplaceAll(h.Nodes.String(), ",", "")
 		if h.Preferred {
 			f += "+"
 		}
