@@ -62,7 +62,7 @@ unit: engine/bundled/engine.tar.zst
 	go test -race -p 1 $$(go list ./... | grep -v /e2e)
 
 e2e: build race images-upstream images-previous
-	BOOT_BIN=$(CURDIR)/bin/boot-race go test -race -count=1 -parallel 8 -timeout 60m ./e2e/...
+	BOOT_BIN=$(CURDIR)/bin/boot-race go test -race -count=1 -parallel 4 -timeout 60m ./e2e/...
 
 # Which of upstream's tests `make conformance` runs, how many at a time, against
 # boot or the kubelet and kubeadm of upstream, and where it leaves the results.
