@@ -74,7 +74,7 @@ func (u *upgrade) noEtcd(t *testing.T) {
 	const bad = storedEtcd + "    extraArgs: [{name: no-such-flag, value: \"1\"}]\n"
 	u.edit(t, storedEtcd, bad)
 	said := try(t, u.head, 1, "upgrade", "apply", newKubernetes, "--yes")
-	wantSaid(t, said, "etcd ended 3 times", "no-such-flag", "etcd runs with its old manifest again, and is healthy")
+	wantSaid(t, said, "etcd ended ", "no-such-flag", "etcd runs with its old manifest again, and is healthy")
 	u.edit(t, bad, storedEtcd)
 	u.await(t, u.head, oldKubernetes, oldEtcd)
 	u.await(t, u.second, oldKubernetes, oldEtcd)
@@ -90,7 +90,7 @@ func (u *upgrade) returns(t *testing.T) {
 	u.edit(t, good, bad)
 	cut(t, u.head, syscall.SIGKILL, []string{"upgrade", "apply", newKubernetes, "--yes"}, "[control-plane/apiserver] wait for")
 	said := try(t, u.head, 1, "upgrade", "apply", newKubernetes, "--yes")
-	wantSaid(t, said, "kube-scheduler ended 3 times", "unknown flag: --no-such-flag", "kube-scheduler runs with its old manifest again")
+	wantSaid(t, said, "kube-scheduler ended ", "unknown flag: --no-such-flag", "kube-scheduler runs with its old manifest again")
 	manifest := u.head.ReadFile(t, "/etc/kubernetes/manifests/kube-scheduler.yaml")
 	if !strings.Contains(manifest, "kube-scheduler:"+oldKubernetes) {
 		t.Errorf("the manifest is another one:\n%s", manifest)
