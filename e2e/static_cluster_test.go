@@ -104,6 +104,16 @@ func (c *controlPlane) mirrors(ctx context.Context) ([]corev1.Pod, string, error
 	}), list.ResourceVersion, nil
 }
 
+// kubectl runs kubectl as the cluster's administrator.
+func (c *controlPlane) kubectl(ctx context.Context, t testing.TB, args ...string) (said string, err error) {
+	t.Helper()
+	out, err := c.node.Try(ctx, append([]string{lab.Component(t, "bin/kubectl")}, args...)...)
+	if err == nil && out.Code != 0 {
+		err = fmt.Errorf("exit code %d: %s", out.Code, out.Stderr)
+	}
+	return out.Stdout, err
+}
+
 // loopOf returns the process of a node's loop, not that of its supervisor.
 func loopOf(t testing.TB, n *lab.Node) (lab.Process, error) {
 	t.Helper()

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -9,6 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
+
+	"boot.internal/e2e/internal/lab"
 )
 
 func (s *standalone) containers(t *testing.T) {
@@ -78,8 +82,7 @@ func (s *standalone) ends(t *testing.T) {
 func (s *standalone) startOrder(t *testing.T) {
 	p := newPod("order", box("main", "sleep", "infinity"), box("second", "sleep", "infinity"))
 	web := sidecar(box("web", "http", ":8080", "--ready-file", "/data/ready"))
-	web.StartupProbe = quick(httpGet(8080))
-	web.StartupProbe.FailureThreshold = 600
+	web.StartupProbe = unhurried(quick(httpGet(8080)))
 	p.Spec.InitContainers = []corev1.Container{
 		box("first", "exit", "0", "after", "300ms"), web, box("last", "get", "http://127.0.0.1:8080/healthz"),
 	}
@@ -123,19 +126,23 @@ func (s *standalone) initFails(t *testing.T) {
 	s.node.Remove(t, manifestPath("init-fails"))
 	s.gone(t, "init-fails")
 	var starts, stops []time.Time
-	for _, e := range s.trace.of(tried.Name) {
-		switch e.what {
-		case "init started":
-			starts = append(starts, e.at)
-		case "init stopped":
-			stops = append(stops, e.at)
-		case "main started":
-			t.Error("the main container started")
+	lab.Until(t, patience, "be told of three tries", func(context.Context) error {
+		starts, stops = nil, nil
+		for _, e := range s.trace.of(tried.Name) {
+			switch e.what {
+			case "init started":
+				starts = append(starts, e.at)
+			case "init stopped":
+				stops = append(stops, e.at)
+			case "main started":
+				t.Error("the main container started")
+			}
 		}
-	}
-	if len(starts) < 3 || len(stops) < 2 {
-		t.Fatalf("init started at %v and stopped at %v: %v", starts, stops, s.trace.of(tried.Name))
-	}
+		if len(starts) < 3 || len(stops) < 2 {
+			return fmt.Errorf("init started at %v and stopped at %v: %v", starts, stops, s.trace.of(tried.Name))
+		}
+		return nil
+	})
 	if wait := starts[2].Sub(stops[1]); wait < 2*time.Second {
 		t.Errorf("the third try came %s after the second, want the back-off of 2s", wait)
 	}
@@ -147,7 +154,8 @@ func (s *standalone) initFails(t *testing.T) {
 }
 
 func (s *standalone) sidecars(t *testing.T) {
-	p := hostPod("sidecar", box("main", "trap-term", "1ms"))
+	p := newPod("sidecar", box("main", "http", ":8080"))
+	p.Spec.Containers[0].ReadinessProbe = quick(httpGet(8080)) // by then it takes signals, too
 	p.Spec.InitContainers = []corev1.Container{sidecar(box("side", "sleep", "infinity"))}
 	p.Spec.RestartPolicy = corev1.RestartPolicyNever
 	before := s.run(t, p)
@@ -162,10 +170,15 @@ func (s *standalone) sidecars(t *testing.T) {
 }
 
 func (s *standalone) stopOrder(t *testing.T) {
-	p := hostPod("stop-order", box("main", "trap-term", "500ms"))
+	p := newPod("stop-order", lingers(box("main", "http", ":8080"), "500ms"))
+	p.Spec.TerminationGracePeriodSeconds = ptr.To[int64](3600) // nobody is killed
 	p.Spec.InitContainers = []corev1.Container{
-		sidecar(box("outer", "sleep", "infinity")), sidecar(box("inner", "sleep", "infinity")),
+		sidecar(box("outer", "http", ":8081")), sidecar(box("inner", "http", ":8082")),
 	}
+	// Once they answer, they end when they are asked to.
+	p.Spec.InitContainers[0].StartupProbe = unhurried(quick(httpGet(8081)))
+	p.Spec.InitContainers[1].StartupProbe = unhurried(quick(httpGet(8082)))
+	p.Spec.Containers[0].ReadinessProbe = quick(httpGet(8080))
 	up := s.run(t, p)
 	s.node.Remove(t, manifestPath("stop-order"))
 	s.gone(t, "stop-order")

@@ -294,7 +294,9 @@ func (s *standalone) removal(t *testing.T) {
 	s.put(t, stubborn)
 	s.put(t, polite)
 	running, up := s.ready(t, "polite"), s.ready(t, "stubborn")
-	s.exec(t, up, "c", "exec-ok") // so by now the first process there takes signals, too
+	for _, p := range []*corev1.Pod{running, up} {
+		s.exec(t, p, "c", "exec-ok") // so by now the first process there takes signals, too
+	}
 	start := time.Now()
 	s.node.Remove(t, manifestPath("stubborn"), manifestPath("polite"))
 	s.gone(t, "polite")

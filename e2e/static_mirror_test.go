@@ -172,11 +172,12 @@ func (c *controlPlane) untilDeleted(t *testing.T, m *corev1.Pod, end func()) {
 
 func (c *controlPlane) logs(t *testing.T) {
 	m := c.run(t, hostPod("logs", box("c", "log", "1000000", "every", "100ms"), box("other", "sleep", "infinity")))
-	lab.Until(t, patience, "read the log", func(context.Context) error {
-		if got := c.node.Kubectl(t, "logs", m.Name, "-c", "c", "--limit-bytes=14"); got != "line 1\nline 2\n" {
-			return fmt.Errorf("log %q", got)
+	lab.Until(t, patience, "read the log", func(ctx context.Context) error {
+		got, err := c.kubectl(ctx, t, "logs", m.Name, "-c", "c", "--limit-bytes=14")
+		if err == nil && got != "line 1\nline 2\n" {
+			err = fmt.Errorf("log %q", got)
 		}
-		return nil
+		return err
 	})
 }
 
@@ -228,8 +229,11 @@ func (c *controlPlane) refusals(t *testing.T) {
 		file := c.file("refused-" + name)
 		c.node.WriteFile(t, file, r.manifest)
 		t.Cleanup(func() { c.node.Remove(t, file) })
-		lab.Until(t, patience, "see the event of "+name, func(context.Context) error {
-			out := c.node.Kubectl(t, "get", "events", "--field-selector", "involvedObject.kind=Node,involvedObject.name="+c.node.Name, "-o", `jsonpath={range .items[*]}{.type} {.message}{"\n"}{end}`)
+		lab.Until(t, patience, "see the event of "+name, func(ctx context.Context) error {
+			out, err := c.kubectl(ctx, t, "get", "events", "--field-selector", "involvedObject.kind=Node,involvedObject.name="+c.node.Name, "-o", `jsonpath={range .items[*]}{.type} {.message}{"\n"}{end}`)
+			if err != nil {
+				return err
+			}
 			for line := range strings.Lines(out) {
 				// The file, and after a colon the line.
 				_, rest, found := strings.Cut(line, file+":")

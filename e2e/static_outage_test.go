@@ -27,7 +27,11 @@ func (c *controlPlane) metrics(t *testing.T) {
 			return err
 		}
 		want = len(all)
-		got := metricsOf(c.node.Kubectl(t, "get", "--raw", "/api/v1/nodes/"+c.node.Name+"/proxy/metrics"))
+		said, err := c.kubectl(ctx, t, "get", "--raw", "/api/v1/nodes/"+c.node.Name+"/proxy/metrics")
+		if err != nil {
+			return err
+		}
+		got := metricsOf(said)
 		for _, name := range []string{
 			`kubelet_mirror_pods`, `kubelet_desired_pods{static="true"}`, `kubelet_active_pods{static="true"}`,
 			`kubelet_working_pods{config="desired",lifecycle="sync",static="true"}`,
@@ -57,11 +61,10 @@ func metricsOf(text string) map[string]float64 {
 func steady() *corev1.Pod {
 	p := hostPod("steady", box("main", "http", ":18080"))
 	side := sidecar(box("side", "sleep", "infinity"))
-	side.StartupProbe = quick(execute("exec-ok"))
+	side.StartupProbe = unhurried(quick(execute("exec-ok")))
 	p.Spec.InitContainers = []corev1.Container{box("init", "exit", "0"), side}
 	main := &p.Spec.Containers[0]
-	main.StartupProbe, main.ReadinessProbe = quick(httpGet(18080)), quick(httpGet(18080))
-	main.StartupProbe.FailureThreshold = 600
+	main.StartupProbe, main.ReadinessProbe = unhurried(quick(httpGet(18080))), quick(httpGet(18080))
 	main.ReadinessProbe.PeriodSeconds = 20
 	return p
 }
@@ -77,7 +80,11 @@ func (c *controlPlane) loopKilled(t *testing.T) {
 		if err := podReady(p); err != nil {
 			return err
 		}
-		if age := time.Since(statusOf(p, "main").State.Running.StartedAt.Time); age < 12*time.Second {
+		running := statusOf(p, "main").State.Running
+		if running == nil {
+			return errNotRunning
+		}
+		if age := time.Since(running.StartedAt.Time); age < 12*time.Second {
 			return fmt.Errorf("it is %s old", age)
 		}
 		return nil

@@ -165,17 +165,18 @@ func killContainer(t testing.TB, n *lab.Node, client cri.RuntimeServiceClient, i
 // signalContainer sends a signal to the first process of a container from outside.
 func signalContainer(t testing.TB, n *lab.Node, client cri.RuntimeServiceClient, id string, signal syscall.Signal) {
 	t.Helper()
-	all, err := lab.Containers(t.Context(), client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range all {
-		if c.ID == id {
-			n.KillPID(t, c.PID, signal)
-			return
+	n.Kill(t, await(t, "the first process of container "+id, func() (lab.Process, error) { // which has no arguments for the moment in which it is executed
+		all, err := lab.Containers(t.Context(), client)
+		if err != nil {
+			return lab.Process{}, err
 		}
-	}
-	t.Fatalf("container %s does not run", id)
+		for _, c := range all {
+			if c.ID == id {
+				return only(slices.DeleteFunc(n.Processes(t), func(p lab.Process) bool { return p.PID != c.PID }))
+			}
+		}
+		return lab.Process{}, errNotRunning
+	}), signal)
 }
 
 // mount returns a volume of a pod and gives it to the containers, at /data.
@@ -192,6 +193,12 @@ func mount(p *corev1.Pod, source corev1.VolumeSource) *corev1.Pod {
 // hostDir returns a directory of the node as a source of a volume.
 func hostDir(dir string) corev1.VolumeSource {
 	return corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: dir, Type: ptr.To(corev1.HostPathDirectoryOrCreate)}}
+}
+
+// unhurried has a probe give a container as long as it takes to start.
+func unhurried(p *corev1.Probe) *corev1.Probe {
+	p.FailureThreshold = 600
+	return p
 }
 
 // quick returns a probe that asks every second and believes the first answer, for

@@ -78,8 +78,7 @@ func readies(names ...string) func(p *corev1.Pod) error {
 func (s *standalone) startup(t *testing.T) {
 	p := newPod("startup", box("c", "http", ":8080", "--ready-file", "/data/ready"))
 	c := &p.Spec.Containers[0]
-	c.StartupProbe, c.LivenessProbe, c.ReadinessProbe = quick(httpGet(8080)), quick(httpGet(8080)), quick(httpGet(8080))
-	c.StartupProbe.FailureThreshold = 600
+	c.StartupProbe, c.LivenessProbe, c.ReadinessProbe = unhurried(quick(httpGet(8080))), quick(httpGet(8080)), quick(httpGet(8080))
 	s.put(t, mount(p, hostDir("/tmp/startup")))
 	s.until(t, "startup", "not started", func(p *corev1.Pod) error {
 		c := statusOf(p, "c")
@@ -98,8 +97,10 @@ func (s *standalone) startup(t *testing.T) {
 
 func (s *standalone) liveness(t *testing.T) {
 	p := newPod("liveness", box("c", "http", ":8080", "--ready-file", "/data/alive"), box("other", "sleep", "infinity"))
-	p.Spec.Containers[0].LivenessProbe = quick(httpGet(8080))
-	p.Spec.Containers[0].LivenessProbe.FailureThreshold = 5 // it may be asked before it listens
+	c := &p.Spec.Containers[0]
+	c.StartupProbe = unhurried(quick(httpGet(8080))) // it would be asked before it listens
+	c.LivenessProbe = quick(httpGet(8080))
+	c.LivenessProbe.FailureThreshold = 5
 	s.node.Run(t, "mkdir", "-p", "/tmp/liveness")
 	s.node.WriteFile(t, "/tmp/liveness/alive", "")
 	before := s.run(t, mount(p, hostDir("/tmp/liveness")))
@@ -130,6 +131,7 @@ func (s *standalone) network(t *testing.T) {
 func (s *standalone) podNetwork(t *testing.T) {
 	server := newPod("server", box("c", "http", ":8080"))
 	server.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8080, HostPort: 18080}}
+	server.Spec.Containers[0].ReadinessProbe = quick(httpGet(8080))
 	server.Spec.Hostname = "a-name"
 	s.put(t, server)
 	s.put(t, newPod("client", box("c", "sleep", "infinity")))

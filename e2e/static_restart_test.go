@@ -25,7 +25,7 @@ func (s *standalone) directoryRemoved(t *testing.T) {
 func (s *standalone) loopKilled(t *testing.T) {
 	p := newPod("survivor", box("main", "http", ":8080"))
 	side := sidecar(box("side", "sleep", "infinity"))
-	side.StartupProbe = quick(execute("exec-ok"))
+	side.StartupProbe = unhurried(quick(execute("exec-ok")))
 	p.Spec.InitContainers = []corev1.Container{box("init", "exit", "0"), side}
 	p.Spec.Containers[0].ReadinessProbe = quick(httpGet(8080))
 	before := s.run(t, p)
