@@ -62,7 +62,7 @@ func newStandalone(t *testing.T) *standalone {
 	t.Helper()
 	s := &standalone{node: lab.New(t)}
 	t.Cleanup(func() { judgeLog(t, loopLog, s.log.String()) })
-	s.http = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	s.http = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		DialContext: s.node.Dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // it signs its certificate itself
 	}}
 	s.node.Run(t, "mkdir", "-p", manifests, "/var/lib/boot/images")
@@ -213,7 +213,7 @@ func (s *standalone) sandboxes(ctx context.Context, pod string) ([]*cri.PodSandb
 func (s *standalone) exec(t testing.TB, p *corev1.Pod, container string, args ...string) string {
 	t.Helper()
 	out, err := s.cri.ExecSync(t.Context(), &cri.ExecSyncRequest{
-		ContainerId: containerID(t, p, container), Cmd: append([]string{"/testbox"}, args...), Timeout: 20,
+		ContainerId: containerID(t, p, container), Cmd: append([]string{"/testbox"}, args...), Timeout: int64(patience.Seconds()),
 	})
 	if err != nil || out.ExitCode != 0 {
 		t.Fatalf("run %q in %s of %s: %v, exit code %d: %s", args, container, p.Name, err, out.GetExitCode(), out.GetStderr())
