@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -48,8 +49,9 @@ func TestRotateCA(t *testing.T) {
 		r.old[path] = r.heads[0].ReadFile(t, path)
 	}
 	r.admin = r.heads[0].ReadFile(t, adminConf)
-	r.heads[0].Kubectl(t, "run", "box", "--image", testImage, "--restart=Never", "--overrides",
-		`{"spec":{"nodeName":"w1","containers":[{"name":"box","image":"`+testImage+`","command":["/testbox","sleep","infinity"]}]}}`)
+	p := boxPod("box", "sleep", "infinity")
+	p.Spec.NodeName = "w1"
+	r.create(t, p)
 	r.pod = r.steady(t, r.workers[0])
 	for _, s := range []struct {
 		name string
@@ -124,9 +126,7 @@ func (r *rotating) rotateUntil(t *testing.T, at string) (heard string) {
 // killLoop kills the loop of a node, which comes back.
 func (r *rotating) killLoop(t *testing.T, n *lab.Node) {
 	t.Helper()
-	p, err := loopOf(t, n)
-	lab.Must(t, err)
-	n.Kill(t, p, syscall.SIGKILL)
+	n.Kill(t, awaitLoop(t, n), syscall.SIGKILL)
 }
 
 // checkRotated looks at what nodes trust and hold.
@@ -222,9 +222,16 @@ func checkOldAdministrator(t *testing.T, r *rotating) {
 		config.Host, config.Dial = "https://"+head.IP.String()+":6443", head.Dial
 		client, err := kubernetes.NewForConfig(config)
 		lab.Must(t, err)
-		if _, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); !apierrors.IsUnauthorized(err) {
-			t.Errorf("%s says %v to the old administrator", head.Name, err)
-		}
+		lab.Until(t, patience, "hear what "+head.Name+" says to the old administrator", func(ctx context.Context) error {
+			_, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+			if err == nil {
+				t.Errorf("%s answers the old administrator", head.Name)
+			}
+			if err == nil || apierrors.IsUnauthorized(err) {
+				return nil
+			}
+			return err
+		})
 	}
 }
 
@@ -244,14 +251,27 @@ func (r *rotating) steady(t *testing.T, n *lab.Node) *patient {
 	t.Helper()
 	ctx := t.Context()
 	accounts := r.client.CoreV1().ServiceAccounts("default")
-	_, err := accounts.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "steady"}}, metav1.CreateOptions{})
-	lab.Must(t, err)
-	_, err = r.client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "steady"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "steady", Namespace: "default"}},
-	}, metav1.CreateOptions{})
-	lab.Must(t, err)
-	token := strings.TrimSpace(r.heads[0].Kubectl(t, "create", "token", "steady", "--duration", "1h"))
+	created(t, "an account", func(ctx context.Context) error {
+		_, err := accounts.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "steady"}}, metav1.CreateOptions{})
+		return err
+	})
+	created(t, "its rights", func(ctx context.Context) error {
+		_, err := r.client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "steady"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "steady", Namespace: "default"}},
+		}, metav1.CreateOptions{})
+		return err
+	})
+	token := ""
+	created(t, "a token", func(ctx context.Context) error {
+		got, err := accounts.CreateToken(ctx, "steady", &authenticationv1.TokenRequest{
+			Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(3600))},
+		}, metav1.CreateOptions{})
+		if err == nil {
+			token = got.Status.Token
+		}
+		return err
+	})
 	secure, err := clientrest.TLSConfigFor(&clientrest.Config{
 		TLSClientConfig: clientrest.TLSClientConfig{ServerName: "kubernetes", CAData: []byte(r.old[authorityFiles()[0]])},
 	})
@@ -343,14 +363,19 @@ func checkSteady(t *testing.T, r *rotating) {
 func checkReached(t *testing.T, r *rotating) {
 	for _, head := range r.heads {
 		lab.Until(t, patience, "run something in a pod through "+head.Name, func(ctx context.Context) error {
-			out, err := head.Try(ctx, lab.Component(t, "bin/kubectl"), "--kubeconfig", adminConf, "--server", "https://"+head.IP.String()+":6443",
-				"exec", "box", "--", "/testbox", "id")
-			if err == nil && out.Code != 0 {
-				err = errors.New(out.Stderr)
+			for _, args := range [][]string{{"exec", "box", "--", "/testbox", "id"}, {"logs", "box"}} {
+				out, err := head.Try(ctx, append([]string{
+					lab.Component(t, "bin/kubectl"), "--kubeconfig", adminConf, "--server", "https://" + head.IP.String() + ":6443",
+				}, args...)...)
+				if err == nil && out.Code != 0 {
+					err = errors.New(out.Stderr)
+				}
+				if err != nil {
+					return err
+				}
 			}
-			return err
+			return nil
 		})
-		head.Kubectl(t, "--server", "https://"+head.IP.String()+":6443", "logs", "box")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"boot.internal/e2e/internal/lab"
@@ -23,6 +24,10 @@ const (
 	oldEtcd       = "3.6.8-0"
 	newEtcd       = "3.7.0-0"
 )
+
+// busy has an upgrade begin although a control plane or a member of etcd does not
+// answer at once: the machine of the tests may be slow.
+const busy = "--ignore-preflight-errors=ControlPlaneNodesReady,EtcdHealth"
 
 // oldBoot is where the boot that is to be replaced is installed on a node.
 const oldBoot = "/usr/local/bin/boot"
@@ -102,11 +107,8 @@ func (u *upgrade) start(t *testing.T) {
 	t.Helper()
 	p := boxPod("bystander", "http", "8080")
 	p.Spec.NodeName = u.worker.Name
+	u.create(t, p)
 	client := u.fleet.client.CoreV1().Pods("default")
-	lab.Until(t, patience, "create a pod", func(ctx context.Context) error {
-		_, err := client.Create(ctx, p, metav1.CreateOptions{}) // its account may not be there yet
-		return err
-	})
 	ip := ""
 	lab.Until(t, patience, "see the pod run", func(ctx context.Context) error {
 		got, err := client.Get(ctx, p.Name, metav1.GetOptions{})
@@ -120,6 +122,27 @@ func (u *upgrade) start(t *testing.T) {
 	})
 	u.container = u.bystander(t)
 	u.client = observe(t, u.worker, "http://"+net.JoinHostPort(ip, "8080")+"/")
+}
+
+// create makes a pod. Its account may not be there yet.
+func (f *fleet) create(t testing.TB, p *corev1.Pod) {
+	t.Helper()
+	created(t, "pod "+p.Name, func(ctx context.Context) error {
+		_, err := f.client.CoreV1().Pods("default").Create(ctx, p, metav1.CreateOptions{})
+		return err
+	})
+}
+
+// created makes something that nobody else makes: if it is there already, the answer
+// was lost. Of two members of etcd, there may be no leader for a moment.
+func created(t testing.TB, what string, create func(ctx context.Context) error) {
+	t.Helper()
+	lab.Until(t, patience, "create "+what, func(ctx context.Context) error {
+		if err := create(ctx); !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		return nil
+	})
 }
 
 func (u *upgrade) bystander(t *testing.T) lab.Container {
@@ -204,10 +227,18 @@ func (u *upgrade) plan(t *testing.T) {
 		Changes         []struct{ Node, Component, From, To string }
 		Problems        []struct{ Text string }
 	}
-	if err := json.Unmarshal([]byte(u.head.Boot(t, "upgrade", "plan", "-o", "json")), &plan); err != nil {
-		t.Fatal(err)
-	}
-	if plan.Cluster != oldKubernetes || plan.Target != newKubernetes || len(plan.Problems) > 0 {
+	lab.Until(t, patience, "see a plan that nothing speaks against", func(ctx context.Context) error { // a node or a member of etcd may be late
+		out, err := u.head.Try(ctx, lab.BootBinary(t), "upgrade", "plan", "-o", "json")
+		if err == nil {
+			plan.Changes, plan.Problems = nil, nil
+			err = json.Unmarshal([]byte(out.Stdout), &plan)
+		}
+		if err == nil && (out.Code != 0 || len(plan.Problems) > 0) {
+			err = fmt.Errorf("exit code %d, %+v", out.Code, plan.Problems)
+		}
+		return err
+	})
+	if plan.Cluster != oldKubernetes || plan.Target != newKubernetes {
 		t.Errorf("%+v", plan)
 	}
 	changes := map[string]string{}
@@ -221,7 +252,7 @@ func (u *upgrade) plan(t *testing.T) {
 			t.Errorf("%s: %q, want %q: %+v", what, changes[what], want, plan.Changes)
 		}
 	}
-	wantSaid(t, u.head.Boot(t, "upgrade", "plan"), "The cluster is at "+oldKubernetes, "boot upgrade apply "+newKubernetes)
+	wantSaid(t, u.head.Boot(t, "upgrade", "plan", busy), "The cluster is at "+oldKubernetes, "boot upgrade apply "+newKubernetes)
 }
 
 func (u *upgrade) diff(t *testing.T) {
@@ -238,7 +269,7 @@ func (u *upgrade) diff(t *testing.T) {
 }
 
 func (u *upgrade) apply(t *testing.T) {
-	end := lastEvent(t, u.head.Boot(t, "upgrade", "apply", newKubernetes, "--yes", "-o", "json"))
+	end := lastEvent(t, u.head.Boot(t, "upgrade", "apply", newKubernetes, "--yes", busy, "-o", "json"))
 	if end.Type != "result" || end.State != "done" || end.Node != u.head.Name || end.Version != newKubernetes {
 		t.Errorf("it ended with %+v", end)
 	}
@@ -275,15 +306,19 @@ func (u *upgrade) renewed(t *testing.T) {
 func (u *upgrade) installed(t *testing.T, n *lab.Node) {
 	t.Helper()
 	n.Run(t, "cmp", lab.BootBinary(t), oldBoot)
-	loops := n.Find(t, "boot", oldBoot+" kubelet")
-	if len(loops) == 0 {
-		t.Error("no loop runs from " + oldBoot)
-	}
-	for _, p := range loops {
-		if exe := strings.TrimSpace(n.Run(t, "readlink", fmt.Sprintf("/proc/%d/exe", p.PID))); exe != oldBoot {
-			t.Errorf("the loop runs from %s", exe)
+	lab.Until(t, patience, "see the loop run from "+oldBoot, func(ctx context.Context) error {
+		loops := n.Find(t, "boot", oldBoot+" kubelet")
+		if len(loops) == 0 {
+			return errNotRunning
 		}
-	}
+		for _, p := range loops {
+			out, err := n.Try(ctx, "readlink", fmt.Sprintf("/proc/%d/exe", p.PID)) // it may just have ended
+			if exe := strings.TrimSpace(out.Stdout); err != nil || exe != oldBoot {
+				return fmt.Errorf("it runs from %q: %v", exe, err) //nolint:errorlint // there may be none
+			}
+		}
+		return nil
+	})
 	if n.Exists(t, "/var/lib/boot/upgrade.json") {
 		t.Error("it left a note")
 	}
@@ -326,7 +361,7 @@ func (u *upgrade) single(t *testing.T) {
 }
 
 func (u *upgrade) control(t *testing.T) {
-	args := []string{"upgrade", "node", "--certificate-renewal=false"}
+	args := []string{"upgrade", "node", "--certificate-renewal=false", busy}
 	cut(t, u.second, syscall.SIGKILL, args, "[control-plane/apiserver] wait for")
 	cut(t, u.second, syscall.SIGKILL, args, "[kubelet-config] restart")
 	u.second.Boot(t, args...)
@@ -352,7 +387,7 @@ func (u *upgrade) again(t *testing.T) {
 		node *lab.Node
 		args []string
 	}{
-		{u.head, []string{"upgrade", "apply", newKubernetes, "--yes"}}, {u.second, []string{"upgrade", "node"}}, {u.worker, []string{"upgrade", "node"}},
+		{u.head, []string{"upgrade", "apply", newKubernetes, "--yes", busy}}, {u.second, []string{"upgrade", "node", busy}}, {u.worker, []string{"upgrade", "node"}},
 	} {
 		for line := range strings.Lines(try(t, c.node, 0, c.args...)) {
 			if strings.HasPrefix(line, "[") {

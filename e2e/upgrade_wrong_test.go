@@ -16,10 +16,10 @@ func (u *upgrade) refused(t *testing.T) {
 		code int
 		want string
 	}{
-		{u.head, []string{"apply", "v1.35.5", "--yes"}, 2, "there is no way back to v1.35.5"},
-		{u.head, []string{"apply", "v1.38.0", "--yes"}, 2, "would skip a minor version: go to v1.37 first"},
+		{u.head, []string{"apply", "v1.35.5", "--yes", busy}, 2, "there is no way back to v1.35.5"},
+		{u.head, []string{"apply", "v1.38.0", "--yes", busy}, 2, "would skip a minor version: go to v1.37 first"},
 		{u.head, []string{"apply", "--yes"}, 3, "which version?"},
-		{u.head, []string{"apply", newKubernetes}, 3, "run it with --yes"},
+		{u.head, []string{"apply", newKubernetes, busy}, 3, "run it with --yes"},
 		{u.head, []string{"apply", "phase", "control-plane", "v1.35.5"}, 2, "there is no way back to v1.35.5"},
 		{u.worker, []string{"node", "phase", "kubelet-config"}, 2, "newer than kube-apiserver"},
 		{u.worker, []string{"apply", newKubernetes, "--yes"}, 3, "this node is no control plane"},
@@ -33,7 +33,7 @@ func (u *upgrade) refused(t *testing.T) {
 }
 
 func (u *upgrade) dryRun(t *testing.T) {
-	said := try(t, u.head, 0, "upgrade", "apply", newKubernetes, "--dry-run")
+	said := try(t, u.head, 0, "upgrade", "apply", newKubernetes, "--dry-run", busy)
 	wantSaid(t, said, "[etcd-snapshot] would save a snapshot of etcd", "[control-plane/etcd] would rewrite", "[kubelet-config] would install boot",
 		"[upload-config/kubeadm] would update ConfigMap kube-system/kubeadm-config")
 	said = try(t, u.head, 0, "upgrade", "apply", "phase", "control-plane/scheduler", newKubernetes, "--dry-run")
@@ -62,7 +62,7 @@ const storedEtcd = "    dataDir: /var/lib/etcd\n"
 func (u *upgrade) noImage(t *testing.T) {
 	const elsewhere = storedEtcd + "    imageRepository: 127.0.0.1:1\n"
 	u.edit(t, storedEtcd, elsewhere)
-	said := try(t, u.head, 1, "upgrade", "apply", newKubernetes, "--yes")
+	said := try(t, u.head, 1, "upgrade", "apply", newKubernetes, "--yes", busy)
 	wantSaid(t, said, "phase preflight: get the image 127.0.0.1:1/etcd:"+newEtcd+": ")
 	u.untouched(t)
 	u.edit(t, elsewhere, storedEtcd)
@@ -73,7 +73,7 @@ func (u *upgrade) noImage(t *testing.T) {
 func (u *upgrade) noEtcd(t *testing.T) {
 	const bad = storedEtcd + "    extraArgs: [{name: no-such-flag, value: \"1\"}]\n"
 	u.edit(t, storedEtcd, bad)
-	said := try(t, u.head, 1, "upgrade", "apply", newKubernetes, "--yes")
+	said := try(t, u.head, 1, "upgrade", "apply", newKubernetes, "--yes", busy)
 	wantSaid(t, said, "etcd ended ", "no-such-flag", "etcd runs with its old manifest again, and is healthy")
 	u.edit(t, bad, storedEtcd)
 	u.await(t, u.head, oldKubernetes, oldEtcd)
@@ -88,8 +88,8 @@ func (u *upgrade) noEtcd(t *testing.T) {
 func (u *upgrade) returns(t *testing.T) {
 	const good, bad = "scheduler: {}", `scheduler: {extraArgs: [{name: no-such-flag, value: "1"}]}`
 	u.edit(t, good, bad)
-	cut(t, u.head, syscall.SIGKILL, []string{"upgrade", "apply", newKubernetes, "--yes"}, "[control-plane/apiserver] wait for")
-	said := try(t, u.head, 1, "upgrade", "apply", newKubernetes, "--yes")
+	cut(t, u.head, syscall.SIGKILL, []string{"upgrade", "apply", newKubernetes, "--yes", busy}, "[control-plane/apiserver] wait for")
+	said := try(t, u.head, 1, "upgrade", "apply", newKubernetes, "--yes", busy)
 	wantSaid(t, said, "kube-scheduler ended ", "unknown flag: --no-such-flag", "kube-scheduler runs with its old manifest again")
 	manifest := u.head.ReadFile(t, "/etc/kubernetes/manifests/kube-scheduler.yaml")
 	if !strings.Contains(manifest, "kube-scheduler:"+oldKubernetes) {
