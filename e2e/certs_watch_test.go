@@ -57,7 +57,7 @@ func watchAPI(t *testing.T, n *lab.Node) func() []string {
 }
 
 func alive(ctx context.Context, transport http.RoundTripper, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
