@@ -313,8 +313,11 @@ func (u *upgrade) installed(t *testing.T, n *lab.Node) {
 		}
 		for _, p := range loops {
 			out, err := n.Try(ctx, "readlink", fmt.Sprintf("/proc/%d/exe", p.PID)) // it may just have ended
-			if exe := strings.TrimSpace(out.Stdout); err != nil || exe != oldBoot {
-				return fmt.Errorf("it runs from %q: %v", exe, err) //nolint:errorlint // there may be none
+			if exe := strings.TrimSpace(out.Stdout); err == nil && exe != oldBoot {
+				err = fmt.Errorf("it runs from %q", exe)
+			}
+			if err != nil {
+				return err
 			}
 		}
 		return nil
