@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -88,8 +89,11 @@ func (o order) snapshotManifests(ctx context.Context) error {
 // copyAll copies the files that a pattern names, of which there is at least one.
 func copyAll(pattern, target string) error {
 	names, err := filepath.Glob(pattern)
-	if err != nil || len(names) == 0 {
-		return fmt.Errorf("look for %s: found %d, %v", pattern, len(names), err)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("look for %s: %w", pattern, fs.ErrNotExist)
 	}
 	for _, name := range names {
 		text, err := os.ReadFile(name)
