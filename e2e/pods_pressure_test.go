@@ -89,13 +89,15 @@ func testNodeImages(t *testing.T, c *podCluster) {
 	})
 }
 
-// TestEviction has a node run short: of huge pages, of what lies together, of memory,
-// softly and for good, then, as it were, of disk, and then the machine goes down.
+// TestEviction has a node run short: of CPU for a pod that wants more, of huge pages, of
+// what lies together, of memory, softly and for good, then, as it were, of disk, and then
+// the machine goes down.
 func TestEviction(t *testing.T) {
 	n := cluster(t)
 	client := n.Client(t, adminConf)
 	openNode(t, client, n)
 	c := newPodCluster(t, n, client)
+	t.Run("a resize waits for room", c.resizeWaits)
 	t.Run("huge pages", c.usesHugePages)
 	t.Run("devices that lie together", c.liesTogether)
 	t.Run("memory, softly", c.memoryRunsLow)

@@ -23,7 +23,6 @@ func resourcesTests() []podTest {
 		{"a critical pod puts another out", testPreempted},
 		{"a container is resized while it runs", testResize},
 		{"a container is restarted to be resized", testResizeByRestart},
-		{"a resize waits for room", testResizeDeferred},
 		{"devices of a plugin", testDevices},
 		{"devices that are claimed", testClaimedDevices},
 	}
@@ -210,12 +209,10 @@ func testResizeByRestart(t *testing.T, c *podCluster) {
 	}
 }
 
-func testResizeDeferred(t *testing.T, c *podCluster) {
-	p := sized(boxPod("box", "sleep", "infinity"), "100m 32Mi", "200m 64Mi")
-	// To the scheduler it has what it asks for: it would have to go for any pod that
-	// matters more and finds no room.
-	p.Spec.PriorityClassName = "system-node-critical"
-	c.Create(t, p)
+// resizeWaits asks for more than there is. To the scheduler the pod has it meanwhile:
+// others would find no room, and one that matters more would put it out.
+func (c *podCluster) resizeWaits(t *testing.T) {
+	c.Create(t, sized(boxPod("box", "sleep", "infinity"), "100m 32Mi", "200m 64Mi"))
 	c.AwaitReady(t, "box")
 	node, err := c.Client.CoreV1().Nodes().Get(t.Context(), c.Name, metav1.GetOptions{})
 	if err != nil {
@@ -237,4 +234,6 @@ func testResizeDeferred(t *testing.T, c *podCluster) {
 	c.AwaitEvent(t, "box", "ResizeDeferred")
 	c.Resize(t, "box", "100m 32Mi", "200m 64Mi")
 	c.AwaitResized(t, "box")
+	c.Delete(t, "box", nil)
+	c.AwaitGone(t, "box")
 }
