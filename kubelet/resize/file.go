@@ -4,29 +4,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"os"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/dump"
+
+	"boot.internal/kubelet/checksum"
 )
 
 // A checkpoint is a file of the kubelet's checkpoint manager.
 type checkpoint struct {
-	Data     string `json:"data"` // entries, as JSON
-	Checksum uint64 `json:"checksum"`
+	Data     string            `json:"data"` // entries, as JSON
+	Checksum checksum.Checksum `json:"checksum"`
 }
 
 type entries struct {
 	Entries map[types.UID]info `json:"entries,omitempty"`
-}
-
-// checksum is the checkpoint manager's.
-func checksum(data string) uint64 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(dump.ForHash(data)))
-	return uint64(h.Sum32())
 }
 
 // load reads a file of entries. One that is not there has none.
@@ -42,7 +35,7 @@ func load(path string) (map[types.UID]info, error) {
 	if err := json.Unmarshal(text, &c); err != nil {
 		return nil, fmt.Errorf("read allocations from %s: %w", path, err)
 	}
-	if c.Checksum != checksum(c.Data) {
+	if c.Checksum != checksum.Of(c.Data) {
 		return nil, fmt.Errorf("read allocations from %s: its checksum is wrong", path)
 	}
 	var all entries
@@ -61,7 +54,7 @@ func encode(all map[types.UID]info) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write allocations: %w", err)
 	}
-	text, err := json.Marshal(checkpoint{string(data), checksum(string(data))})
+	text, err := json.Marshal(checkpoint{string(data), checksum.Of(string(data))})
 	if err != nil {
 		return nil, fmt.Errorf("write allocations: %w", err)
 	}

@@ -7,16 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"os"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/cpuset"
-	"k8s.io/utils/dump"
 
 	"boot.internal/atomicfile"
+	"boot.internal/kubelet/checksum"
 )
 
 // File is the name of the file in the root directory of a kubelet.
@@ -35,7 +33,7 @@ type CPUManagerCheckpoint struct {
 	PolicyName    string                       `json:"policyName"`
 	DefaultCPUSet string                       `json:"defaultCpuSet"`
 	Entries       map[string]map[string]string `json:"entries,omitempty"`
-	Checksum      uint64                       `json:"checksum"`
+	Checksum      checksum.Checksum            `json:"checksum"`
 }
 
 // data is what counts. The fields that features add, which are off, are not read.
@@ -47,8 +45,8 @@ type data struct {
 
 type file struct {
 	CPUManagerCheckpoint
-	Data         string `json:"data"`
-	DataChecksum uint64 `json:"dataChecksum"`
+	Data         string            `json:"data"`
+	DataChecksum checksum.Checksum `json:"dataChecksum"`
 }
 
 // An Unfit is why a kubelet cannot go on from a file.
@@ -109,7 +107,7 @@ func decode(text []byte) (data, error) {
 		}
 		return data{old.PolicyName, old.DefaultCPUSet, old.Entries}, nil
 	}
-	if f.DataChecksum != sumOf(f.Data) {
+	if f.DataChecksum != checksum.Of(f.Data) {
 		return data{}, errCorrupt
 	}
 	var d data
@@ -150,7 +148,7 @@ func Store(path string, s State) error {
 	}
 	f := file{
 		CPUManagerCheckpoint: CPUManagerCheckpoint{PolicyName: d.PolicyName, DefaultCPUSet: d.DefaultCPUSet, Entries: d.Entries},
-		Data:                 string(inner), DataChecksum: sumOf(string(inner)),
+		Data:                 string(inner), DataChecksum: checksum.Of(string(inner)),
 	}
 	f.Checksum = f.sum()
 	text, err := json.Marshal(f)
@@ -161,18 +159,7 @@ func Store(path string, s State) error {
 }
 
 // sum is that of all but itself.
-func (c CPUManagerCheckpoint) sum() uint64 {
+func (c CPUManagerCheckpoint) sum() checksum.Checksum {
 	c.Checksum = 0
-	text := dump.ForHash(&c)
-	// Upstream's number has a type of its own, in a package that is called as it.
-	return hash(strings.TrimSuffix(text, "(uint64)0}") + "(checksum.Checksum)0}")
-}
-
-// sumOf is that of a text.
-func sumOf(text string) uint64 { return hash(dump.ForHash(text)) }
-
-func hash(text string) uint64 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(text))
-	return uint64(h.Sum32())
+	return checksum.Of(&c)
 }

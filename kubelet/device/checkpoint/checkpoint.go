@@ -7,13 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"os"
 
-	"k8s.io/utils/dump"
-
 	"boot.internal/atomicfile"
+	"boot.internal/kubelet/checksum"
 )
 
 // DevicesPerNUMA holds the IDs of devices by the NUMA node they are near to, -1
@@ -36,13 +34,7 @@ type checkpointData struct {
 
 type file struct {
 	Data     checkpointData
-	Checksum uint64
-}
-
-func (f file) sum() uint64 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(dump.ForHash(f.Data)))
-	return uint64(h.Sum32())
+	Checksum checksum.Checksum
 }
 
 // Load reads the file. One that is not there holds nothing.
@@ -58,7 +50,7 @@ func Load(path string) (given []PodDevicesEntry, registered map[string][]string,
 	if err := json.Unmarshal(text, &f); err != nil {
 		return nil, nil, fmt.Errorf("read devices of pods from %s: %w", path, err)
 	}
-	if f.Checksum != f.sum() {
+	if f.Checksum != checksum.Of(f.Data) {
 		return nil, nil, fmt.Errorf("read devices of pods from %s: its checksum is wrong", path)
 	}
 	return f.Data.PodDeviceEntries, f.Data.RegisteredDevices, nil
@@ -68,7 +60,7 @@ func Load(path string) (given []PodDevicesEntry, registered map[string][]string,
 // resource.
 func Store(path string, given []PodDevicesEntry, registered map[string][]string) error {
 	f := file{Data: checkpointData{given, registered}}
-	f.Checksum = f.sum()
+	f.Checksum = checksum.Of(f.Data)
 	text, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("write devices of pods: %w", err)

@@ -4,47 +4,33 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"os"
-	"strings"
-
-	"k8s.io/utils/dump"
 
 	"boot.internal/atomicfile"
 	"boot.internal/hint"
+	"boot.internal/kubelet/checksum"
 )
 
-// A Checksum is over what dump says of a value.
-type Checksum uint64
-
-// sum returns the checksum of a value. Names of types count as upstream has them.
-func sum(of any) Checksum {
-	names := strings.NewReplacer("(*state.checkpointV1)", "(*state.MemoryManagerCheckpoint)", "(state.Checksum)", "(checksum.Checksum)")
-	h := fnv.New32a()
-	_, _ = names.WriteString(h, dump.ForHash(of))
-	return Checksum(h.Sum32())
-}
-
-// A checkpointV1 is the file up to Kubernetes 1.36, and a part of it since, for kubelets
-// that go back.
-type checkpointV1 struct {
+// A MemoryManagerCheckpoint is the file up to Kubernetes 1.36, and a part of it since,
+// for kubelets that go back.
+type MemoryManagerCheckpoint struct {
 	PolicyName   string                     `json:"policyName"`
 	MachineState NUMANodeMap                `json:"machineState"`
 	Entries      ContainerMemoryAssignments `json:"entries,omitempty"`
-	Checksum     Checksum                   `json:"checksum"`
+	Checksum     checksum.Checksum          `json:"checksum"`
 }
 
-func (c checkpointV1) sum() Checksum {
+func (c MemoryManagerCheckpoint) sum() checksum.Checksum {
 	c.Checksum = 0
-	return sum(&c)
+	return checksum.Of(&c)
 }
 
 // A file is that of Kubernetes 1.37: what counts is data, a text.
 type file struct {
-	checkpointV1
-	Data         string   `json:"data"`
-	DataChecksum Checksum `json:"dataChecksum"`
+	MemoryManagerCheckpoint
+	Data         string            `json:"data"`
+	DataChecksum checksum.Checksum `json:"dataChecksum"`
 }
 
 type data struct {
@@ -59,8 +45,8 @@ func Store(path, policy string, nodes NUMANodeMap, given ContainerMemoryAssignme
 	if err != nil {
 		return fmt.Errorf("write memory of containers: %w", err)
 	}
-	f := file{checkpointV1: checkpointV1{PolicyName: policy, MachineState: nodes, Entries: given}, Data: string(inner)}
-	f.Checksum, f.DataChecksum = f.sum(), sum(f.Data)
+	f := file{MemoryManagerCheckpoint: MemoryManagerCheckpoint{PolicyName: policy, MachineState: nodes, Entries: given}, Data: string(inner)}
+	f.Checksum, f.DataChecksum = f.sum(), checksum.Of(f.Data)
 	text, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("write memory of containers: %w", err)
@@ -98,7 +84,7 @@ var errCorrupt = errors.New("checkpoint is corrupted")
 // decode reads the file of either version.
 func decode(text []byte) (data, error) {
 	d := data{MachineState: NUMANodeMap{}, Entries: ContainerMemoryAssignments{}}
-	f := file{checkpointV1: checkpointV1{MachineState: NUMANodeMap{}, Entries: ContainerMemoryAssignments{}}}
+	f := file{MemoryManagerCheckpoint: MemoryManagerCheckpoint{MachineState: NUMANodeMap{}, Entries: ContainerMemoryAssignments{}}}
 	if err := json.Unmarshal(text, &f); err != nil {
 		return d, err
 	}
@@ -108,7 +94,7 @@ func decode(text []byte) (data, error) {
 			return d, errCorrupt
 		}
 		return data{f.PolicyName, f.MachineState, f.Entries}, nil
-	case f.DataChecksum != sum(f.Data):
+	case f.DataChecksum != checksum.Of(f.Data):
 		return d, errCorrupt
 	}
 	return d, json.Unmarshal([]byte(f.Data), &d)
