@@ -18,6 +18,8 @@ import (
 // Allocate gives every container of a pod the devices it asks for, unless it has
 // them.
 func (l *Lender) Allocate(ctx context.Context, p *v1.Pod) error {
+	l.turn.Lock()
+	defer l.turn.Unlock()
 	g := l.For(ctx, 0)
 	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
 		if err := g.Allocate(p, c.Name, numa.Hint{}); err != nil {

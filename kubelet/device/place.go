@@ -16,7 +16,7 @@ import (
 
 // For returns who gives devices to one pod while ctx lasts, on a machine of these NUMA
 // nodes. What an init container has is used again by those that come after it; a
-// sidecar keeps its own.
+// sidecar keeps its own. Whoever asks has one pod given devices at a time.
 func (l *Lender) For(ctx context.Context, machine numa.Nodes) numa.Provider {
 	return &giver{l: l, ctx: ctx, machine: machine, again: map[string]map[string]bool{}}
 }
@@ -34,8 +34,6 @@ func (g *giver) Forget(uid types.UID) { g.l.Forget(uid) }
 
 // Allocate gives a container what it asks for.
 func (g *giver) Allocate(p *v1.Pod, container string, at numa.Hint) error {
-	g.l.turn.Lock()
-	defer g.l.turn.Unlock()
 	d, _ := pod.Find(p, container)
 	for _, name := range g.l.resources(p, d) {
 		if g.again[name] == nil {
