@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"strconv"
 	"time"
@@ -110,12 +109,11 @@ func (k *kubelet) pinContainers(ctx context.Context) {
 	if k.places == nil || k.places.cpus == nil {
 		return
 	}
-	period := k.o.Config.CPUManagerReconcilePeriod.Duration
-	tick := time.NewTicker(period)
+	tick := time.NewTicker(k.o.Config.CPUManagerReconcilePeriod.Duration)
 	defer tick.Stop()
 	pinned := map[string]string{}
 	for {
-		now, err := k.runtime.Pin(ctx, k.places.cpus.Of, maps.Clone(pinned))
+		now, err := k.runtime.Pin(ctx, k.places.cpus.Of, pinned)
 		if err != nil && ctx.Err() == nil {
 			k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "keep containers on their CPUs", slog.Any("err", err))
 		}

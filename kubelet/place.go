@@ -65,7 +65,7 @@ func (k *kubelet) newPlaces() error {
 // placed reports whether anything is given to pods by where it lies.
 func placed(c *kubeletv1beta1.KubeletConfiguration) bool {
 	near := numa.Policy(c.TopologyManagerPolicy)
-	return near != "" && near != numa.None || c.CPUManagerPolicy == "static" || c.MemoryManagerPolicy == "Static"
+	return near != "" && near != numa.None || c.CPUManagerPolicy == cpus.Static || c.MemoryManagerPolicy == kubeletv1beta1.StaticMemoryManagerPolicy
 }
 
 // placement reads the policy that is configured.
@@ -138,10 +138,7 @@ func refusal(err error) (reason string, why error) {
 
 // equip has a container about to be made keep to what it has for itself.
 func (p *places) equip(of *v1.Pod, container string, c *cri.ContainerConfig) {
-	if p == nil {
-		return
-	}
-	if p.memory != nil {
+	if p != nil && p.memory != nil {
 		p.memory.Equip(of, container, c)
 	}
 }

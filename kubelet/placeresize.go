@@ -6,6 +6,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
+	"boot.internal/kubelet/cpus"
 	"boot.internal/kubelet/pod"
 	"boot.internal/kubelet/status"
 )
@@ -18,7 +19,7 @@ func (k *kubelet) neverResized(p, was *v1.Pod) string {
 		return ""
 	}
 	const why = "Resize is infeasible for Guaranteed Pods alongside %s Manager policy %q"
-	if c.CPUManagerPolicy == "static" && asksOther(p, was, v1.ResourceCPU) {
+	if c.CPUManagerPolicy == cpus.Static && asksOther(p, was, v1.ResourceCPU) {
 		return fmt.Sprintf(why, "CPU", c.CPUManagerPolicy)
 	}
 	if c.MemoryManagerPolicy == kubeletv1beta1.StaticMemoryManagerPolicy && asksOther(p, was, v1.ResourceMemory) {
