@@ -56,16 +56,15 @@ func (r *Reconciler) delete(ctx context.Context, api corev1.PodInterface, j job)
 	return nil
 }
 
-// verify forgets a mirror that is known here but not to the API.
+// verify forgets a mirror that is known here but not to the API. Of whatever still
+// speaks of it, the answer is the newest.
 func (r *Reconciler) verify(ctx context.Context, api corev1.PodInterface, m *v1.Pod) error {
 	now, err := api.Get(ctx, m.Name, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("get mirror %s: %w", pod.KeyOf(m), err)
 	}
 	if err != nil || now.UID != m.UID {
-		r.mu.Lock()
-		r.drop(m)
-		r.mu.Unlock()
+		r.buried(m)
 	}
 	return nil
 }
@@ -148,7 +147,7 @@ func stripped(heard *v1.Pod) *v1.Pod {
 	return &m
 }
 
-// buried notes that a mirror was deleted.
+// buried notes that the API has a mirror no more.
 func (r *Reconciler) buried(m *v1.Pod) {
 	r.mu.Lock()
 	r.dead[m.UID] = true

@@ -358,11 +358,19 @@ func TestKnownOnlyHere(t *testing.T) {
 		w.run()
 		w.r.SetNode(node("node-uid"))
 		w.r.SetStatic(nil)
-		w.r.seen(mirrorOf(static("a", "h1"), "ghost"))
+		ghost := mirrorOf(static("a", "h1"), "ghost")
+		w.r.seen(ghost)
 		time.Sleep(time.Minute)
 		w.want("it is asked for once", "delete a")
 		if n := w.r.Len(); n != 0 {
 			t.Errorf("%d mirrors", n)
+		}
+		if len(w.changes) < 2 {
+			t.Error("nobody was told that it went")
+		}
+		w.r.seen(ghost)
+		if n := w.r.Len(); n != 0 {
+			t.Errorf("%d mirrors after it was spoken of again", n)
 		}
 	})
 }
