@@ -8,10 +8,8 @@ package atomicfile
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // Write replaces path with data and mode, as [Stream] does.
@@ -26,23 +24,24 @@ func Write(path string, data []byte, mode os.FileMode) error {
 // same directory, fsync, rename, fsync of the directory. Missing parent
 // directories are made with mode 0755. On error, fill's among them, path holds
 // its old content, unless only the last fsync failed: then it holds the new one.
-// What fill may look at under the temporary name is complete when it returns.
+// What fill has written it may look at by the name of the file, in this process.
+// What was being written to path by processes that were killed is removed.
 func Stream(path string, mode os.FileMode, fill func(*os.File) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	// The leading dot keeps watchers of manifest directories from reading it.
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp*")
+	sweep(path)
+	t, err := create(path)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	err = complete(f, mode, fill)
+	err = complete(t.File, mode, fill)
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = t.replace(path)
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+	if err := errors.Join(err, t.close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := syncDir(dir); err != nil {
 		return fmt.Errorf("sync directory of %s: %w", path, err)
@@ -50,7 +49,7 @@ func Stream(path string, mode os.FileMode, fill func(*os.File) error) error {
 	return nil
 }
 
-// complete fills, syncs and closes f.
+// complete fills and syncs f.
 func complete(f *os.File, mode os.FileMode, fill func(*os.File) error) error {
 	err := fill(f)
 	if err == nil {
@@ -59,7 +58,7 @@ func complete(f *os.File, mode os.FileMode, fill func(*os.File) error) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
+	return err
 }
 
 func syncDir(dir string) error {
@@ -68,24 +67,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// Leftovers returns what was being written to take the place of path by processes
-// that were killed meanwhile.
-func Leftovers(path string) ([]string, error) {
-	dir, base := filepath.Split(path)
-	entries, err := os.ReadDir(filepath.Clean(dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var left []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "."+base+".tmp") {
-			left = append(left, filepath.Join(dir, e.Name()))
-		}
-	}
-	return left, nil
 }

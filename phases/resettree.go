@@ -13,6 +13,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"boot.internal/atomicfile"
 	"boot.internal/hint"
 )
 
@@ -38,11 +39,11 @@ func (r reset) clearing(kept ...string) *clearing {
 
 // file removes a file, and what a write of it that was killed has left.
 func (c *clearing) file(path string) error {
-	halves, err := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp*"))
+	left, err := atomicfile.Leftovers(path)
 	if err != nil {
 		return err
 	}
-	for _, p := range append(halves, path) {
+	for _, p := range append(left, path) {
 		if exists(p) && !c.kept[p] {
 			c.add(p, os.Remove)
 		}
