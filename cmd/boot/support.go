@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"boot.internal/atomicfile"
 	"boot.internal/hint"
 	"boot.internal/support"
 )
@@ -76,20 +76,12 @@ func runSupportBundle(ctx context.Context, ui *ui, output string) error {
 
 // packFile writes the archive to a file that only its owner can read. One that is
 // not whole is not left behind.
-func packFile(ctx context.Context, path string, o support.Options) ([]support.Collected, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // for its owner alone
-	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", path, err)
-	}
-	all, err := support.Pack(ctx, f, o)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	return all, nil
+func packFile(ctx context.Context, path string, o support.Options) (all []support.Collected, err error) {
+	err = atomicfile.Stream(path, 0o600, func(f *os.File) error {
+		all, err = support.Pack(ctx, f, o)
+		return err
+	})
+	return all, err
 }
 
 // packed says what has come of it.
