@@ -62,6 +62,12 @@ func newArchived(t *testing.T) *archived {
 	return a
 }
 
+// controlPlane writes the Node of a control plane.
+func (a *archived) controlPlane(name string) {
+	a.t.Helper()
+	a.store(nodeKeys+name, "Node", &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{roleLabel: ""}}})
+}
+
 // store writes an object as the API server and etcd do.
 func (a *archived) store(key, kind string, obj interface{ Marshal() ([]byte, error) }) {
 	a.t.Helper()

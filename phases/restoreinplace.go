@@ -121,8 +121,7 @@ func (r inPlace) room() error {
 	return nil
 }
 
-// others refuses to leave members behind, unless that is wanted. An etcd that does
-// not answer has none that count: it may be what is to be mended.
+// others refuses to leave members behind, unless that is wanted.
 func (r inPlace) others(ctx context.Context) error {
 	if r.NewCluster || !exists(r.path(config.ComponentEtcd)) {
 		return nil // they are left behind; or an earlier restore, of another snapshot, has been that far
@@ -136,8 +135,7 @@ func (r inPlace) others(ctx context.Context) error {
 	defer cancel()
 	members, err := c.MembersSeen(ctx)
 	if err != nil {
-		warn(ctx, fmt.Sprintf("etcd does not tell its members; if there are others, reset and join their nodes afterwards: %v", err))
-		return nil
+		return r.unheard(ctx, err)
 	}
 	rest := slices.DeleteFunc(members, func(m etcd.Member) bool { return slices.Contains(m.PeerURLs, r.member.peerURL) })
 	if len(rest) == 0 {
@@ -145,6 +143,22 @@ func (r inPlace) others(ctx context.Context) error {
 	}
 	return hint.With(fmt.Errorf("%w: %s; this node begins a new cluster alone, in which they have no part", ErrOthers, etcd.Names(rest)),
 		"with --new-cluster they are taken out of etcd first; afterwards, have their nodes reset, and join this one again")
+}
+
+// unheard goes by the control planes that the snapshot knows where etcd does not tell
+// its members: it may be what is to be mended, or others may go on without this one.
+func (r inPlace) unheard(ctx context.Context, why error) error {
+	known, err := OtherControlPlanes(r.Snapshot.Path, r.Rollout.Node)
+	if err != nil {
+		return hint.With(fmt.Errorf("etcd does not tell its members (%w), and whether the snapshot has other control planes cannot be read: %w", why, err),
+			"start etcd, or have this node begin a new cluster alone, with --new-cluster")
+	}
+	if len(known) > 0 {
+		return hint.With(fmt.Errorf("etcd does not tell its members (%w), and the snapshot has other control planes, which may go on without this node: %s", why, strings.Join(known, ", ")),
+			"start etcd; or with --new-cluster, have this node begin a new cluster alone, and reset the others' nodes before they are connected again")
+	}
+	warn(ctx, fmt.Sprintf("etcd does not tell its members; if any have come since the snapshot, reset and join their nodes afterwards: %v", why))
+	return nil
 }
 
 // stopOrderInPlace and its reverse are the order of going and coming.

@@ -3,6 +3,7 @@ package phases
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -259,6 +260,41 @@ func TestRestoreInPlaceLeaves(t *testing.T) {
 	}
 	if leave(true); len(said) != 0 {
 		t.Errorf("etcd is stopped: %q", said)
+	}
+}
+
+// Where etcd does not tell its members, it is the snapshot that knows of others, who
+// may go on without this node.
+func TestRestoreInPlaceUnheard(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		store      func(*archived)
+		says, hint string // "": it goes on
+	}{
+		{"alone", func(*archived) {}, "", ""},
+		{"others", func(a *archived) { a.controlPlane("cp2") }, "the snapshot has other control planes, which may go on without this node: cp2", "--new-cluster"},
+		{"unreadable", func(a *archived) { a.put(nodeKeys+"cp2", []byte("k8s:enc:aescbc:v1:key1:…")) }, "Node cp2 in the snapshot: it is encrypted", "--new-cluster"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newArchived(t)
+			a.controlPlane("cp1")
+			c.store(a)
+			r := inPlace{EtcdRestoreOptions: EtcdRestoreOptions{
+				Snapshot: etcd.Snapshot{Path: a.Path(archivedEtcd)}, Rollout: RolloutOptions{Node: "cp1"},
+			}}
+			why := errors.New("connection refused")
+			err := r.unheard(t.Context(), why)
+			if c.says == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantError(t, err, c.says, c.hint)
+			if !errors.Is(err, why) {
+				t.Errorf("it does not say why: %v", err)
+			}
+		})
 	}
 }
 
