@@ -110,7 +110,11 @@ func initSetupOf(ui *ui, cfg *config.Init, foreground bool) (*initSetup, error) 
 		return nil, err
 	}
 	s := &initSetup{cfg: cfg}
-	loop, loopLog, stay, err := newService(ui, cfg.Boot, loopArgs(cfg), foreground)
+	args, err := loopArgs(cfg)
+	if err != nil {
+		return nil, err
+	}
+	loop, loopLog, stay, err := newService(ui, cfg.Boot, args, foreground)
 	s.stay = stay
 	if err != nil {
 		return nil, err
@@ -146,22 +150,6 @@ func newService(ui *ui, b config.BootConfiguration, args []string, inForeground 
 
 // hostJournal is where boot notes what it changes on this host.
 func hostJournal() *journal.Journal { return journal.At(filepath.Join(stateDir, "journal.json")) }
-
-// loopArgs are the arguments with which the loop lives on.
-func loopArgs(cfg *config.Init) []string {
-	dirs := phases.DefaultDirs()
-	args := []string{
-		"kubelet",
-		"--config", filepath.Join(dirs.Kubelet, "config.yaml"),
-		"--kubeconfig", filepath.Join(dirs.Kubernetes, "kubelet.conf"),
-		"--hostname-override", cfg.Init.NodeRegistration.Name,
-		"--node-ip", cfg.Init.LocalAPIEndpoint.AdvertiseAddress,
-	}
-	for _, a := range cfg.Init.NodeRegistration.KubeletExtraArgs {
-		args = append(args, fmt.Sprintf("--%s=%s", a.Name, a.Value))
-	}
-	return args
-}
 
 // initDone says what there is now and what to do with it.
 func (u *ui) initDone(cfg *config.Init, join []string) {

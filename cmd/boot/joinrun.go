@@ -137,7 +137,11 @@ func (j *joinSetup) controlPlane() bool { return j.cfg.Join.ControlPlane != nil 
 // service returns the loop as what lives on, with the path of its log if nobody
 // else keeps that.
 func (j *joinSetup) service(node *config.Init) (loop phases.Service, log phases.LoopLog, err error) {
-	args := append(loopArgs(node), "--bootstrap-kubeconfig", filepath.Join(phases.DefaultDirs().Kubernetes, "bootstrap-kubelet.conf"))
+	args, err := loopArgs(node)
+	if err != nil {
+		return nil, log, err
+	}
+	args = append(args, "--bootstrap-kubeconfig", filepath.Join(phases.DefaultDirs().Kubernetes, "bootstrap-kubelet.conf"))
 	if taints := node.Init.NodeRegistration.Taints; len(taints) > 0 && !j.controlPlane() {
 		var texts []string
 		for _, t := range taints {
