@@ -132,6 +132,15 @@ func TestLoadKubelet(t *testing.T) {
 			name: "CPUs of nobody", data: head + "cpuManagerPolicy: static\n",
 			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 19: cpuManagerPolicy: the static policy requires systemReserved.cpu + kubeReserved.cpu to be greater than zero; or name CPUs in reservedSystemCPUs`,
 		},
+		{name: "traces", data: head + "tracing: {endpoint: \"collector:4317\", samplingRatePerMillion: 1000000}\n"},
+		{
+			name: "more than all traces", data: head + "tracing: {samplingRatePerMillion: 1000001}\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 35: tracing.samplingRatePerMillion: Invalid value: 1000001: sampling rate per million must be less than or equal to one million`,
+		},
+		{
+			name: "traces over HTTP", data: head + "tracing: {endpoint: \"http://collector:4317\"}\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 21: tracing.endpoint: Invalid value: "http://collector:4317": unsupported scheme: http.  Options are none, dns, unix, or unix-abstract.  See https://github.com/grpc/grpc/blob/master/doc/naming.md`,
+		},
 		{
 			name: "no CPUs", data: head + "reservedSystemCPUs: few\n",
 			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 21: reservedSystemCPUs: "few" is not a list of CPUs; write it as "0-1,8"`,

@@ -31,6 +31,9 @@ func honouredKubeletFields() []string {
 		"tlsCertFile", "tlsPrivateKeyFile", "authentication", "authorization", "tlsMinVersion", "tlsCipherSuites", "tlsCurvePreferences",
 		"enableDebuggingHandlers", "enableSystemLogHandler", "enableSystemLogQuery", "enableProfilingHandler", "enableDebugFlagsHandler",
 
+		// What is told of the kubelet's work.
+		"tracing",
+
 		// What pods get.
 		"clusterDNS", "clusterDomain", "resolvConf", "containerLogMaxSize", "containerLogMaxFiles",
 		"containerLogMaxWorkers", "containerLogMonitorInterval", "allowedUnsafeSysctls",

@@ -25,6 +25,7 @@ func (v *validator) kubelet(k *kubeletv1beta1.KubeletConfiguration) {
 	v.kubeletCPUs(k)
 	v.kubeletTopology(k)
 	v.kubeletMemory(k)
+	v.kubeletTracing(k)
 	v.quantities("systemReserved", k.SystemReserved)
 	v.quantities("kubeReserved", k.KubeReserved)
 	v.oneOf(kindKubelet, "cgroupDriver", k.CgroupDriver, "", "cgroupfs", "systemd")

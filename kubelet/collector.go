@@ -24,7 +24,7 @@ func (k *kubelet) newCollector() {
 		MinAge: c.ImageMinimumGCAge.Duration, MaxAge: c.ImageMaximumGCAge.Duration,
 		Listed: k.listImages, Left: k.images.Prune, Event: k.events.ofNode,
 		Collected: func(reason string) { k.metrics.collected.WithLabelValues(reason).Inc() },
-		Log:       k.o.Logger,
+		Round:     k.tracer.CollectImages, Log: k.o.Logger,
 	})
 }
 

@@ -91,6 +91,7 @@ func (k *kubelet) tidy(ctx context.Context, all map[pod.Key]runtime.Summary, old
 	if _, known := k.knownUIDs(); !known {
 		return
 	}
+	ctx, end := k.tracer.CollectContainers(ctx)
 	wanted := func() map[types.UID]bool { // of a pod that starts meanwhile nothing is left
 		keep, _ := k.knownUIDs()
 		for _, sum := range all {
@@ -100,7 +101,9 @@ func (k *kubelet) tidy(ctx context.Context, all map[pod.Key]runtime.Summary, old
 		}
 		return keep
 	}
-	if err := errors.Join(k.volumes.Reap(ctx, wanted), k.cgroups.Reap(wanted)); err != nil {
+	err := errors.Join(k.volumes.Reap(ctx, wanted), k.cgroups.Reap(wanted))
+	defer end(err)
+	if err != nil {
 		k.o.Logger.LogAttrs(ctx, slog.LevelWarn, "clean up after pods of the past", slog.Any("err", err))
 	}
 	k.users.Reap()

@@ -45,7 +45,7 @@ func (k *kubelet) connect(ctx context.Context) (kubernetes.Interface, error) {
 	c := k.o.Config
 	client, err := identity.NewClient(ctx, identity.ClientOptions{
 		Kubeconfig: k.o.Kubeconfig, Bootstrap: k.o.BootstrapKubeconfig, CertDir: k.certDir(), Node: k.o.Node, Rotate: c.RotateCertificates,
-		QPS: float32(ptr.Deref(c.KubeAPIQPS, 0)), Burst: int(c.KubeAPIBurst), UserAgent: "boot/" + k.o.Version,
+		QPS: float32(ptr.Deref(c.KubeAPIQPS, 0)), Burst: int(c.KubeAPIBurst), UserAgent: "boot/" + k.o.Version, Wrap: k.tracer.API(),
 		Waiting: func(err error) {
 			k.o.Logger.LogAttrs(ctx, slog.LevelInfo, "no API server yet", slog.Any("err", err))
 		},

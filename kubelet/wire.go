@@ -44,6 +44,7 @@ import (
 	"boot.internal/kubelet/stats"
 	"boot.internal/kubelet/status"
 	"boot.internal/kubelet/token"
+	"boot.internal/kubelet/tracing"
 	"boot.internal/kubelet/trust"
 	"boot.internal/kubelet/userns"
 	"boot.internal/kubelet/volume"
@@ -81,6 +82,7 @@ type kubelet struct {
 	balancer  *balancer.Balancer // nil where the node does not choose its API server
 	events    *events
 	diary     *diary
+	tracer    *tracing.Tracer // nil unless configured
 	metrics   *metrics
 	desk      *desk
 	dispatch  *dispatcher
@@ -125,6 +127,10 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	desk := newDesk(&o)
 	k := &kubelet{o: o, desk: desk, events: newEvents(o.Node, o.Logger), dispatch: newDispatcher(o.Logger), metrics: newMetrics(), over: map[types.UID]bool{}, evicted: map[types.UID]bool{}, snapshots: make(chan source.Snapshot)}
 	desk.server = local.NewServer(k.localState, o.Logger)
+	var err error
+	if k.tracer, err = tracing.New(ctx, o.Config.Tracing, o.Node, o.Logger); err != nil {
+		return nil, err
+	}
 	k.podsAPI = podsapi.New(k.knownPods)
 	k.diary = newDiary(o)
 	k.diary.loopBegins()
@@ -171,6 +177,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 
 // close ends what lives beside the goroutines of Run. Pods run on.
 func (k *kubelet) close() error {
+	defer k.tracer.Close()
 	k.prober.Stop()
 	return k.conn.Close()
 }
@@ -226,7 +233,7 @@ func (k *kubelet) newPods(ctx context.Context) (err error) {
 		Objects: k.objects, Tokens: k.tokens, Bundles: k.bundles, Certificates: k.podCerts,
 		Client: k.apiClient, CSI: k.csi, Event: k.events.ofPod,
 	})
-	if k.conn, err = runtime.Dial(c.ContainerRuntimeEndpoint, c.ImageServiceEndpoint, k.metrics.calls.Option()); err != nil {
+	if k.conn, err = runtime.Dial(c.ContainerRuntimeEndpoint, c.ImageServiceEndpoint, append(k.tracer.Engine(), k.metrics.calls.Option())...); err != nil {
 		return err
 	}
 	if k.images, err = k.newImages(); err != nil {
@@ -269,7 +276,7 @@ func (k *kubelet) newServer() (err error) {
 		Config: c, Node: k.o.Node, Version: k.o.Version, Flags: k.o.Flags, CertFile: cert, KeyFile: key, IPs: k.o.NodeIPs, Signed: k.identity.signed,
 		Streams: k.conn.Runtime, Sandbox: k.sandboxOf, MirrorUID: k.mirrors.UIDFor,
 		Pods: k, PodLogsDir: k.o.PodLogsDir, ContainerStatus: k.runtime.ContainerStatus,
-		Metrics: k.metrics.registry(k), Health: k.health, Log: k.o.Logger,
+		Metrics: k.metrics.registry(k), Health: k.health, Trace: k.tracer.Serve, Log: k.o.Logger,
 		Reviews: func() server.Reviews {
 			if r := k.reviews.Load(); r != nil {
 				return *r
@@ -287,7 +294,7 @@ func (k *kubelet) newWorker(key pod.Key) *worker.Worker {
 	}
 	return worker.New(key, worker.Options{
 		Runtime: gate{k.runtime, k},
-		Prober:  k.prober, Plan: planner.For, Say: k.say, Release: k.release, Clean: k.clean, Logger: k.o.Logger,
+		Prober:  k.prober, Plan: planner.For, Say: k.say, Release: k.release, Clean: k.clean, Sync: k.tracer.Sync, Logger: k.o.Logger,
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/transport"
 )
 
 // ClientOptions say how to reach the API server, and as whom.
@@ -33,6 +34,8 @@ type ClientOptions struct {
 	QPS       float32 // kubeAPIQPS; 0 is that of the kubelet, below 0 no limit
 	Burst     int     // kubeAPIBurst
 	UserAgent string
+	// Wrap is put around what sends requests. May be nil.
+	Wrap transport.WrapperFunc
 	// Waiting is called with each new reason for which there is no client yet.
 	// May be nil.
 	Waiting func(error)
@@ -151,7 +154,7 @@ func (o ClientOptions) tune(config *rest.Config) {
 	if config.Burst == 0 {
 		config.Burst = defaultBurst
 	}
-	config.UserAgent = o.UserAgent
+	config.UserAgent, config.WrapTransport = o.UserAgent, o.Wrap
 	config.ContentType, config.AcceptContentTypes = protobuf, protobuf+",application/json"
 }
 

@@ -48,7 +48,10 @@ type CollectorOptions struct {
 	Event func(kind, reason, message string)
 	// Collected is told why an image was removed: "age" or "space". May be nil.
 	Collected func(reason string)
-	Log       *slog.Logger
+	// Round is told when a round of collecting begins: it returns the context for it,
+	// and what is called with how it went. May be nil.
+	Round func(context.Context) (context.Context, func(error))
+	Log   *slog.Logger
 }
 
 // A Collector removes images that nobody uses, when they are old or the disk is
@@ -81,6 +84,9 @@ func NewCollector(o CollectorOptions) *Collector {
 	}
 	if o.Collected == nil {
 		o.Collected = func(string) {}
+	}
+	if o.Round == nil {
+		o.Round = func(ctx context.Context) (context.Context, func(error)) { return ctx, func(error) {} }
 	}
 	return &Collector{o: o, poke: make(chan struct{}, 1), known: map[string]record{}, free: statfs}
 }
@@ -145,7 +151,9 @@ func (c *Collector) list(ctx context.Context) {
 func (c *Collector) collect(ctx context.Context) {
 	c.turn.Lock()
 	defer c.turn.Unlock()
+	ctx, end := c.o.Round(ctx)
 	err := c.once(ctx, time.Now())
+	end(err)
 	if err != nil && ctx.Err() == nil {
 		c.o.Log.LogAttrs(ctx, slog.LevelWarn, "collect images", slog.Any("err", err))
 		if c.failed {

@@ -196,6 +196,10 @@ func TestImagesOfOldAge(t *testing.T) {
 func TestCollectFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShelf(t, onShelf("a", 900))
+		var rounds []error
+		s.c.o.Round = func(ctx context.Context) (context.Context, func(error)) {
+			return ctx, func(err error) { rounds = append(rounds, err) }
+		}
 		s.refuse = errors.New("read-only file system")
 		s.run()
 		time.Sleep(6 * time.Minute)
@@ -203,5 +207,8 @@ func TestCollectFails(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		s.want("the second is", "list [a]", "1 are left",
 			"ImageGCFailed: free images, 0 bytes so far: remove image a: read-only file system")
+		if len(rounds) != 2 || !errors.Is(rounds[0], s.refuse) || !errors.Is(rounds[1], s.refuse) {
+			t.Errorf("rounds ended with %v", rounds)
+		}
 	})
 }

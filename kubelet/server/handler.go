@@ -27,7 +27,14 @@ func (s *Server) Handler() http.Handler {
 	} else {
 		handleNoDebugging(mux)
 	}
-	return s.http.count(s.guard(mux))
+	return s.http.count(s.guard(s.traced(mux)))
+}
+
+func (s *Server) traced(h http.Handler) http.Handler {
+	if s.o.Trace == nil {
+		return h
+	}
+	return s.o.Trace(h)
 }
 
 // debugs reports whether there is what looks into containers.

@@ -80,7 +80,10 @@ type Options struct {
 	// Reviews asks the API server who somebody is and what they may do; it
 	// returns nil while there is no API server.
 	Reviews func() Reviews
-	Log     *slog.Logger
+	// Trace returns a handler that tells of what is asked of the one it is given, who
+	// asks being known by then. May be nil.
+	Trace func(http.Handler) http.Handler
+	Log   *slog.Logger
 }
 
 // Server is the node's API.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"boot.internal/kubelet/pod"
 )
@@ -57,7 +58,42 @@ func (w *Worker) start(ctx context.Context, want *pod.Want, have pod.Observed, a
 	ctx, cancel := context.WithCancel(ctx)
 	w.batch = &batch{want: want, tearDown: !have.Stopping.IsZero(), cancel: cancel, done: make(chan error, 1)}
 	p := w.known
-	go func(done chan<- error) { done <- w.act(ctx, p, actions) }(w.batch.done)
+	ctx, end := w.o.Sync(ctx, w.syncOf(want, have))
+	go func(done chan<- error) {
+		err := w.act(ctx, p, actions)
+		end(err)
+		done <- err
+	}(w.batch.done)
+}
+
+// syncOf says what a batch is for. What ends may be of an older UID.
+func (w *Worker) syncOf(want *pod.Want, have pod.Observed) pod.Sync {
+	s := pod.Sync{Key: w.key, Kind: pod.SyncKeep}
+	last := w.acted
+	w.acted = want
+	if want == nil || !have.Stopping.IsZero() {
+		s.Kind, s.UID = pod.SyncTerminating, uidOf(have)
+		return s
+	}
+	s.UID = want.Pod.UID
+	switch {
+	case !observed(s.UID, have):
+		s.Kind = pod.SyncCreate
+	case last != nil && last != want:
+		s.Kind = pod.SyncUpdate
+	}
+	return s
+}
+
+// uidOf returns the UID of what is there of a pod.
+func uidOf(have pod.Observed) types.UID {
+	for _, s := range have.Sandboxes {
+		return s.UID
+	}
+	for _, c := range have.Containers {
+		return c.PodUID
+	}
+	return ""
 }
 
 // act executes the actions in order, neighbouring kills at the same time: they

@@ -34,7 +34,8 @@ type Prober interface {
 	Forget(key pod.Key)
 }
 
-// Options are what a Worker is made from. All fields are required.
+// Options are what a Worker is made from. All fields are required that do not say
+// otherwise.
 type Options struct {
 	Runtime Runtime
 	Prober  Prober
@@ -49,7 +50,10 @@ type Options struct {
 	// Clean removes what a pod left on disk and in cgroups. It is called once
 	// nothing of that UID is in the runtime and the UID is not wanted. kept is
 	// set when the same UID is to run again at once: its logs must stay (SP-42).
-	Clean  func(ctx context.Context, key pod.Key, uid types.UID) error
+	Clean func(ctx context.Context, key pod.Key, uid types.UID) error
+	// Sync is told of each go at the pod: it returns the context for it, and what is
+	// called with how it went. It must not block. Nil: nobody is told.
+	Sync   func(ctx context.Context, s pod.Sync) (context.Context, func(error))
 	Logger *slog.Logger
 }
 
@@ -77,6 +81,7 @@ type Worker struct {
 	seen     map[types.UID]bool // UIDs that may have left something to clean
 	released types.UID          // of the pod that Release was called for last
 	batch    *batch             // in flight, nil when idle
+	acted    *pod.Want          // for which the last batch was
 	failed   int                // batches or looks that failed in a row
 	hold     time.Time          // not to plan before
 	timer    *time.Timer
@@ -84,6 +89,9 @@ type Worker struct {
 
 // New returns a worker that does nothing before Run.
 func New(key pod.Key, o Options) *Worker {
+	if o.Sync == nil {
+		o.Sync = func(ctx context.Context, _ pod.Sync) (context.Context, func(error)) { return ctx, func(error) {} }
+	}
 	return &Worker{
 		key: key, o: o, poke: make(chan struct{}, 1),
 		failures: map[string]pod.Failure{}, seen: map[types.UID]bool{},
@@ -253,7 +261,7 @@ func (w *Worker) noteStopping(want *pod.Want, have pod.Observed, now time.Time) 
 // tidy gives back what pods hold that are over or gone.
 func (w *Worker) tidy(ctx context.Context, want *pod.Want, have pod.Observed, done bool) error {
 	if done && w.released != want.Pod.UID {
-		if err := w.o.Release(ctx, want.Pod); err != nil {
+		if err := w.giveBack(ctx, want.Pod.UID, func(ctx context.Context) error { return w.o.Release(ctx, want.Pod) }); err != nil {
 			return err
 		}
 		w.released = want.Pod.UID
@@ -267,12 +275,20 @@ func (w *Worker) clean(ctx context.Context, want *pod.Want, have pod.Observed) e
 		if want != nil && want.Pod.UID == uid || observed(uid, have) {
 			continue
 		}
-		if err := w.o.Clean(ctx, w.key, uid); err != nil {
+		if err := w.giveBack(ctx, uid, func(ctx context.Context) error { return w.o.Clean(ctx, w.key, uid) }); err != nil {
 			return err
 		}
 		delete(w.seen, uid)
 	}
 	return nil
+}
+
+// giveBack does what gives back what a pod held.
+func (w *Worker) giveBack(ctx context.Context, uid types.UID, do func(context.Context) error) error {
+	ctx, end := w.o.Sync(ctx, pod.Sync{Key: w.key, UID: uid, Kind: pod.SyncTerminated})
+	err := do(ctx)
+	end(err)
+	return err
 }
 
 func observed(uid types.UID, have pod.Observed) bool {
