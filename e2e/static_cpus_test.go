@@ -33,9 +33,13 @@ func TestOwnCPUs(t *testing.T) {
 		own = "1"
 	}
 	s := newStandalone(t)
+	early := s.run(t, pinned("early", n-1))
+	s.runsOn(t, early, all)
 	s.kill(t)
 	s.node.WriteFile(t, dropIns+"/20-cpus.conf", cpusDropIn)
 	s.start(t)
+	s.runsOn(t, early, own) // in the container that it has
+	s.node.Remove(t, manifestPath("early"))
 	shared := s.run(t, hostPod("shared", box("c", "sleep", "infinity")))
 	s.runsOn(t, shared, all)
 

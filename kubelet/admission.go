@@ -19,6 +19,9 @@ type admission struct {
 	// before returns the UIDs of what ran when this process came, once that is
 	// known: an earlier one admitted it.
 	before func(ctx context.Context) map[pod.Key][]types.UID
+	// resumed is told of a pod that an earlier process admitted and that goes on, before
+	// its worker is.
+	resumed func(p *v1.Pod)
 	// over reports whether nothing of a pod runs or will: it holds nothing.
 	over func(types.UID) bool
 	// rejected is told why a pod may not run, with news when that is another
@@ -60,6 +63,7 @@ func (d *dispatcher) admit(ctx context.Context) {
 		if d.ledger != nil && !d.isAdmitted(p) {
 			d.ledger.Allocate(p)
 		}
+		d.resume(p)
 		d.keep(ctx, p)
 		delete(d.before, key)
 	}
@@ -93,6 +97,13 @@ func (d *dispatcher) isAdmitted(p *v1.Pod) bool {
 	key := pod.KeyOf(p)
 	old, ok := d.wants[key]
 	return ok && old.Pod.UID == p.UID || slices.Contains(d.before[key], p.UID)
+}
+
+// resume tells of a pod that ran before this process came, once, unless it is to end.
+func (d *dispatcher) resume(p *v1.Pod) {
+	if slices.Contains(d.before[pod.KeyOf(p)], p.UID) && p.DeletionTimestamp == nil && !hasEnded(p) {
+		d.admission.resumed(p)
+	}
 }
 
 // check returns why a pod may not run. One that is to end, or has, asks for

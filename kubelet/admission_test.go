@@ -34,6 +34,11 @@ func (c *crew) desk() admission {
 			}
 			return uids(all)
 		},
+		resumed: func(p *v1.Pod) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.resumed = append(c.resumed, p.Name)
+		},
 		over: func(uid types.UID) bool {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -263,6 +268,11 @@ func TestRunningPodsStayOverARestart(t *testing.T) {
 		c.expectRejected("a c", "a: NodePorts", "c: OutOfcpu")
 		if n := c.cri.Count("StopContainer"); n != 1 {
 			t.Errorf("%d containers stopped, want that of d alone", n)
+		}
+		d.recheck()
+		synctest.Wait()
+		if !slices.Equal(c.resumed, []string{"b"}) {
+			t.Errorf("told once of pods that go on: %q", c.resumed)
 		}
 		cancel()
 		life.Wait()

@@ -37,6 +37,7 @@ type crew struct {
 	offer    admit.Node
 	over     map[types.UID]bool
 	forgot   []types.UID
+	resumed  []string // pods that ran before, by name
 }
 
 // Told is what the dispatcher told last, by name.

@@ -21,7 +21,7 @@ import (
 // admission is what the dispatcher admits pods by.
 func (k *kubelet) admission() admission {
 	return admission{
-		node: k.offered, before: k.before, over: k.isOver,
+		node: k.offered, before: k.before, resumed: k.placeRunning, over: k.isOver,
 		rejected: k.sayRejected, forget: k.writer.Forget,
 	}
 }

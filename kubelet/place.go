@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -96,15 +97,25 @@ func (k *kubelet) takePlace(ctx context.Context, p *v1.Pod) error {
 		return k.devices.Allocate(ctx, p)
 	}
 	k.keepPlaces(p)
-	all := []numa.Provider{k.devices.For(ctx, k.places.machine.All())}
-	for _, o := range k.places.owners {
-		all = append(all, o)
-	}
+	all := append([]numa.Provider{k.devices.For(ctx, k.places.machine.All())}, k.places.providers()...)
 	err := k.places.placer.Place(p, all...)
 	if err != nil && k.places.placer.Asks() {
 		k.metrics.places.errors.Inc()
 	}
 	return err
+}
+
+// placeRunning gives a pod that ran before this process came CPUs and memory for itself,
+// where it is to have them and has none: they may not have been given then. It runs on
+// without if there are not enough, for it was admitted.
+func (k *kubelet) placeRunning(p *v1.Pod) {
+	if k.places == nil {
+		return
+	}
+	if err := k.places.placer.Place(p, k.places.providers()...); err != nil {
+		k.o.Logger.Warn("a pod that runs gets no CPUs or memory for itself",
+			slog.String("pod", pod.KeyOf(p).String()), slog.Any("err", err))
+	}
 }
 
 // keepPlaces has the owners take back what pods have that nobody wants any more, before
@@ -141,6 +152,15 @@ func (p *places) equip(of *v1.Pod, container string, c *cri.ContainerConfig) {
 	if p != nil && p.memory != nil {
 		p.memory.Equip(of, container, c)
 	}
+}
+
+// providers returns the owners as those that give things to pods.
+func (p *places) providers() []numa.Provider {
+	var all []numa.Provider
+	for _, o := range p.owners {
+		all = append(all, o)
+	}
+	return all
 }
 
 // forget has the owners take back what a pod has.

@@ -3,6 +3,7 @@ package kubelet
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +29,10 @@ func placing(t *testing.T, c *kubeletv1beta1.KubeletConfiguration) *kubelet {
 }
 
 // A landlord has what is on one node, and nothing for a pod called greedy.
-type landlord struct{ kept, forgotten int }
+type landlord struct {
+	kept, forgotten int
+	tenants         []string
+}
 
 func (*landlord) Hints(p *v1.Pod, _ string) numa.Hints { return (*landlord)(nil).PodHints(p) }
 
@@ -39,10 +43,11 @@ func (*landlord) PodHints(p *v1.Pod) numa.Hints {
 	return nil
 }
 
-func (*landlord) Allocate(p *v1.Pod, _ string, _ numa.Hint) error {
+func (l *landlord) Allocate(p *v1.Pod, _ string, _ numa.Hint) error {
 	if p.Name == "greedy" {
 		return errors.New("not enough cpus available to satisfy request")
 	}
+	l.tenants = append(l.tenants, p.Name)
 	return nil
 }
 
@@ -100,6 +105,23 @@ func TestPlace(t *testing.T) {
 		if got := figuresOf(t, k)[line]; got != want {
 			t.Errorf("%s %v, want %v", line, got, want)
 		}
+	}
+}
+
+// A pod that runs already is given what there is for it, and runs on without.
+func TestPlaceRunning(t *testing.T) {
+	k := placing(t, &kubeletv1beta1.KubeletConfiguration{})
+	k.placeRunning(&v1.Pod{}) // nothing is given to anybody
+	k = placing(t, &kubeletv1beta1.KubeletConfiguration{TopologyManagerPolicy: "single-numa-node", TopologyManagerScope: "container"})
+	l := &landlord{}
+	k.places.owners = append(k.places.owners, l)
+	for _, name := range []string{"greedy", "apart", "modest"} {
+		p := &v1.Pod{Spec: v1.PodSpec{Containers: []v1.Container{{Name: "c"}}}}
+		p.Name = name
+		k.placeRunning(p)
+	}
+	if !slices.Equal(l.tenants, []string{"modest"}) {
+		t.Errorf("something was given to %q", l.tenants)
 	}
 }
 
