@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/cpuset"
 
+	"boot.internal/kubelet/checksum"
 	"boot.internal/kubelet/cpus/state"
 	"boot.internal/kubelet/numa"
 )
@@ -78,7 +79,7 @@ func New(o Options) (*Pool, error) {
 		return p, p.save()
 	}
 	if err := p.adopt(s); err != nil {
-		return nil, &state.Unfit{Path: p.file(), Err: err}
+		return nil, checksum.Refuse(p.file(), err)
 	}
 	return p, nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
 
-	"boot.internal/kubelet/cpus/state"
+	"boot.internal/hint"
 	"boot.internal/kubelet/numa"
 )
 
@@ -293,14 +292,13 @@ func TestRestart(t *testing.T) {
 			o := o
 			c.change(&o)
 			_, err := New(o)
-			if unfit := (*state.Unfit)(nil); !errors.As(err, &unfit) || unfit.Err.Error() != c.want || unfit.Hint() == "" {
+			if err == nil || err.Error() != "could not restore state from checkpoint: "+c.want || hint.Of(err) == "" {
 				t.Error(err)
 			}
 		})
 	}
 	err := CheckUnused(dir, "none")
-	want := `could not restore state from checkpoint: configured policy "none" differs from state checkpoint policy "static", ` +
-		`please drain this node and delete the CPU manager checkpoint file "` + filepath.Join(dir, "cpu_manager_state") + `" before restarting Kubelet`
+	want := `could not restore state from checkpoint: configured policy "none" differs from state checkpoint policy "static"`
 	if err == nil || err.Error() != want {
 		t.Error(err)
 	}

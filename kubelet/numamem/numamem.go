@@ -23,6 +23,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"boot.internal/kubelet/checksum"
 	"boot.internal/kubelet/numa"
 	"boot.internal/kubelet/numamem/state"
 	"boot.internal/kubelet/pod"
@@ -66,10 +67,10 @@ func New(o Options) (*Bank, error) {
 	switch {
 	case len(b.nodes) > 0:
 		if err := b.check(); err != nil {
-			return nil, state.Refuse(o.Path, err)
+			return nil, checksum.Refuse(o.Path, err)
 		}
 	case len(b.given) > 0:
-		return nil, state.Refuse(o.Path, errors.New("[memorymanager] machine state can not be empty when it has memory assignments"))
+		return nil, checksum.Refuse(o.Path, errors.New("[memorymanager] machine state can not be empty when it has memory assignments"))
 	default:
 		b.nodes = whole.Clone()
 	}

@@ -27,45 +27,19 @@ type State struct {
 	Given  map[types.UID]map[string]cpuset.CPUSet // by container
 }
 
-// CPUManagerCheckpoint is what kubelets up to 1.36 know; since then it is there for
-// these alone.
+// A CPUManagerCheckpoint is the file up to Kubernetes 1.36, and a part of it since, for
+// kubelets that go back. The fields that features add, which are off, are not read.
 type CPUManagerCheckpoint struct {
 	PolicyName    string                       `json:"policyName"`
 	DefaultCPUSet string                       `json:"defaultCpuSet"`
 	Entries       map[string]map[string]string `json:"entries,omitempty"`
-	Checksum      checksum.Checksum            `json:"checksum"`
+	Checksum      checksum.Checksum            `json:"checksum,omitempty"` // of all but itself; zero in what is sealed
 }
 
-// data is what counts. The fields that features add, which are off, are not read.
-type data struct {
-	PolicyName    string                       `json:"policyName"`
-	DefaultCPUSet string                       `json:"defaultCpuSet"`
-	Entries       map[string]map[string]string `json:"entries,omitempty"`
-}
-
+// A file is that of Kubernetes 1.37.
 type file struct {
 	CPUManagerCheckpoint
-	Data         string            `json:"data"`
-	DataChecksum checksum.Checksum `json:"dataChecksum"`
-}
-
-// An Unfit is why a kubelet cannot go on from a file.
-type Unfit struct {
-	Path string
-	Err  error
-}
-
-// Error implements error.
-func (u *Unfit) Error() string {
-	return fmt.Sprintf("could not restore state from checkpoint: %v, please drain this node and delete the CPU manager checkpoint file %q before restarting Kubelet", u.Err, u.Path)
-}
-
-// Unwrap returns the cause.
-func (u *Unfit) Unwrap() error { return u.Err }
-
-// Hint says what the user can do.
-func (u *Unfit) Hint() string {
-	return "drain the node, remove " + u.Path + ", and start boot again; what runs keeps its CPUs until then"
+	checksum.Sealed
 }
 
 // Load reads the file. There is no state where there is none, and it is an error if it
@@ -78,49 +52,43 @@ func Load(path, policy string) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read which CPUs pods have: %w", err)
 	}
-	d, err := decode(text)
-	if err != nil {
-		return nil, &Unfit{path, err}
+	c, err := decode(text)
+	if err == nil && c.PolicyName != policy {
+		err = fmt.Errorf("configured policy %q differs from state checkpoint policy %q", policy, c.PolicyName)
 	}
-	if d.PolicyName != policy {
-		return nil, &Unfit{path, fmt.Errorf("configured policy %q differs from state checkpoint policy %q", policy, d.PolicyName)}
+	var s *State
+	if err == nil {
+		s, err = c.parse()
 	}
-	s, err := d.parse()
 	if err != nil {
-		return nil, &Unfit{path, err}
+		return nil, checksum.Refuse(path, err)
 	}
 	return s, nil
 }
 
-var errCorrupt = errors.New("checkpoint is corrupted")
-
-// decode reads the file as a kubelet of 1.37 or an earlier one wrote it.
-func decode(text []byte) (data, error) {
+// decode reads the file of either version.
+func decode(text []byte) (CPUManagerCheckpoint, error) {
 	f := file{CPUManagerCheckpoint: CPUManagerCheckpoint{Entries: map[string]map[string]string{}}}
 	if err := json.Unmarshal(text, &f); err != nil {
-		return data{}, err
+		return f.CPUManagerCheckpoint, err
 	}
-	if f.Data == "" && f.DataChecksum == 0 {
-		old := f.CPUManagerCheckpoint
-		if old.Checksum != 0 && old.Checksum != old.sum() {
-			return data{}, errCorrupt
-		}
-		return data{old.PolicyName, old.DefaultCPUSet, old.Entries}, nil
+	var sealed CPUManagerCheckpoint
+	if there, err := f.Open(&sealed); there {
+		return sealed, err
 	}
-	if f.DataChecksum != checksum.Of(f.Data) {
-		return data{}, errCorrupt
+	if f.Checksum != 0 && f.Checksum != f.sum() { // files of old have none
+		return f.CPUManagerCheckpoint, checksum.ErrCorrupt
 	}
-	var d data
-	return d, json.Unmarshal([]byte(f.Data), &d)
+	return f.CPUManagerCheckpoint, nil
 }
 
-func (d data) parse() (*State, error) {
-	s := &State{Policy: d.PolicyName, Given: map[types.UID]map[string]cpuset.CPUSet{}}
+func (c CPUManagerCheckpoint) parse() (*State, error) {
+	s := &State{Policy: c.PolicyName, Given: map[types.UID]map[string]cpuset.CPUSet{}}
 	var err error
-	if s.Shared, err = cpuset.Parse(d.DefaultCPUSet); err != nil {
-		return nil, fmt.Errorf("could not parse default CPU set %q: %w", d.DefaultCPUSet, err)
+	if s.Shared, err = cpuset.Parse(c.DefaultCPUSet); err != nil {
+		return nil, fmt.Errorf("could not parse default CPU set %q: %w", c.DefaultCPUSet, err)
 	}
-	for uid, containers := range d.Entries {
+	for uid, containers := range c.Entries {
 		s.Given[types.UID(uid)] = map[string]cpuset.CPUSet{}
 		for name, cpus := range containers {
 			own, err := cpuset.Parse(cpus)
@@ -135,23 +103,19 @@ func (d data) parse() (*State, error) {
 
 // Store writes the file.
 func Store(path string, s State) error {
-	d := data{PolicyName: s.Policy, DefaultCPUSet: s.Shared.String(), Entries: map[string]map[string]string{}}
+	c := CPUManagerCheckpoint{PolicyName: s.Policy, DefaultCPUSet: s.Shared.String(), Entries: map[string]map[string]string{}}
 	for uid, containers := range s.Given {
-		d.Entries[string(uid)] = map[string]string{}
+		c.Entries[string(uid)] = map[string]string{}
 		for name, cpus := range containers {
-			d.Entries[string(uid)][name] = cpus.String()
+			c.Entries[string(uid)][name] = cpus.String()
 		}
 	}
-	inner, err := json.Marshal(d)
+	sealed, err := checksum.Seal(c)
 	if err != nil {
 		return fmt.Errorf("write which CPUs pods have: %w", err)
 	}
-	f := file{
-		CPUManagerCheckpoint: CPUManagerCheckpoint{PolicyName: d.PolicyName, DefaultCPUSet: d.DefaultCPUSet, Entries: d.Entries},
-		Data:                 string(inner), DataChecksum: checksum.Of(string(inner)),
-	}
-	f.Checksum = f.sum()
-	text, err := json.Marshal(f)
+	c.Checksum = c.sum()
+	text, err := json.Marshal(file{c, sealed})
 	if err != nil {
 		return fmt.Errorf("write which CPUs pods have: %w", err)
 	}

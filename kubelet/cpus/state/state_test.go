@@ -1,7 +1,6 @@
 package state_test
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/cpuset"
 
+	"boot.internal/hint"
 	"boot.internal/kubelet/cpus/state"
 )
 
@@ -63,7 +63,7 @@ func TestLoad(t *testing.T) {
 			}
 			s, err := state.Load(path, "static")
 			if c.want != "" {
-				if unfit := (*state.Unfit)(nil); !errors.As(err, &unfit) || unfit.Err.Error() != c.want || !strings.Contains(unfit.Hint(), path) {
+				if err == nil || err.Error() != "could not restore state from checkpoint: "+c.want || !strings.Contains(hint.Of(err), path) {
 					t.Error(err)
 				}
 				return

@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"boot.internal/atomicfile"
-	"boot.internal/hint"
 	"boot.internal/kubelet/checksum"
 )
 
@@ -18,7 +17,7 @@ type MemoryManagerCheckpoint struct {
 	PolicyName   string                     `json:"policyName"`
 	MachineState NUMANodeMap                `json:"machineState"`
 	Entries      ContainerMemoryAssignments `json:"entries,omitempty"`
-	Checksum     checksum.Checksum          `json:"checksum"`
+	Checksum     checksum.Checksum          `json:"checksum,omitempty"` // of all but itself; zero in what is sealed
 }
 
 func (c MemoryManagerCheckpoint) sum() checksum.Checksum {
@@ -26,28 +25,21 @@ func (c MemoryManagerCheckpoint) sum() checksum.Checksum {
 	return checksum.Of(&c)
 }
 
-// A file is that of Kubernetes 1.37: what counts is data, a text.
+// A file is that of Kubernetes 1.37.
 type file struct {
 	MemoryManagerCheckpoint
-	Data         string            `json:"data"`
-	DataChecksum checksum.Checksum `json:"dataChecksum"`
-}
-
-type data struct {
-	PolicyName   string                     `json:"policyName"`
-	MachineState NUMANodeMap                `json:"machineState"`
-	Entries      ContainerMemoryAssignments `json:"entries,omitempty"`
+	checksum.Sealed
 }
 
 // Store writes the file.
 func Store(path, policy string, nodes NUMANodeMap, given ContainerMemoryAssignments) error {
-	inner, err := json.Marshal(data{policy, nodes, given})
+	c := MemoryManagerCheckpoint{PolicyName: policy, MachineState: nodes, Entries: given}
+	sealed, err := checksum.Seal(c)
 	if err != nil {
 		return fmt.Errorf("write memory of containers: %w", err)
 	}
-	f := file{MemoryManagerCheckpoint: MemoryManagerCheckpoint{PolicyName: policy, MachineState: nodes, Entries: given}, Data: string(inner)}
-	f.Checksum, f.DataChecksum = f.sum(), checksum.Of(f.Data)
-	text, err := json.Marshal(f)
+	c.Checksum = c.sum()
+	text, err := json.Marshal(file{c, sealed})
 	if err != nil {
 		return fmt.Errorf("write memory of containers: %w", err)
 	}
@@ -64,38 +56,28 @@ func Load(path, policy string) (NUMANodeMap, ContainerMemoryAssignments, error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("read memory of containers: %w", err)
 	}
-	d, err := decode(text)
-	if err == nil && d.PolicyName != policy {
-		err = fmt.Errorf("[memorymanager] configured policy %q differs from state checkpoint policy %q", policy, d.PolicyName)
+	c, err := decode(text)
+	if err == nil && c.PolicyName != policy {
+		err = fmt.Errorf("[memorymanager] configured policy %q differs from state checkpoint policy %q", policy, c.PolicyName)
 	}
 	if err != nil {
-		return nil, nil, Refuse(path, err)
+		return nil, nil, checksum.Refuse(path, err)
 	}
-	return d.MachineState, d.Entries, nil
+	return c.MachineState, c.Entries, nil
 }
-
-// Refuse returns the error of a file from which it cannot be gone on.
-func Refuse(path string, err error) error {
-	return hint.With(fmt.Errorf("could not restore state from checkpoint: %w", err), "drain the node, remove "+path+", and start boot again")
-}
-
-var errCorrupt = errors.New("checkpoint is corrupted")
 
 // decode reads the file of either version.
-func decode(text []byte) (data, error) {
-	d := data{MachineState: NUMANodeMap{}, Entries: ContainerMemoryAssignments{}}
+func decode(text []byte) (MemoryManagerCheckpoint, error) {
+	sealed := MemoryManagerCheckpoint{MachineState: NUMANodeMap{}, Entries: ContainerMemoryAssignments{}}
 	f := file{MemoryManagerCheckpoint: MemoryManagerCheckpoint{MachineState: NUMANodeMap{}, Entries: ContainerMemoryAssignments{}}}
 	if err := json.Unmarshal(text, &f); err != nil {
-		return d, err
+		return sealed, err
 	}
-	switch {
-	case f.Data == "" && f.DataChecksum == 0:
-		if f.Checksum != 0 && f.Checksum != f.sum() { // files of old have none
-			return d, errCorrupt
-		}
-		return data{f.PolicyName, f.MachineState, f.Entries}, nil
-	case f.DataChecksum != checksum.Of(f.Data):
-		return d, errCorrupt
+	if there, err := f.Open(&sealed); there {
+		return sealed, err
 	}
-	return d, json.Unmarshal([]byte(f.Data), &d)
+	if f.Checksum != 0 && f.Checksum != f.sum() { // files of old have none
+		return sealed, checksum.ErrCorrupt
+	}
+	return f.MemoryManagerCheckpoint, nil
 }
