@@ -72,11 +72,6 @@ func (k *kubelet) checkCPUs() error {
 		return err
 	}
 	named, _ := cpuset.Parse(c.ReservedSystemCPUs) // it was validated
-	return checkOnline(named)
-}
-
-// checkOnline returns an error if one of some CPUs is not there.
-func checkOnline(named cpuset.CPUSet) error {
 	if named.IsEmpty() {
 		return nil
 	}
@@ -84,14 +79,7 @@ func checkOnline(named cpuset.CPUSet) error {
 	if err != nil {
 		return fmt.Errorf("look at CPUs: %w", err)
 	}
-	online := cpuset.New()
-	for _, c := range m.CPUs {
-		online = online.Union(cpuset.New(c.ID))
-	}
-	if !named.IsSubsetOf(online) {
-		return fmt.Errorf("reserved-cpus: %s is not a subset of online-cpus: %s", named, online)
-	}
-	return nil
+	return cpus.CheckReserved(named, m)
 }
 
 // shareOthers has all containers moved to the CPUs that are shared now. It does not

@@ -110,10 +110,15 @@ func (p *Pool) reserve() error {
 			return fmt.Errorf("unable to reserve the required amount of CPUs (size of %s did not equal %d)", p.reserved, n)
 		}
 	}
-	if !p.reserved.IsSubsetOf(p.shape.all) {
-		return fmt.Errorf("reserved-cpus: %s is not a subset of online-cpus: %s", p.reserved, p.shape.all)
-	}
 	p.reservedCores = p.shape.siblings(p.reserved)
+	return CheckReserved(p.reserved, p.o.Machine)
+}
+
+// CheckReserved returns an error if CPUs are reserved that the machine does not have.
+func CheckReserved(named cpuset.CPUSet, m *numa.Machine) error {
+	if online := shapeOf(m).all; !named.IsSubsetOf(online) {
+		return fmt.Errorf("reserved-cpus: %s is not a subset of online-cpus: %s", named, online)
+	}
 	return nil
 }
 
