@@ -257,7 +257,10 @@ func runPause(t *testing.T, e *Engine) *paused {
 		Labels:       map[string]string{"io.kubernetes.pod.name": "p"},
 		Linux: &runtimev1.LinuxPodSandboxConfig{
 			CgroupParent:    "/" + nstest.Cgroup(),
-			SecurityContext: &runtimev1.LinuxSandboxSecurityContext{NamespaceOptions: &runtimev1.NamespaceOption{Network: runtimev1.NamespaceMode_NODE}},
+			SecurityContext: &runtimev1.LinuxSandboxSecurityContext{
+				NamespaceOptions: &runtimev1.NamespaceOption{Network: runtimev1.NamespaceMode_NODE},
+				Seccomp:          &runtimev1.SecurityProfile{ProfileType: runtimev1.SecurityProfile_Localhost, LocalhostRef: e.SandboxSeccomp()},
+			},
 		},
 	}})
 	if err != nil {

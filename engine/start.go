@@ -82,11 +82,18 @@ func (e *Engine) prepare(ctx context.Context) (record, error) {
 	if err != nil {
 		return record{}, err
 	}
-	want := record{Exe: filepath.Join(bin, "containerd"), Config: digestOf(text)}
-	if old, err := os.ReadFile(e.o.configPath()); err == nil && string(old) == string(text) {
-		return want, nil
+	if err := keep(e.o.sandboxProfilePath(), sandboxProfile); err != nil {
+		return record{}, err
 	}
-	return want, atomicfile.Write(e.o.configPath(), text, 0o644)
+	return record{Exe: filepath.Join(bin, "containerd"), Config: digestOf(text)}, keep(e.o.configPath(), text)
+}
+
+// keep sees that a file says this.
+func keep(path string, text []byte) error {
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+		return nil
+	}
+	return atomicfile.Write(path, text, 0o644)
 }
 
 // adopt returns the engine that already runs as wanted. It ends one that runs

@@ -78,6 +78,9 @@ type Options struct {
 	// SandboxImage is the image of every sandbox, which the engine pulls by
 	// itself: no sandbox is asked for while it may still come as a file.
 	SandboxImage string
+	// SandboxSeccomp is the path of a seccomp profile for sandboxes, as the engine
+	// reads it; empty: the engine's default.
+	SandboxSeccomp string
 	// Certificates are renewed in time; nil if that is nobody's business here.
 	Certificates Certificates
 	// Rotation brings the node to the stages of a rotation of authorities; nil if the

@@ -258,7 +258,8 @@ func (k *kubelet) newRuntime() *runtime.Runtime {
 	return runtime.New(k.withAPI(k.withUsers(runtime.Options{
 		CRI: k.conn.Runtime, Images: k.noted(k.images),
 		Volumes: k.volumes, Cgroups: k, Devices: equipment{k}, Node: k.nodeFacts,
-		ResolvConf: resolvConf, Timeout: c.RuntimeRequestTimeout.Duration, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
+		SandboxSeccomp: k.o.SandboxSeccomp,
+		ResolvConf:     resolvConf, Timeout: c.RuntimeRequestTimeout.Duration, PodsDir: k.podsDir(), PodLogsDir: k.o.PodLogsDir, ContainerLogsDir: k.o.ContainerLogsDir,
 		KillMessage: plan.Message, Event: k.events.ofContainer, Log: k.o.Logger,
 	})))
 }

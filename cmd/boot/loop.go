@@ -185,7 +185,7 @@ func (l *loop) options() kubelet.Options {
 		CredentialConfig: l.flags.credentialConfig, CredentialDir: l.flags.credentialDir,
 		Kubeconfig: l.flags.kubeconfig, APIServers: l.config.Boot.APIServers, RootDir: l.flags.rootDir, StateDir: stateDir,
 		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion, BootVersion: version, Flags: l.flags.all, Socket: local.Socket(runDir),
-		Importing: l.importer.Await, EngineUp: l.engineUp, SandboxImage: engine.PauseImage, Timeline: l.timeline, Logger: l.log, Certificates: l.certificates(), Rotation: l.rotation(),
+		Importing: l.importer.Await, EngineUp: l.engineUp, SandboxImage: engine.PauseImage, SandboxSeccomp: l.engine.SandboxSeccomp(), Timeline: l.timeline, Logger: l.log, Certificates: l.certificates(), Rotation: l.rotation(),
 		Ready: func() {
 			if err := service.Ready(); err != nil {
 				l.log.LogAttrs(context.Background(), slog.LevelWarn, "tell the supervisor", slog.Any("err", err))

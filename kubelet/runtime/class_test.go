@@ -63,12 +63,16 @@ func TestRuntimeClass(t *testing.T) {
 	for class, want := range map[string]string{"": "", "fast": "runc"} {
 		p := onePod()
 		p.Spec.RuntimeClassName = &class
-		made, err := makePod(t, p, nil)
+		made, err := makePod(t, p, func(o *runtime.Options) { o.SandboxSeccomp = "/lib/sandbox.json" })
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := made.sandboxes[0].RuntimeHandler; got != want {
 			t.Errorf("handler of class %q: %q, want %q", class, got, want)
+		}
+		ours := made.sandboxes[0].Config.Linux.SecurityContext.Seccomp.LocalhostRef != ""
+		if ours != (want == "") { // another handler may start something else
+			t.Errorf("the profile for sandboxes with handler %q: %v", want, ours)
 		}
 	}
 }

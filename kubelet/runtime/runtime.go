@@ -75,6 +75,9 @@ type Options struct {
 	// ResolvConf is the path of the resolv.conf pods inherit; "" has them ask the
 	// name server that listens beside them.
 	ResolvConf string
+	// SandboxSeccomp is the path of a seccomp profile for sandboxes of the default
+	// handler; "" for the runtime's own.
+	SandboxSeccomp string
 
 	PodsDir          string // one directory per pod UID; upstream's is /var/lib/kubelet/pods
 	PodLogsDir       string // container logs; upstream's is /var/log/pods

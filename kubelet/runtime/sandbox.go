@@ -72,6 +72,9 @@ func (r *Runtime) subPaths(ctx context.Context, p *v1.Pod, d pod.Declared, in sp
 // The runtime is told it again with each container.
 func (r *Runtime) sandboxConfig(p *v1.Pod, attempt uint32, handler string) (*cri.PodSandboxConfig, []spec.Warning, error) {
 	in := spec.SandboxInput{Attempt: attempt, LogDir: spec.LogDir(r.o.PodLogsDir, p)}
+	if handler == "" { // others may start something else
+		in.Seccomp = r.o.SandboxSeccomp
+	}
 	var err error
 	if in.Users, err = r.users(p, handler); err != nil {
 		return nil, nil, err

@@ -19,6 +19,7 @@ type SandboxInput struct {
 	CgroupParent string
 	ResolvConf   []byte // see DNS
 	Users        pod.IDRange
+	Seccomp      string // path of a profile made for sandboxes; "" for the runtime's default
 }
 
 // Sandbox returns the sandbox of p.
@@ -46,7 +47,7 @@ func Sandbox(p *v1.Pod, n Node, in SandboxInput) (*cri.PodSandboxConfig, error) 
 		Annotations:  maps.Clone(p.Annotations),
 		Linux: &cri.LinuxPodSandboxConfig{
 			CgroupParent:    in.CgroupParent,
-			SecurityContext: sandboxSecurity(p, in.Users),
+			SecurityContext: sandboxSecurity(p, in),
 			Sysctls:         sysctls(p),
 			Overhead:        overhead(p, n),
 			Resources:       podResources(p, n),
@@ -174,13 +175,16 @@ func sysctls(p *v1.Pod) map[string]string {
 }
 
 // sandboxSecurity returns the security of the sandbox itself. Its seccomp
-// profile is always the runtime's default, so that a stricter one of the pod
-// need not know what the sandbox does.
-func sandboxSecurity(p *v1.Pod, users pod.IDRange) *cri.LinuxSandboxSecurityContext {
+// profile is never the pod's, so that a stricter one of that need not know what
+// the sandbox does.
+func sandboxSecurity(p *v1.Pod, in SandboxInput) *cri.LinuxSandboxSecurityContext {
 	out := &cri.LinuxSandboxSecurityContext{
 		Privileged:       anyPrivileged(p),
-		NamespaceOptions: namespaces(p, users),
+		NamespaceOptions: namespaces(p, in.Users),
 		Seccomp:          &cri.SecurityProfile{ProfileType: cri.SecurityProfile_RuntimeDefault},
+	}
+	if in.Seccomp != "" {
+		out.Seccomp = &cri.SecurityProfile{ProfileType: cri.SecurityProfile_Localhost, LocalhostRef: in.Seccomp}
 	}
 	sc := p.Spec.SecurityContext
 	if sc == nil {
