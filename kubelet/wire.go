@@ -143,6 +143,7 @@ func newKubelet(ctx context.Context, o Options) (*kubelet, error) {
 	k.writer = status.NewWriter(status.WriterOptions{
 		Mirrors: k.mirrors, Logger: o.Logger,
 		Adopt: func(p *v1.Pod, held v1.PodStatus) { k.adopt(ctx, p, held) },
+		Rush:  func() <-chan struct{} { return k.runtime.Rush() },
 	})
 	k.dispatch.admission = k.admission()
 	k.rotator = k.newRotator()

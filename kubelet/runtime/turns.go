@@ -119,17 +119,22 @@ func (r *Runtime) turn(ctx context.Context, as rank) (done func(), err error) {
 	return func() {}, nil
 }
 
-// Quiet returns once no pod waits for others to start, or ctx ends: what can wait
-// as well takes no time from them until then.
-func (r *Runtime) Quiet(ctx context.Context) {
+// Rush returns what is closed once no pod waits for others to start any more; nil if
+// none does now. What can wait as well takes no time from them until then.
+func (r *Runtime) Rush() <-chan struct{} {
 	r.turns.mu.Lock()
-	quiet := r.turns.quiet
-	r.turns.mu.Unlock()
-	if quiet == nil {
+	defer r.turns.mu.Unlock()
+	return r.turns.quiet
+}
+
+// Quiet returns once no pod waits for others to start, or ctx ends.
+func (r *Runtime) Quiet(ctx context.Context) {
+	rush := r.Rush()
+	if rush == nil {
 		return
 	}
 	select {
-	case <-quiet:
+	case <-rush:
 	case <-ctx.Done():
 	}
 }

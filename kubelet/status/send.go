@@ -77,7 +77,7 @@ func (w *Writer) meet(e *entry, object *v1.Pod) (s *v1.PodStatus, held v1.PodSta
 	if e.status == e.written {
 		return nil, held
 	}
-	e.settled = time.Time{}
+	e.settled, e.overdue = time.Time{}, time.Time{}
 	return e.status, e.held
 }
 

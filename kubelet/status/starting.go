@@ -11,9 +11,11 @@ import (
 // after it, of which there is less to learn. Most pods run by then, so that one
 // status tells all: each costs the API server more than it costs to make, and when
 // many pods start at once they wait for that.
+// While pods wait for others to start, it waits for that, too, but no longer than the rush.
 const (
 	settle   = time.Second
 	resettle = 3 * time.Second
+	rush     = 10 * time.Second
 )
 
 // rest has an entry wait if all there is to tell is that its pod is starting. More
@@ -21,13 +23,22 @@ const (
 func (e *entry) rest() {
 	switch {
 	case !stillStarting(e.pod, e.status):
-		e.settled = time.Time{}
+		e.settled, e.overdue = time.Time{}, time.Time{}
 	case !e.settled.IsZero():
 	case e.written == nil:
-		e.settled = now().Add(settle)
+		e.settled, e.overdue = now().Add(settle), now().Add(rush)
 	default:
-		e.settled = now().Add(resettle)
+		e.settled, e.overdue = now().Add(resettle), now().Add(rush)
 	}
+}
+
+// left is how long an entry has to wait, while pods start in a rush or not.
+func (e *entry) left(now time.Time, inRush bool) time.Duration {
+	wait := e.settled
+	if inRush {
+		wait = e.overdue
+	}
+	return max(e.next.Sub(now), wait.Sub(now))
 }
 
 // stillStarting reports whether a status tells nothing but that the pod is on its

@@ -1,6 +1,7 @@
 package status_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,6 +46,36 @@ func TestWriterStarting(t *testing.T) {
 		synctest.Wait()
 		if n := s.requests(); n != 1 {
 			t.Errorf("%d requests, late, for the next such news", n)
+		}
+	})
+}
+
+// While others wait to be started, a pod that starts is told of once that is over, or
+// after ten seconds.
+func TestWriterStartingInARush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := staticPod("first"), staticPod("second")
+		rush := make(chan struct{})
+		now := atomic.Pointer[chan struct{}]{}
+		now.Store(&rush)
+		s := serve(t, status.WriterOptions{Rush: func() <-chan struct{} { return *now.Load() }}, mirrorOf(first, "m1"), mirrorOf(second, "m2"))
+		s.w.Set(first, startingStatus(1))
+		time.Sleep(6 * time.Second)
+		s.w.Set(second, startingStatus(1))
+		synctest.Wait()
+		if n := s.requests(); n > 0 {
+			t.Errorf("%d requests while others wait", n)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if n, got := s.requests(), s.get(first.Namespace, first.Name); n != 1 || len(got.Status.Conditions) != 1 {
+			t.Errorf("%d requests after eleven seconds, the API holds %+v", n, got.Status)
+		}
+		now.Store(new(chan struct{}))
+		close(rush)
+		synctest.Wait()
+		if n, got := s.requests(), s.get(second.Namespace, second.Name); n != 1 || len(got.Status.Conditions) != 1 {
+			t.Errorf("%d requests when nobody waits any more, the API holds %+v", n, got.Status)
 		}
 	})
 }

@@ -41,7 +41,10 @@ type WriterOptions struct {
 	// Adopt seeds the prober (see Seeds) and pokes the pod's worker, whose next
 	// status is made from the adopted one, which Get returns. It must not block.
 	// May be nil: then what was set is written.
-	Adopt  func(p *v1.Pod, held v1.PodStatus)
+	Adopt func(p *v1.Pod, held v1.PodStatus)
+	// Rush returns what is closed once no pod waits for others to start any more; nil
+	// if none does now. May be nil: then none ever does.
+	Rush   func() <-chan struct{}
 	Logger *slog.Logger
 }
 
@@ -73,6 +76,7 @@ type entry struct {
 	next     time.Time // not before, after a failure
 	failures int       // in a row
 	settled  time.Time // not before either, while the pod only starts
+	overdue  time.Time // nor before this, while it does so in a rush
 
 	object  types.UID     // whose status held is: the pod's, or its mirror's
 	held    v1.PodStatus  // what the API holds, as far as is known
@@ -201,15 +205,18 @@ func (w *Writer) Run(ctx context.Context, api API) {
 	tick, retry := time.NewTicker(reconcile), time.AfterFunc(0, w.look)
 	defer tick.Stop()
 	defer retry.Stop()
+	var rush <-chan struct{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.wake:
+		case <-rush:
 		case <-tick.C:
 			w.findForeign()
 		}
-		due, wait := w.take(now())
+		rush = w.rush()
+		due, wait := w.take(now(), rush != nil)
 		for _, e := range due {
 			requests.Go(func() { w.give(ctx, e, w.send(ctx, api, e)) })
 		}
@@ -219,12 +226,21 @@ func (w *Writer) Run(ctx context.Context, api API) {
 	}
 }
 
-// take returns entries that are due, and after which time more will be.
-func (w *Writer) take(now time.Time) (due []*entry, wait time.Duration) {
+// rush returns what tells of the end of a rush, nil if there is none.
+func (w *Writer) rush() <-chan struct{} {
+	if w.o.Rush == nil {
+		return nil
+	}
+	return w.o.Rush()
+}
+
+// take returns entries that are due, in a rush or not, and after which time more
+// will be.
+func (w *Writer) take(now time.Time, inRush bool) (due []*entry, wait time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range w.entries {
-		left := max(e.next.Sub(now), e.settled.Sub(now))
+		left := e.left(now, inRush)
 		switch {
 		case !e.due || e.busy:
 		case left > 0:
