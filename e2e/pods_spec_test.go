@@ -263,39 +263,6 @@ func testSecurity(t *testing.T, c *podCluster) {
 	c.AwaitMessage(t, "no-root", "Failed", "^Error: container has runAsNonRoot and image will run as root")
 }
 
-// testHostUsers gives a pod users of its own where the host can, and else is told
-// why not.
-func testHostUsers(t *testing.T, c *podCluster) {
-	p := boxPod("users", "cat", "/proc/self/uid_map")
-	p.Spec.HostUsers, p.Spec.RestartPolicy = new(false), corev1.RestartPolicyNever
-	c.Create(t, p)
-	var why string
-	c.Await(t, "users", "run, or told why not", func(p *corev1.Pod) error {
-		if p.Status.Phase == corev1.PodSucceeded {
-			return nil
-		}
-		events, err := c.Client.CoreV1().Events(c.Namespace).List(t.Context(), metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		var reasons []string
-		for _, e := range events.Items {
-			if e.Reason == "FailedCreatePodSandBox" {
-				why = e.Message
-				return nil
-			}
-			reasons = append(reasons, e.Reason)
-		}
-		return fmt.Errorf("it does not run, and there are only %q", reasons)
-	})
-	if why != "" { // a kernel, or a node made of namespaces, may lack what that takes
-		t.Skipf("the host cannot: %s", why)
-	}
-	if out := strings.Fields(c.Logs(t, "users", "users")); len(out) != 3 || out[0] != "0" || out[1] == "0" || out[2] != "65536" {
-		t.Errorf("users are mapped by %q", out)
-	}
-}
-
 func testRuntimeClass(t *testing.T, c *podCluster) {
 	for name, handler := range map[string]string{"runc": "runc", "none": "no-such-handler"} {
 		class := &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace + "-" + name}, Handler: handler}
