@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -22,8 +23,10 @@ const hugePages = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 func setAsideHugePages(t *testing.T, n int) {
 	t.Helper()
 	before, err := os.ReadFile(hugePages)
-	if err != nil {
-		t.Skip("there are no huge pages here: ", err)
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("this kernel has no huge pages of 2 MiB")
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := os.WriteFile(hugePages, before, 0o644); err != nil {
@@ -33,8 +36,10 @@ func setAsideHugePages(t *testing.T, n int) {
 	if err := os.WriteFile(hugePages, []byte(strconv.Itoa(n)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if now, err := os.ReadFile(hugePages); err != nil || strings.TrimSpace(string(now)) != strconv.Itoa(n) {
-		t.Skipf("the machine has not got %d huge pages to give: %s%v", n, now, err)
+	if now, err := os.ReadFile(hugePages); err != nil {
+		t.Fatal(err)
+	} else if strings.TrimSpace(string(now)) != strconv.Itoa(n) {
+		t.Skipf("the machine has not got %d huge pages to give, but %s", n, now)
 	}
 }
 

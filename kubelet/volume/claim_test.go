@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -253,8 +254,10 @@ func TestTendAfterRestart(t *testing.T) {
 func TestLocalBlockDevice(t *testing.T) {
 	needRoot(t)
 	device := filepath.Join(t.TempDir(), "dev")
-	if err := unix.Mknod(device, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 0))); err != nil {
-		t.Skip("cannot make a device: ", err)
+	if err := unix.Mknod(device, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 0))); errors.Is(err, unix.EPERM) {
+		t.Skip("this root may make no devices")
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	pvc, pv := boundTo(localVolume(device))
 	pv.Spec.VolumeMode = new(v1.PersistentVolumeBlock)

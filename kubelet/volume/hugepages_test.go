@@ -1,6 +1,9 @@
 package volume
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
@@ -40,13 +43,16 @@ func TestPageSize(t *testing.T) {
 }
 
 func TestHugePages(t *testing.T) {
+	if _, err := os.Stat("/sys/kernel/mm/hugepages/hugepages-2048kB"); errors.Is(err, fs.ErrNotExist) {
+		t.Skip("this kernel has no huge pages of 2 MiB")
+	}
 	nstest.Unshare(t, unix.CLONE_NEWNS)
 	p := newPod(emptyDir(v1.EmptyDirVolumeSource{Medium: "HugePages-2Mi"}))
 	p.Spec.Containers[0].Resources.Requests = v1.ResourceList{"hugepages-2Mi": resource.MustParse("4Mi")}
 	v := newVolumes(t)
 	all, err := v.Setup(t.Context(), p)
 	if err != nil {
-		t.Skip("this kernel has no huge pages of 2 MiB: ", err)
+		t.Fatal(err)
 	}
 	setup(t, v, p) // nothing is mounted above it
 	if there, err := mountedAt(all["v"].Path); err != nil || !there {
