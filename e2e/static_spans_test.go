@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -69,10 +70,8 @@ func (s spans) has(t *testing.T, name string, check func(tracetest.Span) bool) {
 	t.Helper()
 	lab.Until(t, patience, "be told of "+name, func(context.Context) error {
 		all := s.Named(name)
-		for _, is := range all {
-			if check(is) {
-				return nil
-			}
+		if slices.ContainsFunc(all, check) {
+			return nil
 		}
 		return fmt.Errorf("of that name there are %+v", all)
 	})

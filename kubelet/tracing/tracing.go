@@ -57,7 +57,7 @@ func New(ctx context.Context, c *tracingv1.TracingConfiguration, node string, lo
 	said := logreduction.NewLogReduction(sayAgain)
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		if said.ShouldMessageBePrinted(err.Error(), "") {
-			log.LogAttrs(context.Background(), slog.LevelWarn, "send traces", slog.Any("err", err))
+			log.LogAttrs(ctx, slog.LevelWarn, "send traces", slog.Any("err", err))
 		}
 	}))
 	return &Tracer{provider: provider, log: log}, nil
