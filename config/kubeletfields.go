@@ -39,7 +39,7 @@ func honouredKubeletFields() []string {
 		"containerLogMaxWorkers", "containerLogMonitorInterval", "allowedUnsafeSysctls",
 		"crashLoopBackOff", "cgroupDriver", "cgroupRoot", "failCgroupV1",
 		"singleProcessOOMKill", "memorySwap", "memoryThrottlingFactor", "memoryReservationPolicy", "userNamespaces", "seccompDefault",
-		"cpuCFSQuota", "cpuCFSQuotaPeriod", "podPidsLimit",
+		"cpuCFSQuota", "cpuCFSQuotaPeriod", "podPidsLimit", "protectKernelDefaults",
 
 		// From which CPUs and NUMA nodes.
 		"cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod", "reservedSystemCPUs",

@@ -20,7 +20,7 @@ func Examine(ctx context.Context, o PreflightOptions) []Finding {
 // lost finds what the host was given when it was made a node, and does not have
 // any more.
 func (r readiness) lost() []Finding {
-	var all []Finding
+	all := r.protected()
 	for _, s := range r.settings() {
 		have, err := r.host.sysctlInt(s.name)
 		if err != nil || s.met(have) {

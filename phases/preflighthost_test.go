@@ -57,6 +57,12 @@ func newTestHost(t *testing.T) *testHost {
 		"proc/sys/net/ipv4/ip_forward":           "1\n",
 		"proc/sys/net/netfilter/x":               "",
 		"proc/sys/fs/inotify/max_user_watches":   "1000000\n",
+		"proc/sys/vm/overcommit_memory":          "1\n",
+		"proc/sys/vm/panic_on_oom":               "0\n",
+		"proc/sys/kernel/panic":                  "10\n",
+		"proc/sys/kernel/panic_on_oops":          "1\n",
+		"proc/sys/kernel/keys/root_maxkeys":      "1000000\n",
+		"proc/sys/kernel/keys/root_maxbytes":     "25000000\n",
 		"proc/sys/fs/inotify/max_user_instances": "8192\n",
 		"sys/fs/cgroup/cgroup.controllers":       "cpuset cpu io memory pids\n",
 		"lib/modules/6.1.0-13-amd64/modules.builtin": "kernel/net/bridge/bridge.ko\nkernel/drivers/net/veth.ko\nkernel/drivers/net/vxlan/vxlan.ko\n" +

@@ -29,10 +29,15 @@ func (s setting) met(have int) bool { return have == s.want || s.atLeast && have
 // Ready returns the phase that loads the kernel modules and makes the kernel
 // settings that pods need, and notes in the journal what was before. Preflight
 // has it in it; on its own it is for the time after a restart of the host, which
-// has forgotten them.
-func Ready(j *journal.Journal, ipv6 bool) Phase {
-	r := readiness{thisHost(), j, ipv6}
+// has forgotten them. The error is a *ProtectedError where settings must not be
+// made.
+func Ready(o ReadyOptions) Phase { return readiness{thisHost(), o}.phase() }
+
+func (r readiness) phase() Phase {
 	return PlanFunc(func(ctx context.Context) ([]Change, error) {
+		if forbidden := r.protected(); len(forbidden) > 0 {
+			return nil, &ProtectedError{forbidden}
+		}
 		changes, findings, err := r.plan()
 		for _, f := range findings {
 			warn(ctx, f.String())
@@ -41,15 +46,22 @@ func Ready(j *journal.Journal, ipv6 bool) Phase {
 	})
 }
 
+// ReadyOptions say how a host is made ready.
+type ReadyOptions struct {
+	Journal *journal.Journal
+	IPv6    bool // pods have such addresses
+	// ProtectKernelDefaults keeps the settings that every kubelet makes as they are.
+	ProtectKernelDefaults bool
+}
+
 // readiness is what boot makes of the host itself.
 type readiness struct {
-	host    *hostView
-	journal *journal.Journal
-	ipv6    bool
+	host *hostView
+	ReadyOptions
 }
 
 func (p preflight) readiness() readiness {
-	return readiness{p.host, p.Journal, usesIPv6(p.Config)}
+	return readiness{p.host, ReadyOptions{p.Journal, usesIPv6(p.Config), p.Config.Kubelet.ProtectKernelDefaults}}
 }
 
 // settings lists what pods need: a host that forwards, also what crosses a
@@ -62,7 +74,10 @@ func (r readiness) settings() []setting {
 		{name: "fs.inotify.max_user_instances", want: 8192, atLeast: true, optional: true},
 		{name: "fs.inotify.max_user_watches", want: 524288, atLeast: true, optional: true},
 	}
-	if r.ipv6 {
+	if !r.ProtectKernelDefaults {
+		all = append(all, kernelDefaults()...)
+	}
+	if r.IPv6 {
 		all = append(all,
 			setting{name: "net.ipv6.conf.all.forwarding", want: 1},
 			setting{name: "net.bridge.bridge-nf-call-ip6tables", want: 1})
@@ -96,15 +111,17 @@ func touched() []string {
 
 func (r readiness) ids() []string {
 	var ids []string
-	for _, s := range r.settings() {
+	for _, s := range slices.Concat(r.settings(), kernelDefaults()) {
 		ids = append(ids, s.id())
 	}
-	return ids
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // plan lists what is to be done, and finds what would be but cannot.
 func (r readiness) plan() ([]Change, []Finding, error) {
 	changes, all := r.loadModules()
+	all = append(all, r.protected()...)
 	bridge := slices.ContainsFunc(changes, func(c Change) bool { return c.Desc == loading(brNetfilter()) })
 	for _, s := range r.settings() {
 		have, err := r.host.sysctlInt(s.name)
@@ -132,7 +149,7 @@ func (r readiness) plan() ([]Change, []Finding, error) {
 func (s setting) cannot(why string) Finding {
 	return Finding{
 		ID: s.id(), Text: fmt.Sprintf("%s should be %d: %s", s.name, s.want, why),
-		Hint:    fmt.Sprintf("run 'sysctl -w %s=%d' where that is possible", s.name, s.want),
+		Hint:    s.byHand() + " where that is possible",
 		Warning: s.optional,
 	}
 }
@@ -156,7 +173,7 @@ func loading(f feature) string { return "load kernel module " + f.module }
 
 func (r readiness) load(f feature) Change {
 	return Change{loading(f), func(ctx context.Context) error {
-		if err := r.journal.Note(ctx, journal.Entry{Kind: journal.Module, Name: f.module}); err != nil {
+		if err := r.Journal.Note(ctx, journal.Entry{Kind: journal.Module, Name: f.module}); err != nil {
 			return err
 		}
 		return r.host.modprobe(ctx, f.module)
@@ -169,7 +186,7 @@ func (r readiness) set(s setting) Change {
 		if err != nil {
 			return err
 		}
-		if err := r.journal.Note(ctx, journal.Entry{Kind: journal.Sysctl, Name: s.name, Was: was}); err != nil {
+		if err := r.Journal.Note(ctx, journal.Entry{Kind: journal.Sysctl, Name: s.name, Was: was}); err != nil {
 			return err
 		}
 		return writeSysctl(r.host.path(sysctlFile(s.name)), strconv.Itoa(s.want))

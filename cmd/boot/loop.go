@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -70,22 +71,32 @@ func runKubelet(ctx context.Context, ui *ui, f kubeletFlags) error {
 	if err != nil {
 		return err
 	}
-	l.readyHost(ctx)
+	if err := l.readyHost(ctx); err != nil {
+		return err
+	}
 	return l.run(ctx)
 }
 
 // readyHost loads modules and makes settings that a restart of the host has
-// forgotten, or that nobody made yet. Pods may well run without.
-func (l *loop) readyHost(ctx context.Context) {
+// forgotten, or that nobody made yet. Pods may well run without, unless the
+// configuration says otherwise.
+func (l *loop) readyHost(ctx context.Context) error {
 	ipv6 := slices.ContainsFunc(l.host.Default, netip.Addr.Is6)
 	runner := phases.Runner{Report: func(e phases.Event) {
 		if e.State == phases.Changing || e.State == phases.Warned {
 			l.log.LogAttrs(ctx, slog.LevelInfo, "ready the host", slog.String("phase", e.Step), slog.String("change", e.Text))
 		}
 	}}
-	if err := runner.Run(ctx, []phases.Step{{Name: "host", Phase: phases.Ready(hostJournal(), ipv6)}}); err != nil {
+	err := runner.Run(ctx, []phases.Step{{Name: "host", Phase: phases.Ready(phases.ReadyOptions{
+		Journal: hostJournal(), IPv6: ipv6, ProtectKernelDefaults: l.config.Kubelet.ProtectKernelDefaults,
+	})}})
+	if _, refused := errors.AsType[*phases.ProtectedError](err); refused {
+		return err
+	}
+	if err != nil {
 		l.log.LogAttrs(ctx, slog.LevelWarn, "ready the host", slog.Any("err", err))
 	}
+	return nil
 }
 
 func withoutSupervise(args []string) []string {

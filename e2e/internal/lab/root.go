@@ -61,6 +61,9 @@ func furnish(root string, p plan) error {
 			return err
 		}
 	}
+	if err := ownSettings(root+"/proc", p); err != nil {
+		return err
+	}
 	if err := unix.Mount("/dev", root+"/dev", "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("mount /dev: %w", err)
 	}
