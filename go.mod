@@ -159,3 +159,6 @@ replace (
 	github.com/zmap/zcrypto => ./certs/nolint/zcrypto
 	github.com/zmap/zlint/v3 => ./certs/nolint/zlint
 )
+
+// The protobuf module of old, of which etcd's client needs little: proto.go has why.
+replace github.com/golang/protobuf => ./etcd/protov1
