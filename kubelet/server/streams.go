@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/proxy"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"boot.internal/kubelet/pod"
@@ -57,7 +56,7 @@ func (s *Server) stream(open func(*http.Request, *v1.Pod) (string, error)) http.
 			answerError(w, err)
 			return
 		}
-		proxy.NewUpgradeAwareHandler(target, nil, false, true, responder{}).ServeHTTP(w, r)
+		pass(w, r, target)
 	}
 }
 
@@ -179,11 +178,4 @@ func flowsOf(q url.Values) (flows, error) {
 		return f, refuse(http.StatusBadRequest, "you must specify at least 1 of stdin, stdout, stderr")
 	}
 	return f, nil
-}
-
-// A responder answers where a stream cannot be passed on.
-type responder struct{}
-
-func (responder) Error(w http.ResponseWriter, _ *http.Request, err error) {
-	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
