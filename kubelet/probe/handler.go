@@ -102,7 +102,8 @@ func expand(cmd []string, env []v1.EnvVar) []string {
 
 // connect tells whether someone listens.
 func connect(ctx context.Context, addr string) answer {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	dialer := newDialer()
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return failed(err)
 	}

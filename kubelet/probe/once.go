@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -19,6 +20,9 @@ import (
 // of the body as is kept.
 const maxResponse = 1 << 20
 
+// usual is how many bytes most responses have at most.
+const usual = 1 << 10
+
 // A once makes each request on a connection of its own, from dialling to hanging up
 // in the goroutine of who asks. http.Transport has four more for it, which wake each
 // other at every step, and a node at rest does little else than to probe.
@@ -30,7 +34,7 @@ type once struct {
 }
 
 func newOnce(c *tls.Config) *once {
-	return &once{dialer: net.Dialer{KeepAlive: -1}, tls: c} // nothing lives long enough to be kept alive
+	return &once{dialer: newDialer(), tls: c}
 }
 
 // RoundTrip implements http.RoundTripper. Closing the body ends the connection.
@@ -64,13 +68,23 @@ func (o *once) exchange(c *call, req *http.Request) (*http.Response, error) {
 	}
 	last := req.WithContext(c.ctx) // a copy: requests belong to who makes them
 	last.Close = true
-	unsent := last.Write(c) // it may have been answered all the same
+	unsent := send(c, last) // it may have been answered all the same
 	resp, err := readResponse(c, last)
 	if err != nil {
 		return nil, cmp.Or(unsent, err)
 	}
 	resp.Body = &body{ReadCloser: resp.Body, call: c}
 	return resp, nil
+}
+
+// send writes a request in one piece.
+func send(to io.Writer, req *http.Request) error {
+	var whole bytes.Buffer
+	if err := req.Write(&whole); err != nil {
+		return err
+	}
+	_, err := to.Write(whole.Bytes())
+	return err
 }
 
 // configFor names a host to its server. Addresses are not named, so that the
@@ -87,7 +101,7 @@ func (o *once) configFor(host string) *tls.Config {
 // readResponse reads up to the body, past what servers say before the response
 // proper.
 func readResponse(from io.Reader, req *http.Request) (*http.Response, error) {
-	r := bufio.NewReader(io.LimitReader(from, maxResponse))
+	r := bufio.NewReaderSize(io.LimitReader(from, maxResponse), usual)
 	if _, err := r.Peek(1); err != nil {
 		return nil, err // it hung up without a word
 	}
