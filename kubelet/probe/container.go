@@ -101,7 +101,7 @@ func isCheap(p *v1.Probe) bool { return p.Exec == nil }
 // liveness ends when the container is found dead.
 func (pr *Prober) liveness(ctx context.Context, c *container, seeded bool) {
 	w := newWatch(c, "Liveness", c.spec.LivenessProbe)
-	w.settled, w.good = true, true
+	w.settled, w.good, w.lasts = true, true, true
 	pr.watch(ctx, w, seeded, func(good bool, output string) (done bool) {
 		if !good {
 			pr.update(ctx, c, func() { c.unhealthy = unhealthy(c.spec.LivenessProbe, "liveness", output) })
@@ -113,7 +113,7 @@ func (pr *Prober) liveness(ctx context.Context, c *container, seeded bool) {
 // readiness goes on until the container has exited.
 func (pr *Prober) readiness(ctx context.Context, c *container, ready, seeded bool) {
 	w := newWatch(c, "Readiness", c.spec.ReadinessProbe)
-	w.settled, w.good = seeded, ready
+	w.settled, w.good, w.lasts = seeded, ready, true
 	w.early = !ready && isCheap(c.spec.ReadinessProbe) && w.probe.SuccessThreshold <= 1
 	pr.watch(ctx, w, seeded && ready, func(good bool, _ string) (done bool) {
 		w.early = w.early && !good

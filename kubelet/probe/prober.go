@@ -49,9 +49,10 @@ const seedAge = 10 * time.Second
 // A Prober probes the containers of all pods of the node.
 type Prober struct {
 	Options
-	handle func(ctx context.Context, c *container, probe *v1.Probe) (answer, error)
-	probes sync.WaitGroup // the goroutines
-	tally  *tally
+	handle  func(ctx context.Context, c *container, probe *v1.Probe) (answer, error)
+	probes  sync.WaitGroup // the goroutines
+	tally   *tally
+	moments *moments
 
 	mu         sync.Mutex // guards what follows, and the verdicts of the containers
 	containers map[string]*container
@@ -61,7 +62,7 @@ type Prober struct {
 
 // New returns a Prober that probes nothing yet.
 func New(o Options) *Prober {
-	p := &Prober{Options: o, tally: newTally(), containers: map[string]*container{}, seeds: map[string]pod.Verdict{}}
+	p := &Prober{Options: o, tally: newTally(), moments: newMoments(), containers: map[string]*container{}, seeds: map[string]pod.Verdict{}}
 	p.handle = newHandlers(o).handle
 	return p
 }

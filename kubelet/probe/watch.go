@@ -23,11 +23,13 @@ type watch struct {
 	name  string // as events have it: "Liveness"
 	probe *v1.Probe
 	early bool // try between periods, too
+	lasts bool // goes on for as long as the container runs
 
 	period, timeout time.Duration
 	settled, good   bool // whether there is a result by the thresholds, and which
 	last            bool // the last answer
 	run             int32
+	moment          *moment // of its attempts but the first, if it lasts
 }
 
 func newWatch(c *container, name string, p *v1.Probe) *watch {
@@ -45,12 +47,18 @@ func timeoutOf(p *v1.Probe) time.Duration {
 
 // watch tries the probe every period until ctx ends or report, which is told of
 // every result that differs from the one before, says it is done. jitter puts
-// off the first attempt, lest a restart of boot means all probes at once.
+// off the first attempt, lest a restart of boot means all probes at once. The others of
+// a probe that lasts are made along with those of others.
 func (pr *Prober) watch(ctx context.Context, w *watch, jitter bool, report func(good bool, output string) (done bool)) {
 	tick := w.first(jitter)
 	next, pause := tick, firstPause
 	timer := time.NewTimer(time.Until(next))
 	defer timer.Stop()
+	defer func() {
+		if w.moment != nil {
+			pr.moments.leave(*w.moment)
+		}
+	}()
 	for {
 		select {
 		case <-ctx.Done():
@@ -65,8 +73,8 @@ func (pr *Prober) watch(ctx context.Context, w *watch, jitter bool, report func(
 		if known && (a.ok || !early) && w.count(a.ok) && report(a.ok, a.output) {
 			return
 		}
-		for !early && !tick.After(time.Now()) {
-			tick = tick.Add(w.period) // attempts that took too long leave some out
+		if !early {
+			tick = pr.following(w, tick)
 		}
 		next = tick
 		if at := time.Now().Add(pause); w.early && tick.Sub(at) >= firstPause {
@@ -74,6 +82,20 @@ func (pr *Prober) watch(ctx context.Context, w *watch, jitter bool, report func(
 		}
 		timer.Reset(time.Until(next))
 	}
+}
+
+// following returns when the attempt after the one at tick is due. Attempts that
+// took too long leave some out.
+func (pr *Prober) following(w *watch, tick time.Time) time.Time {
+	for now := time.Now(); !tick.After(now); {
+		tick = tick.Add(w.period)
+	}
+	if w.lasts && w.moment == nil {
+		var m moment
+		m, tick = pr.moments.take(w.period, tick)
+		w.moment = &m
+	}
+	return tick
 }
 
 // first returns when the first attempt is due: as soon as it may.
