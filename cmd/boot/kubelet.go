@@ -56,6 +56,7 @@ default back. They are read when the agent starts.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f.all = shown(c.Flags())
+			forgetOthers(c)
 			return runKubelet(c.Context(), ui, f)
 		},
 	}

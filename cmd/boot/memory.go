@@ -12,12 +12,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
 
 // gcPercent makes the collector run more often than by default. A process that
 // mostly waits has the time, and shares its host with those that need memory.
-const gcPercent = 30
+const gcPercent = 20
 
 // profileRate is after how many bytes the profile of the heap takes a sample, on
 // average. The default of 512 KiB is made for programs with much more of it: each
@@ -31,6 +32,17 @@ func frugal() {
 	runtime.MemProfileRate = profileRate
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+}
+
+// forgetOthers drops the commands beside one that runs for good, with their flags and
+// what is said of them: 0.1 MB.
+func forgetOthers(c *cobra.Command) {
+	root := c.Root()
+	for _, other := range root.Commands() {
+		if other != c {
+			root.RemoveCommand(other)
+		}
 	}
 }
 
