@@ -1,10 +1,5 @@
 package numa
 
-import (
-	"cmp"
-	"slices"
-)
-
 // A Machine is the shape of this one: what lies near to what.
 type Machine struct {
 	CPUs  []CPU  // those that are online, by number
@@ -39,13 +34,4 @@ func (m *Machine) All() Nodes {
 		all |= NodesOf(n.ID)
 	}
 	return all
-}
-
-// Node returns the node of a number; nil: there is none.
-func (m *Machine) Node(id int) *Node {
-	at, found := slices.BinarySearchFunc(m.Nodes, id, func(n Node, id int) int { return cmp.Compare(n.ID, id) })
-	if !found {
-		return nil
-	}
-	return &m.Nodes[at]
 }
