@@ -46,7 +46,7 @@ func (p *Pool) give(to *v1.Pod, container string, n int, nodes numa.Nodes) (give
 	}
 	p.given[to.UID][container] = cpus
 	p.shared = p.shared.Difference(cpus)
-	p.keepSaved()
+	p.save()
 	return true, nil
 }
 

@@ -87,5 +87,5 @@ func (p *Pool) onFewestSockets(nodes numa.Nodes, fewest int) bool {
 	if perSocket == 0 {
 		return false
 	}
-	return len(p.shape.ids(socket, p.shape.on(nodes, p.shape.all))) == (fewest+perSocket-1)/perSocket
+	return len(p.shape.ids(socket, p.shape.on(nodes, p.shape.all))) == ceil(fewest, perSocket)
 }

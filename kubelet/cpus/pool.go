@@ -76,7 +76,7 @@ func New(o Options) (*Pool, error) {
 	}
 	if s == nil || s.Shared.IsEmpty() && len(s.Given) == 0 {
 		p.shared = p.usable()
-		return p, p.save()
+		return p, p.store()
 	}
 	if err := p.adopt(s); err != nil {
 		return nil, checksum.Refuse(p.file(), err)
@@ -158,8 +158,8 @@ func (p *Pool) adopt(s *state.State) error {
 	return nil
 }
 
-// save writes what is given. mu must be held, or nobody else know the pool.
-func (p *Pool) save() error {
+// store writes what is given. mu must be held, or nobody else know the pool.
+func (p *Pool) store() error {
 	return state.Store(p.file(), state.State{Policy: Static, Shared: p.shared, Given: p.given})
 }
 
@@ -221,7 +221,7 @@ func (p *Pool) takeBack(from func(types.UID) bool) {
 		}
 	}
 	if changed {
-		p.keepSaved()
+		p.save()
 	}
 	p.mu.Unlock()
 	if changed {
@@ -229,9 +229,9 @@ func (p *Pool) takeBack(from func(types.UID) bool) {
 	}
 }
 
-// keepSaved writes what is given, and logs where that cannot be. mu must be held.
-func (p *Pool) keepSaved() {
-	if err := p.save(); err != nil {
+// save writes what is given, and logs where that cannot be. mu must be held.
+func (p *Pool) save() {
+	if err := p.store(); err != nil {
 		p.o.Log.Error("a restart may give CPUs twice", slog.Any("err", err))
 	}
 }

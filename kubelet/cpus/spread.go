@@ -32,15 +32,18 @@ func takeEvenly(s *shape, free cpuset.CPUSet, n int, o Policy) (cpuset.CPUSet, e
 	for _, id := range e.nodes {
 		e.each[id] = s.in(node, h.free, id).Size()
 	}
-	groups := func(cpus int) int { return (cpus-1)/group + 1 }
-	fewest := (groups(n)-1)/((groups(s.all.Size())-1)/s.units[node]+1) + 1
-	for k := fewest; k <= min(groups(n), len(e.nodes)); k++ {
+	groups := ceil(n, group)
+	perNode := ceil(ceil(s.all.Size(), group), s.units[node]) // were all CPUs free
+	for k := ceil(groups, perNode); k <= min(groups, len(e.nodes)); k++ {
 		if best := e.best(k); best != nil {
 			return e.carryOut(best, o)
 		}
 	}
 	return takePacked(s, free, n, o)
 }
+
+// ceil returns a/b, rounded up. Both are positive.
+func ceil(a, b int) int { return (a + b - 1) / b }
 
 // An evener looks for the choice of nodes that leaves all nodes most alike.
 type evener struct {
@@ -51,17 +54,18 @@ type evener struct {
 	each     map[int]int // how many of them
 }
 
-// An evenly is a way to take CPUs: the same number from each of some nodes, and what
+// A split is a way to take CPUs: the same number from each of some nodes, and what
 // remains by groups from a part of those.
-type evenly struct {
-	nodes, more []int
-	uneven      float64 // how much nodes differ in what they have left
-	oneSocket   bool
+type split struct {
+	nodes     []int
+	more      []int   // those of the nodes that give the rest
+	uneven    float64 // how much nodes differ in what they have left
+	oneSocket bool    // all nodes are on one, where that counts
 }
 
 // best returns the best choice of k nodes; nil: none has enough.
-func (e *evener) best(k int) *evenly {
-	var best *evenly
+func (e *evener) best(k int) *split {
+	var best *split
 	for nodes := range combinations(e.nodes, k) {
 		if best != nil && best.uneven == 0 && (!e.bySocket || best.oneSocket) {
 			break
@@ -73,7 +77,7 @@ func (e *evener) best(k int) *evenly {
 	return best
 }
 
-func (w *evenly) betterThan(other *evenly) bool {
+func (w *split) betterThan(other *split) bool {
 	if other == nil {
 		return true
 	}
@@ -85,7 +89,7 @@ func (w *evenly) betterThan(other *evenly) bool {
 
 // try returns how to take from these nodes; nil: they have not enough, or too
 // unequally.
-func (e *evener) try(nodes []int) *evenly {
+func (e *evener) try(nodes []int) *split {
 	total, groups := 0, 0
 	for _, id := range nodes {
 		total += e.each[id]
@@ -101,7 +105,7 @@ func (e *evener) try(nodes []int) *evenly {
 			return nil
 		}
 	}
-	w := &evenly{nodes: nodes, oneSocket: e.bySocket && len(e.ids(socket, e.in(node, e.all, nodes...))) <= 1}
+	w := &split{nodes: nodes, oneSocket: e.bySocket && len(e.ids(socket, e.in(node, e.all, nodes...))) <= 1}
 	rest := e.n - share*len(nodes)
 	if rest == 0 {
 		w.uneven = deviation(left)
@@ -168,7 +172,7 @@ func (e *evener) goAround(nodes []int, rest int, gives func(node int) bool) bool
 }
 
 // carryOut takes the CPUs.
-func (e *evener) carryOut(w *evenly, o Policy) (cpuset.CPUSet, error) {
+func (e *evener) carryOut(w *split, o Policy) (cpuset.CPUSet, error) {
 	takeFrom := func(id, n int) bool {
 		of := e.in(node, e.free, id)
 		if of.Size() < n {

@@ -16,12 +16,12 @@ func (p *Pool) take(free cpuset.CPUSet, n int) (cpuset.CPUSet, error) {
 	return takePacked(p.shape, free, n, p.o.Policy)
 }
 
-// A hand takes CPUs.
+// A hand chooses CPUs, one unit of the machine after another.
 type hand struct {
 	*shape
-	free cpuset.CPUSet
-	has  cpuset.CPUSet
-	need int // more
+	free cpuset.CPUSet // to be taken yet
+	has  cpuset.CPUSet // taken
+	need int           // how many more
 }
 
 // newHand returns a hand that is to take n. It is an error if there are fewer.
@@ -129,7 +129,7 @@ func (h *hand) takeCaches() {
 func (h *hand) takeOfCache(id int) {
 	perCore := max(h.mean[core], 1)
 	cores := h.ids(core, h.in(cache, h.free, id))
-	cores = cores[:min(len(cores), (h.need+perCore-1)/perCore)]
+	cores = cores[:min(len(cores), ceil(h.need, perCore))]
 	cpus := h.in(core, h.free, cores...)
 	if list := cpus.List(); h.need%2 != 0 && perCore > 1 && len(list) > h.need {
 		cpus = cpuset.New(list[:len(list)-1]...)

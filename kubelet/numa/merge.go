@@ -128,13 +128,14 @@ func (w weighing) better(a, than Hint) bool {
 	return w.narrower(a.Nodes, than.Nodes)
 }
 
-// rank returns how far a placement is from the number of nodes that would be best.
+// rank returns how far a placement is from the number of nodes that would be best; the
+// least is the best. Ranks are compared among those that are preferred, or are not.
 func (w weighing) rank(h Hint) int {
 	n := h.Nodes.Len()
 	if !h.Preferred && n <= w.wanted {
 		return w.wanted - n
 	}
-	return n + MaxNodes
+	return n + MaxNodes // after all that have no more nodes than wanted
 }
 
 // narrower decides between placements of as many nodes.

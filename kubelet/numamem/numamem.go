@@ -228,7 +228,7 @@ func (b *Bank) blocks(uid types.UID, container string) []state.Block {
 
 func (b *Bank) store() error { return state.Store(b.o.Path, policy, b.nodes, b.given) }
 
-// save writes what is given. mu must be held.
+// save writes what is given, and logs where that cannot be. mu must be held.
 func (b *Bank) save() {
 	if err := b.store(); err != nil {
 		b.o.Log.Error("memory of pods may be lost by a restart", slog.Any("err", err))
