@@ -132,6 +132,23 @@ func TestLoadKubelet(t *testing.T) {
 			name: "CPUs of nobody", data: head + "cpuManagerPolicy: static\n",
 			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 19: cpuManagerPolicy: the static policy requires systemReserved.cpu + kubeReserved.cpu to be greater than zero; or name CPUs in reservedSystemCPUs`,
 		},
+		{name: "process and logs", data: head + "oomScoreAdj: -1000\npodLogsDir: /data/logs\n"},
+		{
+			name: "score out of range", data: head + "oomScoreAdj: 1001\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 14: oomScoreAdj: 1001 is not between -1000 and 1000`,
+		},
+		{
+			name: "logs somewhere", data: head + "podLogsDir: logs\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 13: podLogsDir: "logs" is not an absolute path`,
+		},
+		{
+			name: "logs in a roundabout way", data: head + "podLogsDir: /data/logs/\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 13: podLogsDir: "/data/logs/" is not as short as it can be; write it as /data/logs`,
+		},
+		{
+			name: "logs in German", data: head + "podLogsDir: /protokoll/für/pods\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 13: podLogsDir: "/protokoll/für/pods" has characters that are not ASCII`,
+		},
 		{name: "traces", data: head + "tracing: {endpoint: \"collector:4317\", samplingRatePerMillion: 1000000}\n"},
 		{
 			name: "more than all traces", data: head + "tracing: {samplingRatePerMillion: 1000001}\n",

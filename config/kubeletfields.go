@@ -31,15 +31,15 @@ func honouredKubeletFields() []string {
 		"tlsCertFile", "tlsPrivateKeyFile", "authentication", "authorization", "tlsMinVersion", "tlsCipherSuites", "tlsCurvePreferences",
 		"enableDebuggingHandlers", "enableSystemLogHandler", "enableSystemLogQuery", "enableProfilingHandler", "enableDebugFlagsHandler",
 
-		// What is told of the kubelet's work.
-		"tracing",
+		// The kubelet as a process, and what is told of its work.
+		"oomScoreAdj", "tracing",
 
 		// What pods get.
 		"clusterDNS", "clusterDomain", "resolvConf", "containerLogMaxSize", "containerLogMaxFiles",
 		"containerLogMaxWorkers", "containerLogMonitorInterval", "allowedUnsafeSysctls",
 		"crashLoopBackOff", "cgroupDriver", "cgroupRoot", "failCgroupV1",
 		"singleProcessOOMKill", "memorySwap", "memoryThrottlingFactor", "memoryReservationPolicy", "userNamespaces", "seccompDefault",
-		"cpuCFSQuota", "cpuCFSQuotaPeriod", "podPidsLimit", "protectKernelDefaults",
+		"cpuCFSQuota", "cpuCFSQuotaPeriod", "podPidsLimit", "protectKernelDefaults", "podLogsDir",
 
 		// From which CPUs and NUMA nodes.
 		"cpuManagerPolicy", "cpuManagerPolicyOptions", "cpuManagerReconcilePeriod", "reservedSystemCPUs",

@@ -26,6 +26,8 @@ func (v *validator) kubelet(k *kubeletv1beta1.KubeletConfiguration) {
 	v.kubeletTopology(k)
 	v.kubeletMemory(k)
 	v.kubeletTracing(k)
+	v.kubeletProcess(k)
+	v.kubeletLogsDir(k)
 	v.quantities("systemReserved", k.SystemReserved)
 	v.quantities("kubeReserved", k.KubeReserved)
 	v.oneOf(kindKubelet, "cgroupDriver", k.CgroupDriver, "", "cgroupfs", "systemd")

@@ -54,7 +54,7 @@ type Options struct {
 	RootDir string
 	// StateDir holds what boot remembers: /var/lib/boot.
 	StateDir string
-	// PodLogsDir and ContainerLogsDir are /var/log/pods and /var/log/containers.
+	// PodLogsDir is podLogsDir of Config, and ContainerLogsDir /var/log/containers.
 	PodLogsDir, ContainerLogsDir string
 	// Version is the version of Kubernetes that the node reports, BootVersion that
 	// of boot.

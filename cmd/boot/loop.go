@@ -74,6 +74,7 @@ func runKubelet(ctx context.Context, ui *ui, f kubeletFlags) error {
 	if err := l.readyHost(ctx); err != nil {
 		return err
 	}
+	l.setOOMScore(ctx)
 	return l.run(ctx)
 }
 
@@ -195,7 +196,7 @@ func (l *loop) options() kubelet.Options {
 		BootstrapKubeconfig: l.flags.bootstrap, CertDir: l.flags.certDir,
 		CredentialConfig: l.flags.credentialConfig, CredentialDir: l.flags.credentialDir,
 		Kubeconfig: l.flags.kubeconfig, APIServers: l.config.Boot.APIServers, RootDir: l.flags.rootDir, StateDir: stateDir,
-		PodLogsDir: podLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion, BootVersion: version, Flags: l.flags.all, Socket: local.Socket(runDir),
+		PodLogsDir: l.config.Kubelet.PodLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion, BootVersion: version, Flags: l.flags.all, Socket: local.Socket(runDir),
 		Importing: l.importer.Await, EngineUp: l.engineUp, SandboxImage: engine.PauseImage, SandboxSeccomp: l.engine.SandboxSeccomp(), Timeline: l.timeline, Logger: l.log, Certificates: l.certificates(), Rotation: l.rotation(),
 		Ready: func() {
 			if err := service.Ready(); err != nil {

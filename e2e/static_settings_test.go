@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"boot.internal/e2e/internal/lab"
+)
+
+// settingsDropIn has the loop be another process, and logs be elsewhere. To become
+// more important than before takes a right that not every machine gives.
+const settingsDropIn = `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+oomScoreAdj: 321
+podLogsDir: /var/log/elsewhere
+`
+
+// TestLoopSettings sees what is set of the loop itself, and of the logs it keeps.
+func TestLoopSettings(t *testing.T) {
+	s := newStandalone(t)
+	s.kill(t)
+	s.node.WriteFile(t, dropIns+"/20-settings.conf", settingsDropIn)
+	s.start(t)
+	if score := s.score(t); score != "321" {
+		t.Errorf("oom_score_adj is %s", score)
+	}
+
+	p := hostPod("logs", box("c", "cat", "/proc/self/oom_score_adj"))
+	p.Spec.RestartPolicy = corev1.RestartPolicyNever
+	s.put(t, p)
+	p = s.until(t, "logs", "ended", hasPhase(corev1.PodSucceeded))
+	name := fmt.Sprintf("default_%s_%s", p.Name, p.UID)
+	if log := s.node.ReadFile(t, "/var/log/elsewhere/"+name+"/c/0.log"); !strings.Contains(log, "stdout F 1000") {
+		t.Errorf("the log is %q", log)
+	}
+	if s.node.Exists(t, "/var/log/pods/"+name) {
+		t.Error("there are logs where they are by default")
+	}
+	lab.Until(t, patience, "read the log", func(ctx context.Context) error {
+		log, err := s.get(ctx, "https://127.0.0.1:10250/containerLogs/default/"+p.Name+"/c")
+		if err == nil && string(log) != "1000\n" {
+			err = fmt.Errorf("it is %q", log)
+		}
+		return err
+	})
+}
+
+// score is the oom_score_adj of the loop.
+func (s *standalone) score(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", s.process.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(data))
+}
