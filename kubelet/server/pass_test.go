@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -59,9 +60,11 @@ func TestPassHangUp(t *testing.T) {
 			_, _ = both.WriteString("abc")
 			_ = both.Flush()
 		}))
-		if _, err := http.ReadResponse(r, nil); err != nil {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() { _ = resp.Body.Close() }() // it has none
 		if got, err := io.ReadAll(r); string(got) != "abc" || err != nil {
 			t.Errorf("%q, %v", got, err)
 		}
@@ -72,9 +75,11 @@ func TestPassHangUp(t *testing.T) {
 			got, _ := io.ReadAll(both)
 			heard <- string(got)
 		}))
-		if _, err := http.ReadResponse(r, nil); err != nil {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() { _ = resp.Body.Close() }() // it has none
 		if _, err := io.WriteString(conn, "abc"); err != nil {
 			t.Fatal(err)
 		}
@@ -102,8 +107,8 @@ func TestPassRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body := make([]byte, resp.ContentLength)
-		if _, err := io.ReadFull(resp.Body, body); err != nil {
+		body, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if resp.StatusCode != c.want || !strings.Contains(string(body), c.text) {
