@@ -8,7 +8,7 @@
 // Everything is kept by container ID, so a container that is started again
 // begins anew, and a goroutine whose probe has said its last word simply ends.
 //
-// There is one difference to the upstream kubelet: while a container has not
+// There are two differences to the upstream kubelet. While a container has not
 // started, a startup probe over the network is also tried between its periods,
 // and so is a readiness probe until the container is ready for the first time.
 // Such early attempts can only succeed, they never count as failures. So a
