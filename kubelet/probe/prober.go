@@ -13,7 +13,8 @@
 // and so is a readiness probe until the container is ready for the first time.
 // Such early attempts can only succeed, they never count as failures. So a
 // container of a long period is found started and ready when it is, and killed no
-// sooner.
+// sooner. And between the first two attempts of a liveness or readiness probe there may
+// be up to a second more than its period, so that it comes to be asked along with others.
 package probe
 
 import (
