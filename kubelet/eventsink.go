@@ -52,6 +52,12 @@ func (s *sink) Create(ev *v1.Event) (*v1.Event, error) {
 	return ev, nil
 }
 
+// Patch counts up an event that has come again.
+func (s *sink) Patch(ev *v1.Event, data []byte) (*v1.Event, error) {
+	s.giveWay(ev)
+	return s.EventSink.Patch(ev, data)
+}
+
 // early reports whether an error is one of a cluster that is not ready yet.
 func early(err error) bool {
 	return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, v1.NamespaceTerminatingCause)

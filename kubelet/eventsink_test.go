@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -122,4 +123,19 @@ func TestEventsGiveWay(t *testing.T) {
 			t.Errorf("an event waited until %s, not for the end of the rush", took)
 		}
 	})
+}
+
+// So does one that has come again, which is counted up.
+func TestEventsThatComeAgainGiveWay(t *testing.T) {
+	var waited []string
+	s := newSink(&namespaces{there: map[string]bool{"a": true}}, func(ev *v1.Event) { waited = append(waited, ev.Name) }, slog.New(slog.DiscardHandler))
+	if _, err := s.Create(eventIn("a", "new")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Patch(eventIn("a", "again"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(waited, []string{"new", "again"}) {
+		t.Errorf("these gave way: %q", waited)
+	}
 }

@@ -32,7 +32,7 @@ type turns struct {
 	mu    sync.Mutex // guards the fields below
 	free  int
 	queue [noRanks][]chan struct{} // those that wait, the longest first; closed when it is their turn
-	quiet chan struct{}            // closed when nobody waits any more; nil while nobody does
+	quiet chan struct{}            // closed when the rush is over that began when somebody had to wait; nil without one
 }
 
 func newTurns() *turns { return &turns{free: startsAtOnce} }
@@ -76,7 +76,6 @@ func (t *turns) leave(r rank, mine chan struct{}) bool {
 		return false
 	}
 	t.queue[r] = slices.Delete(t.queue[r], i, i+1)
-	t.tellQuiet()
 	return true
 }
 
@@ -88,22 +87,13 @@ func (t *turns) give() {
 		if len(t.queue[r]) > 0 {
 			close(t.queue[r][0])
 			t.queue[r] = t.queue[r][1:]
-			t.tellQuiet()
 			return
 		}
 	}
-	t.free++
-}
-
-// tellQuiet tells those who care if nobody waits any more. t.mu is held.
-func (t *turns) tellQuiet() {
-	for _, q := range t.queue {
-		if len(q) > 0 {
-			return
-		}
+	if t.free++; t.free == startsAtOnce && t.quiet != nil {
+		close(t.quiet)
+		t.quiet = nil
 	}
-	close(t.quiet)
-	t.quiet = nil
 }
 
 // turn waits until something may be started. The caller must call done.
@@ -119,15 +109,15 @@ func (r *Runtime) turn(ctx context.Context, as rank) (done func(), err error) {
 	return func() {}, nil
 }
 
-// Rush returns what is closed once no pod waits for others to start any more; nil if
-// none does now. What can wait as well takes no time from them until then.
+// Rush returns what is closed once no pod waits for others to start, nor starts itself;
+// nil if none had to wait. What can wait as well takes no time from them until then.
 func (r *Runtime) Rush() <-chan struct{} {
 	r.turns.mu.Lock()
 	defer r.turns.mu.Unlock()
 	return r.turns.quiet
 }
 
-// Quiet returns once no pod waits for others to start, or ctx ends.
+// Quiet returns once such a rush is over, or ctx ends.
 func (r *Runtime) Quiet(ctx context.Context) {
 	rush := r.Rush()
 	if rush == nil {
