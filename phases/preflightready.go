@@ -220,7 +220,7 @@ func (p preflight) begin() Change {
 
 // present lists what a reset would otherwise remove or leave changed.
 func (p preflight) present() ([]journal.Entry, error) {
-	dirs := []string{p.Dirs.Kubernetes, p.Dirs.Kubelet, "/etc/cni", "/etc/cni/net.d", "/var/log/pods", "/var/log/containers", "/var/lib/cni"}
+	dirs := []string{p.Dirs.Kubernetes, p.Dirs.Kubelet, "/etc/cni", "/etc/cni/net.d", "/var/log/pods", "/var/log/containers", "/var/lib/cni", "/lib/modules"}
 	if local := p.etcd(); local != nil {
 		dirs = append(dirs, local.DataDir)
 	}

@@ -28,6 +28,7 @@ type ResetDirs struct {
 	Logs          string // boot's own logs: /var/log/boot
 	Logind        string // what has shutdowns wait for pods: /etc/systemd/logind.conf.d/99-kubelet.conf
 	XtablesLock   string // what users of iptables take turns by: /run/xtables.lock
+	Modules       string // modules of the kernel; kube-proxy's pod makes it on a host without any: /lib/modules
 }
 
 // DefaultResetDirs are where everything is outside of tests.
@@ -36,7 +37,7 @@ func DefaultResetDirs() ResetDirs {
 		Kubernetes: DefaultDirs().Kubernetes, Manifests: config.DefaultManifestsDir, Kubelet: DefaultDirs().Kubelet,
 		Etcd: config.DefaultEtcdDataDir, PodLogs: "/var/log/pods", ContainerLogs: "/var/log/containers",
 		CNI: "/etc/cni/net.d", CNIResults: "/var/lib/cni/results", State: "/var/lib/boot", Run: "/run/boot", Logs: "/var/log/boot",
-		Logind: "/etc/systemd/logind.conf.d/99-kubelet.conf", XtablesLock: "/run/xtables.lock",
+		Logind: "/etc/systemd/logind.conf.d/99-kubelet.conf", XtablesLock: "/run/xtables.lock", Modules: "/lib/modules",
 	}
 }
 

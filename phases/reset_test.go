@@ -42,7 +42,7 @@ func newSite(t *testing.T) *site {
 		Dirs: ResetDirs{
 			Kubernetes: at("etc/kubernetes"), Manifests: at("etc/kubernetes/manifests"), Kubelet: at("var/lib/kubelet"),
 			Etcd: at("var/lib/etcd"), PodLogs: at("var/log/pods"), ContainerLogs: at("var/log/containers"), CNI: at("etc/cni/net.d"), CNIResults: at("var/lib/cni/results"),
-			State: at("var/lib/boot"), Run: at("run/boot"), Logs: at("var/log/boot"), XtablesLock: at("run/xtables.lock"),
+			State: at("var/lib/boot"), Run: at("run/boot"), Logs: at("var/log/boot"), XtablesLock: at("run/xtables.lock"), Modules: at("lib/modules"),
 		},
 		Journal: journal.At(at("var/lib/boot/journal.json")),
 		Loop:    s.loop, Pods: s.pods, Engine: s.engine,
@@ -57,7 +57,7 @@ func newSite(t *testing.T) *site {
 			return os.RemoveAll(at("sys/module/" + args[len(args)-1]))
 		}},
 	}
-	for _, dir := range []string{"etc", "var/lib", "var/log", "run"} {
+	for _, dir := range []string{"etc", "lib", "var/lib", "var/log", "run"} {
 		if err := os.MkdirAll(at(dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func (s *site) node() {
 		"etc/kubernetes/controller-manager.conf", "etc/kubernetes/scheduler.conf", "etc/kubernetes/.admin.conf.tmp1",
 		"etc/kubernetes/pki/ca.key", "etc/kubernetes/pki/etcd/ca.key", "etc/cni/net.d/10-boot.conflist", "run/xtables.lock",
 		"var/lib/etcd/member/wal/0", "var/lib/kubelet/config.yaml", "var/lib/kubelet/pods/1/etc-hosts",
-		"var/log/pods/kube-system_etcd-a_1/etcd/0.log",
+		"var/log/pods/kube-system_etcd-a_1/etcd/0.log", "lib/modules/",
 		"var/lib/boot/containerd/config.toml", "var/lib/boot/engine/abc/containerd", "var/lib/boot/kube-proxy/config.yaml",
 		"var/lib/boot/images/bundle.tar.zst", "var/log/boot/kubelet.log", "run/boot/containerd.lock", "run/boot/cni/lock",
 	)

@@ -246,9 +246,9 @@ func (r reset) files(context.Context) ([]Change, error) {
 			return err
 		}
 		if r.Engine == nil && !noted {
-			return nil // the engine of others may have made the directory
+			return nil // the engine of others may have made the directories
 		}
-		return errors.Join(c.empty(r.Dirs.CNI), c.empty(filepath.Dir(r.Dirs.CNI)))
+		return errors.Join(c.empty(r.Dirs.CNI), c.empty(filepath.Dir(r.Dirs.CNI)), c.empty(r.Dirs.Modules))
 	})
 }
 
