@@ -132,7 +132,11 @@ func TestLoadKubelet(t *testing.T) {
 			name: "CPUs of nobody", data: head + "cpuManagerPolicy: static\n",
 			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 19: cpuManagerPolicy: the static policy requires systemReserved.cpu + kubeReserved.cpu to be greater than zero; or name CPUs in reservedSystemCPUs`,
 		},
-		{name: "process and logs", data: head + "oomScoreAdj: -1000\npodLogsDir: /data/logs\n"},
+		{name: "process and logs", data: head + "oomScoreAdj: -1000\npodLogsDir: /data/logs\nlogging: {format: json, verbosity: 4}\n"},
+		{
+			name: "no such format", data: head + "logging: {format: xml}\n",
+			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 19: logging.format: "xml" is not known; use one of text, json`,
+		},
 		{
 			name: "score out of range", data: head + "oomScoreAdj: 1001\n",
 			err: `read kubelet.yaml: document 1 (KubeletConfiguration), line 3, column 14: oomScoreAdj: 1001 is not between -1000 and 1000`,

@@ -32,7 +32,7 @@ func honouredKubeletFields() []string {
 		"enableDebuggingHandlers", "enableSystemLogHandler", "enableSystemLogQuery", "enableProfilingHandler", "enableDebugFlagsHandler",
 
 		// The kubelet as a process, and what is told of its work.
-		"oomScoreAdj", "tracing",
+		"oomScoreAdj", "logging", "tracing",
 
 		// What pods get.
 		"clusterDNS", "clusterDomain", "resolvConf", "containerLogMaxSize", "containerLogMaxFiles",

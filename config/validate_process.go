@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	logsapi "k8s.io/component-base/logs/api/v1"
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 )
 
@@ -20,6 +21,7 @@ func (v *validator) kubeletProcess(k *kubeletv1beta1.KubeletConfiguration) {
 	score := value(k.OOMScoreAdj)
 	v.check(score >= leastOOMScore && score <= mostOOMScore, kindKubelet, "oomScoreAdj",
 		strconv.Itoa(int(score))+" is not between -1000 and 1000")
+	v.oneOf(kindKubelet, "logging.format", k.Logging.Format, "", logsapi.DefaultLogFormat, logsapi.JSONLogFormat)
 }
 
 // kubeletLogsDir checks where the logs of containers go. The path is in names that

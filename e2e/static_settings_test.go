@@ -12,12 +12,13 @@ import (
 	"boot.internal/e2e/internal/lab"
 )
 
-// settingsDropIn has the loop be another process, and logs be elsewhere. To become
+// settingsDropIn has the loop be another process, log otherwise, and logs be elsewhere. To become
 // more important than before takes a right that not every machine gives.
 const settingsDropIn = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 oomScoreAdj: 321
 podLogsDir: /var/log/elsewhere
+logging: {format: json}
 `
 
 // TestLoopSettings sees what is set of the loop itself, and of the logs it keeps.
@@ -26,6 +27,7 @@ func TestLoopSettings(t *testing.T) {
 	s.kill(t)
 	s.node.WriteFile(t, dropIns+"/20-settings.conf", settingsDropIn)
 	s.start(t)
+	s.log.says(t, `{"time":`, `"msg":"container engine answers"`)
 	if score := s.score(t); score != "321" {
 		t.Errorf("oom_score_adj is %s", score)
 	}

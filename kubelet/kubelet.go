@@ -93,6 +93,8 @@ type Options struct {
 	// engine answers.
 	Ready  func()
 	Logger *slog.Logger
+	// Verbosity has more or less logged, as klog counts; nil: nobody can.
+	Verbosity func(level int)
 }
 
 // Run runs pods until ctx ends. Then it returns, and the pods run on.

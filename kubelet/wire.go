@@ -278,7 +278,7 @@ func (k *kubelet) newServer() (err error) {
 		Config: c, Node: k.o.Node, Version: k.o.Version, Flags: k.o.Flags, CertFile: cert, KeyFile: key, IPs: k.o.NodeIPs, Signed: k.identity.signed,
 		Streams: k.conn.Runtime, Sandbox: k.sandboxOf, MirrorUID: k.mirrors.UIDFor,
 		Pods: k, PodLogsDir: k.o.PodLogsDir, ContainerStatus: k.runtime.ContainerStatus,
-		Metrics: k.metrics.registry(k), Health: k.health, Trace: k.tracer.Serve, Log: k.o.Logger,
+		Metrics: k.metrics.registry(k), Health: k.health, Trace: k.tracer.Serve, Log: k.o.Logger, Verbosity: k.o.Verbosity,
 		Reviews: func() server.Reviews {
 			if r := k.reviews.Load(); r != nil {
 				return *r

@@ -2,6 +2,7 @@ package phases
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,13 +37,26 @@ func (l LoopLog) tail(ctx context.Context, lines int) []string {
 // empty if it has none. What keeps a container from being made, such as an image that
 // cannot be pulled, the engine does not know.
 func (l LoopLog) complaint(ctx context.Context, node, pod string) string {
-	of := " pod=kube-system/" + pod + "-" + strings.ToLower(node) + " "
+	of := "kube-system/" + pod + "-" + strings.ToLower(node)
 	for _, line := range slices.Backward(l.tail(ctx, complaintLines)) {
-		if _, text, ok := strings.Cut(line, " err="); ok && strings.Contains(line, of) {
-			return unquoted(text)
+		if err := errorOf(line, of); err != "" {
+			return err
 		}
 	}
 	return ""
+}
+
+// errorOf returns the error of a pod that a line tells of, as text or as JSON; empty
+// if it tells of none.
+func errorOf(line, pod string) string {
+	if _, text, ok := strings.Cut(line, " err="); ok && strings.Contains(line, " pod="+pod+" ") {
+		return unquoted(text)
+	}
+	var record struct{ Pod, Err string }
+	if at := strings.IndexByte(line, '{'); at < 0 || json.Unmarshal([]byte(line[at:]), &record) != nil || record.Pod != pod {
+		return ""
+	}
+	return record.Err
 }
 
 // unquoted returns the value that text begins with, as slog writes values.

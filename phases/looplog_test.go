@@ -20,6 +20,8 @@ time=2026-01-01T00:00:01Z level=WARN msg=retry pod=kube-system/etcd-node1 after=
 time=2026-01-01T00:00:02Z level=WARN msg=retry pod=kube-system/etcd-node10 after=2s err="of another node"
 time=2026-01-01T00:00:03Z level=WARN msg="cannot mirror pod" pod=kube-system/kube-proxy-node1 err=EOF
 time=2026-01-01T00:00:04Z level=INFO msg=act pod=kube-system/etcd-node1 action="start etcd"
+Jan 01 00:00:05 node1 boot[7]: {"time":"2026-01-01T00:00:05Z","level":"WARN","msg":"retry","pod":"kube-system/kube-scheduler-node1","err":"start \"it\": no"}
+Jan 01 00:00:05 node1 boot[7]: {"time":"2026-01-01T00:00:05Z","level":"INFO","msg":"act","pod":"kube-system/kube-scheduler-node1"}
 `
 	if err := os.WriteFile(path, []byte(log), 0o600); err != nil {
 		t.Fatal(err)
@@ -33,6 +35,7 @@ time=2026-01-01T00:00:04Z level=INFO msg=act pod=kube-system/etcd-node1 action="
 	}{
 		{in(path), "etcd", `start etcd: Failed to pull image "r.io/etcd:none": not found`},
 		{in(path), "kube-proxy", "EOF"},
+		{in(path), "kube-scheduler", `start "it": no`},
 		{in(path), "kube-apiserver", ""},
 		{in(path + ".none"), "etcd", ""},
 		{LoopLog{}, "etcd", ""},

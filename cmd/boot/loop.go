@@ -42,6 +42,7 @@ type loop struct {
 	archives sync.Map      // paths of those whose reading is noted
 	engineUp chan struct{} // closed once the engine is started
 	log      *slog.Logger
+	logs     *loopLog // the same, to have it say more or less
 
 	nodeIPs  []netip.Addr
 	provided []string // those of them that were named
@@ -120,7 +121,8 @@ func newLoop(ctx context.Context, ui *ui, f kubeletFlags, cfg *config.Loop) (*lo
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{config: cfg, flags: f, host: host, log: ui.serviceLogger(), engineUp: make(chan struct{})}
+	log := ui.newLoopLog(&cfg.Kubelet.Logging)
+	l := &loop{config: cfg, flags: f, host: host, log: log.Logger, logs: log, engineUp: make(chan struct{})}
 	if err := l.readNodeFlags(); err != nil {
 		return nil, withCode(exitValidation, err)
 	}
@@ -197,7 +199,7 @@ func (l *loop) options() kubelet.Options {
 		CredentialConfig: l.flags.credentialConfig, CredentialDir: l.flags.credentialDir,
 		Kubeconfig: l.flags.kubeconfig, APIServers: l.config.Boot.APIServers, RootDir: l.flags.rootDir, StateDir: stateDir,
 		PodLogsDir: l.config.Kubelet.PodLogsDir, ContainerLogsDir: containerLogsDir, Version: config.DefaultKubernetesVersion, BootVersion: version, Flags: l.flags.all, Socket: local.Socket(runDir),
-		Importing: l.importer.Await, EngineUp: l.engineUp, SandboxImage: engine.PauseImage, SandboxSeccomp: l.engine.SandboxSeccomp(), Timeline: l.timeline, Logger: l.log, Certificates: l.certificates(), Rotation: l.rotation(),
+		Importing: l.importer.Await, EngineUp: l.engineUp, SandboxImage: engine.PauseImage, SandboxSeccomp: l.engine.SandboxSeccomp(), Timeline: l.timeline, Logger: l.log, Verbosity: l.logs.set, Certificates: l.certificates(), Rotation: l.rotation(),
 		Ready: func() {
 			if err := service.Ready(); err != nil {
 				l.log.LogAttrs(context.Background(), slog.LevelWarn, "tell the supervisor", slog.Any("err", err))
