@@ -256,7 +256,7 @@ func runPause(t *testing.T, e *Engine) *paused {
 		LogDirectory: t.TempDir(),
 		Labels:       map[string]string{"io.kubernetes.pod.name": "p"},
 		Linux: &runtimev1.LinuxPodSandboxConfig{
-			CgroupParent:    "/" + nstest.Cgroup(),
+			CgroupParent: "/" + nstest.Cgroup(),
 			SecurityContext: &runtimev1.LinuxSandboxSecurityContext{
 				NamespaceOptions: &runtimev1.NamespaceOption{Network: runtimev1.NamespaceMode_NODE},
 				Seccomp:          &runtimev1.SecurityProfile{ProfileType: runtimev1.SecurityProfile_Localhost, LocalhostRef: e.SandboxSeccomp()},
@@ -267,15 +267,31 @@ func runPause(t *testing.T, e *Engine) *paused {
 		t.Fatal(err)
 	}
 	p.sandbox = sandbox.GetPodSandboxId()
-	all, err := process.All(func(id process.ID) bool {
-		exe, err := id.Exe()
-		return err == nil && exe == "/pause"
-	})
-	if err != nil || len(all) != 1 {
-		t.Fatalf("processes of the sandbox: %v, %v", all, err)
-	}
-	p.pid = all[0]
+	p.pid = awaitPause(t)
 	return p
+}
+
+// awaitPause returns the one process that executes pause. A sandbox counts as started
+// the moment before its process does.
+func awaitPause(t *testing.T) process.ID {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		all, err := process.All(func(id process.ID) bool {
+			exe, err := id.Exe()
+			return err == nil && exe == "/pause"
+		})
+		switch {
+		case err != nil || len(all) > 1:
+			t.Fatalf("processes of the sandbox: %v, %v", all, err)
+		case len(all) == 1:
+			return all[0]
+		}
+		if !backoff.Sleep(ctx, 5*time.Millisecond) {
+			t.Fatal("no process executes pause")
+		}
+	}
 }
 
 func (p *paused) mustRun(t *testing.T) {
