@@ -23,6 +23,10 @@ func settings() map[string]int {
 
 // ownSettings gives the node such settings of its own: files that are nothing to the
 // kernel. Like those of the kernel they do not outlive the node's power.
+//
+// Whoever has users of his own may mount only what he could see before
+// (mount_namespaces(7)): for him the node has a proc without those files, where
+// systemd-nspawn(1) has it.
 func ownSettings(proc string, p plan) error {
 	for name, value := range settings() {
 		at := filepath.Join(proc, "sys", name)
@@ -40,5 +44,5 @@ func ownSettings(proc string, p plan) error {
 			return fmt.Errorf("mount %s: %w", at, err)
 		}
 	}
-	return nil
+	return mountAt("proc", filepath.Join(filepath.Dir(proc), "run/host/proc"), "proc", "")
 }
