@@ -53,6 +53,7 @@ type standalone struct {
 	http    *http.Client
 	process *exec.Cmd // nil while it does not run
 	log     logBuffer
+	env     []string // beside what every process of the node has
 
 	barriers atomic.Int32
 }
@@ -84,6 +85,7 @@ func (s *standalone) start(t testing.TB) {
 	t.Helper()
 	cmd := s.node.Command(context.WithoutCancel(t.Context()), lab.BootBinary(t), "kubelet", "--config", "/etc/kubelet.yaml", "--config-dir", dropIns)
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
+	cmd.Env = append(cmd.Environ(), s.env...)
 	if err := s.node.Start(cmd); err != nil {
 		t.Fatal(err)
 	}

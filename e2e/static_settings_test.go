@@ -3,9 +3,11 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -26,8 +28,10 @@ func TestLoopSettings(t *testing.T) {
 	s := newStandalone(t)
 	s.kill(t)
 	s.node.WriteFile(t, dropIns+"/20-settings.conf", settingsDropIn)
+	manager := s.managed(t)
 	s.start(t)
 	s.log.says(t, `{"time":`, `"msg":"container engine answers"`)
+	manager.hears(t, "WATCHDOG=1")
 	if score := s.score(t); score != "321" {
 		t.Errorf("oom_score_adj is %s", score)
 	}
@@ -50,6 +54,42 @@ func TestLoopSettings(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// A manager is the socket on which a service manager hears of the loop.
+type manager struct{ *net.UnixConn }
+
+// managed has the loop be started by a service manager that wants to know every second
+// whether it is alive.
+func (s *standalone) managed(t *testing.T) (m manager) {
+	t.Helper()
+	err := s.node.Do(func() (err error) {
+		m.UnixConn, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: "/run/manager.sock", Net: "unixgram"})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	s.env = []string{"NOTIFY_SOCKET=/run/manager.sock", "WATCHDOG_USEC=1000000"}
+	return m
+}
+
+// hears waits until the manager has been told that.
+func (m manager) hears(t *testing.T, want string) {
+	t.Helper()
+	if err := m.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for text := make([]byte, 100); ; {
+		n, err := m.Read(text)
+		if err != nil {
+			t.Fatalf("the manager has not been told %s: %v", want, err)
+		}
+		if string(text[:n]) == want {
+			return
+		}
+	}
 }
 
 // score is the oom_score_adj of the loop.

@@ -190,7 +190,7 @@ func (e *Engine) spawn(ctx context.Context, want record) (process.ID, error) {
 
 // command is containerd as it is run: in a session of its own, so that no
 // signal to boot reaches it; without a tie to our life, so that it outlives us;
-// without our notification socket, so that its readiness is not taken for ours.
+// without our notification socket, so that nothing it tells is taken for ours.
 func (e *Engine) command(exe string, log *os.File) *exec.Cmd {
 	cmd := exec.Command(exe, "--config", e.o.configPath())
 	cmd.Dir = "/"
@@ -198,7 +198,7 @@ func (e *Engine) command(exe string, log *os.File) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	for _, kv := range os.Environ() {
 		switch name, _, _ := strings.Cut(kv, "="); name {
-		case "NOTIFY_SOCKET", "PATH":
+		case "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "PATH":
 		default:
 			cmd.Env = append(cmd.Env, kv)
 		}

@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ type dispatcher struct {
 	missed  chan pod.Key  // what a pod missed has come
 	again   chan struct{} // capacity 1: another pod may be admitted now
 	ends    chan end      // asked for by the node itself
+	pulse   chan struct{} // taken by a dispatcher that goes round
 
 	workers  map[pod.Key]*worker.Worker
 	pods     []*v1.Pod // desired, in the order of their sources
@@ -79,7 +81,7 @@ func newDispatcher(logger *slog.Logger) *dispatcher {
 		logger: logger, restarted: func(*v1.Pod) {}, expired: func(*v1.Pod) {}, preempted: func(*v1.Pod) {}, resizeNews: func(resize.News) {},
 		desired: make(chan desired), listed: make(chan []found),
 		pokes: make(chan pod.Key), retries: make(chan struct{}), missed: make(chan pod.Key), again: make(chan struct{}, 1), ended: make(chan pod.Key),
-		ends: make(chan end), stops: map[types.UID]pod.Stop{}, started: func(types.UID) time.Time { return time.Time{} },
+		ends: make(chan end), pulse: make(chan struct{}), stops: map[types.UID]pod.Stop{}, started: func(types.UID) time.Time { return time.Time{} },
 		workers: map[pod.Key]*worker.Worker{}, wants: map[pod.Key]*pod.Want{}, rejected: map[pod.Key]rejection{},
 		going: map[pod.Key]*v1.Pod{}, running: map[pod.Key]string{},
 	}
@@ -127,7 +129,19 @@ func (d *dispatcher) run(ctx context.Context) {
 			}
 		case key := <-d.ended:
 			d.end(ctx, key)
+		case <-d.pulse:
 		}
+	}
+}
+
+// alive returns nil once the dispatcher has come round, or that it has not until ctx
+// ended.
+func (d *dispatcher) alive(ctx context.Context) error {
+	select {
+	case d.pulse <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the dispatcher of pods does not come round: %w", ctx.Err())
 	}
 }
 

@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -215,5 +216,20 @@ func TestOrphansEnd(t *testing.T) {
 		c.expectRunning()
 		cancel()
 		life.Wait()
+	})
+}
+
+// Whether a dispatcher is alive is seen of itself, not of those who depend on it.
+func TestDispatcherIsAlive(t *testing.T) {
+	onCrew(t, func(ctx context.Context, c *crew) {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		if err := c.alive(ctx); err != nil {
+			t.Error(err)
+		}
+		stuck := newDispatcher(slog.New(slog.DiscardHandler)) // nobody runs it
+		if err := stuck.alive(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("of one that does nothing: %v", err)
+		}
 	})
 }

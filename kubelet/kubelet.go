@@ -91,8 +91,12 @@ type Options struct {
 	Timeline *timeline.Writer
 	// Ready is called once the loop watches its manifests and the container
 	// engine answers.
-	Ready  func()
-	Logger *slog.Logger
+	Ready func()
+	// Heartbeat is run from then on, until its context ends. alive returns nil once the
+	// loop has come round, or that it has not until its context ended. nil: nobody
+	// wants to know.
+	Heartbeat func(ctx context.Context, alive func(context.Context) error)
+	Logger    *slog.Logger
 	// Verbosity has more or less logged, as klog counts; nil: nobody can.
 	Verbosity func(level int)
 }
@@ -145,6 +149,9 @@ func (k *kubelet) runPods(ctx context.Context) error {
 	g.Go(func() error { k.pinContainers(ctx); return nil })
 	if k.o.Ready != nil {
 		k.o.Ready()
+	}
+	if k.o.Heartbeat != nil {
+		g.Go(func() error { k.o.Heartbeat(ctx, k.dispatch.alive); return nil })
 	}
 	return g.Wait()
 }

@@ -205,6 +205,11 @@ func (l *loop) options() kubelet.Options {
 				l.log.LogAttrs(context.Background(), slog.LevelWarn, "tell the supervisor", slog.Any("err", err))
 			}
 		},
+		Heartbeat: func(ctx context.Context, alive func(context.Context) error) {
+			if err := service.Heartbeat(ctx, alive, l.log); err != nil {
+				l.log.LogAttrs(ctx, slog.LevelError, "nobody watches over the loop", slog.Any("err", err))
+			}
+		},
 	}
 	o.Snapshots, o.SnapshotEvery = shelf{l.config}, l.config.Boot.Snapshots.Every.Duration
 	if l.config.Boot.Network != config.NetworkNone {
