@@ -11,6 +11,7 @@ import (
 
 	"boot.internal/config"
 	"boot.internal/engine"
+	"boot.internal/kubelet/runtime"
 )
 
 func newImages(ui *ui) *cobra.Command {
@@ -75,8 +76,13 @@ func pullAll(ctx context.Context, ui *ui, f imageFlags) (err error) {
 	defer func() { err = errors.Join(err, stop()) }()
 	// What is wrong with an archive matters if its image cannot be pulled either.
 	archives := e.NewImporter(cfg.Boot.ImagesDir, nil).Run(ctx)
+	conn, err := runtime.Dial(e.Endpoint(), "")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
 	for _, image := range cfg.Images() {
-		if err := pull(ctx, e, image); err != nil {
+		if err := pull(ctx, conn, image); err != nil {
 			return errors.Join(err, archives)
 		}
 		ui.printf("[config/images] Pulled %s\n", image)

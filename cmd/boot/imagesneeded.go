@@ -44,6 +44,11 @@ func present(ctx context.Context, e *engine.Engine, image string) (bool, error) 
 		return false, err
 	}
 	defer func() { _ = conn.Close() }()
+	return has(ctx, conn, image)
+}
+
+// has tells whether the engine has an image.
+func has(ctx context.Context, conn *runtime.Conn, image string) (bool, error) {
 	status, err := conn.Images.ImageStatus(ctx, &cri.ImageStatusRequest{Image: &cri.ImageSpec{Image: image}})
 	if err != nil {
 		return false, fmt.Errorf("look for the image %s: %w", image, err)
@@ -61,7 +66,12 @@ func (i images) Get(ctx context.Context, image string) error {
 	if err != nil {
 		return err
 	}
-	if err := i.awaitEngine(ctx, e, image); err != nil {
+	conn, err := runtime.Dial(e.Endpoint(), "")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := awaitEngine(ctx, conn, image); err != nil {
 		return err
 	}
 	over := make(chan struct{})
@@ -72,26 +82,18 @@ func (i images) Get(ctx context.Context, image string) error {
 		// What is wrong with an archive is for the loop to tell.
 		_ = e.NewImporter(i.boot.ImagesDir, nil).Run(importing)
 	}()
-	tick := time.NewTicker(imagesInterval)
-	defer tick.Stop()
-	for {
-		if is, err := present(ctx, e, image); err != nil || is {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-over:
-			return pull(ctx, e, image)
-		}
+	if awaitImage(ctx, conn, image, over) {
+		return nil
 	}
+	return pull(ctx, conn, image)
 }
 
 // awaitEngine waits until the engine answers.
-func (i images) awaitEngine(ctx context.Context, e *engine.Engine, image string) error {
+func awaitEngine(ctx context.Context, conn *runtime.Conn, image string) error {
 	tick := time.NewTicker(imagesInterval)
 	defer tick.Stop()
 	for {
-		_, err := present(ctx, e, image)
+		_, err := has(ctx, conn, image)
 		if err == nil {
 			return nil
 		}
@@ -103,16 +105,28 @@ func (i images) awaitEngine(ctx context.Context, e *engine.Engine, image string)
 	}
 }
 
+// awaitImage waits until the engine has an image, or nothing brings any. An engine that
+// does not answer now may do so again.
+func awaitImage(ctx context.Context, conn *runtime.Conn, image string, over <-chan struct{}) bool {
+	tick := time.NewTicker(imagesInterval)
+	defer tick.Stop()
+	for {
+		if is, err := has(ctx, conn, image); err == nil && is {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-over:
+			return false
+		}
+	}
+}
+
 // pull has the engine pull an image, if the import has not brought it.
-func pull(ctx context.Context, e *engine.Engine, image string) error {
-	if is, err := present(ctx, e, image); err != nil || is {
+func pull(ctx context.Context, conn *runtime.Conn, image string) error {
+	if is, err := has(ctx, conn, image); err != nil || is {
 		return err
 	}
-	conn, err := runtime.Dial(e.Endpoint(), "")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
 	if _, err := conn.Images.PullImage(ctx, &cri.PullImageRequest{Image: &cri.ImageSpec{Image: image}}); err != nil {
 		return hint.With(fmt.Errorf("pull the image %s: %w", image, err), "put an archive of it into the images directory, or see to the registry being reached")
 	}

@@ -24,6 +24,10 @@ type Conn struct {
 // all containers.
 const maxMessage = 16 << 20
 
+// connectTimeout is how long a runtime may take to say its first word to who has
+// connected. One that has much to do is still the one that is wanted.
+const connectTimeout = 20 * time.Second
+
 // Dial returns a connection to the runtime at endpoint, a path or a unix:// URL.
 // Images are dealt with at imageEndpoint, if that is not empty. The connection
 // is made with the first call and made again whenever it is lost; calls fail at
@@ -67,7 +71,7 @@ func dial(endpoint string, with []grpc.DialOption) (*grpc.ClientConn, error) {
 			Backoff: backoff.Config{
 				BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second,
 			},
-			MinConnectTimeout: time.Second,
+			MinConnectTimeout: connectTimeout,
 		}),
 	)...)
 	if err != nil {
