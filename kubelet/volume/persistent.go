@@ -33,7 +33,7 @@ func (v *Volumes) persistent(ctx context.Context, p *v1.Pod, c claim) (pod.Volum
 	case src.HostPath != nil && !c.block:
 		return pod.Volume{Path: src.HostPath.Path, ReadOnly: c.readOnly}, checkHostPath(src.HostPath)
 	case src.Local != nil && c.block:
-		return v.localDevice(p, c)
+		return v.localDevice(ctx, p, c)
 	case src.Local != nil:
 		return v.localDir(ctx, p, c)
 	default:
@@ -43,7 +43,12 @@ func (v *Volumes) persistent(ctx context.Context, p *v1.Pod, c claim) (pod.Volum
 
 // localDevice gives the pod a block device of the node, by a link that names
 // it for as long as the pod lives.
-func (v *Volumes) localDevice(p *v1.Pod, c claim) (pod.Volume, error) {
+func (v *Volumes) localDevice(ctx context.Context, p *v1.Pod, c claim) (pod.Volume, error) {
+	done, err := v.turns.Take(ctx, c.pv.Name)
+	if err != nil {
+		return pod.Volume{}, err
+	}
+	defer done()
 	device := c.pv.Spec.Local.Path
 	fi, err := os.Stat(device)
 	if err != nil {
@@ -53,6 +58,9 @@ func (v *Volumes) localDevice(p *v1.Pod, c claim) (pod.Volume, error) {
 		return pod.Volume{}, fmt.Errorf("%s is not a block device", device)
 	}
 	link := filepath.Join(v.podDir(p.UID), devicesDir, "kubernetes.io~local-volume", c.pv.Name)
+	if err := v.checkTaken(c.pv, p.UID, link); err != nil {
+		return pod.Volume{}, err
+	}
 	if err := os.MkdirAll(filepath.Dir(link), 0o750); err != nil {
 		return pod.Volume{}, err
 	}
@@ -76,11 +84,14 @@ func (v *Volumes) localDir(ctx context.Context, p *v1.Pod, c claim) (pod.Volume,
 		return pod.Volume{}, err
 	}
 	defer done()
+	target := v.path(p.UID, "local-volume", c.pv.Name)
+	if err := v.checkTaken(c.pv, p.UID, target); err != nil {
+		return pod.Volume{}, err
+	}
 	source, err := v.localSource(c)
 	if err != nil {
 		return pod.Volume{}, err
 	}
-	target := v.path(p.UID, "local-volume", c.pv.Name)
 	if there, err := mountedAt(target); err != nil || there {
 		return pod.Volume{Path: target, ReadOnly: c.readOnly}, err
 	}

@@ -34,6 +34,9 @@ func (d *Drivers) Publish(ctx context.Context, r Request) (pod.Volume, error) {
 		return pod.Volume{}, err
 	}
 	defer done()
+	if err := d.checkTaken(v); err != nil {
+		return pod.Volume{}, err
+	}
 	if v.attaches() {
 		if v.attached, err = d.attachment(ctx, v); err != nil {
 			return pod.Volume{}, err
