@@ -5,27 +5,70 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// awaitAttached waits until the Node says that the volume is attached. The
-// attach-detach controller does that; it may detach volumes that the Node does
-// not say to be in use, so that comes first.
-func (d *Drivers) awaitAttached(ctx context.Context, name v1.UniqueVolumeName) error {
+// driverCheck is how often the driver is looked at while a volume is not attached
+// yet: it may become one whose volumes never will be.
+const driverCheck = 5 * time.Second
+
+// attach waits until a volume is attached, if it has to be, and returns what there
+// is to know of it by then.
+func (d *Drivers) attach(ctx context.Context, r Request) (*volume, error) {
+	v, err := d.volume(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	d.want(v.key(), r.Pod.UID)
+	if v.attaches() {
+		d.use(v.unique(), r.Pod.UID)
+		if err := d.awaitAttached(ctx, v); err != nil {
+			return nil, d.unattached(ctx, v, err)
+		}
+		if v, err = d.volume(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	if !v.attaches() {
+		d.disuse(v)
+	}
+	return v, nil
+}
+
+// disuse lets a volume be detached that is no longer to be attached for a pod. If the
+// pod has it already, it stays as it is until the pod ends.
+func (d *Drivers) disuse(v *volume) {
+	all, err := d.publishedTo(v.Pod.UID)
+	if err == nil && !slices.ContainsFunc(all, func(p published) bool { return p.key() == v.key() }) {
+		d.release(v.unique(), v.Pod.UID)
+	}
+}
+
+// awaitAttached waits until the Node says that the volume is attached, or the driver
+// wants it no longer. The attach-detach controller attaches; it may detach volumes
+// that the Node does not say to be in use, so that comes first.
+func (d *Drivers) awaitAttached(ctx context.Context, v *volume) error {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
+	check := time.NewTicker(driverCheck)
+	defer check.Stop()
 	for {
 		d.mu.Lock()
 		changed := d.changed
 		d.mu.Unlock()
-		err := attachedTo(d.o.NodeObject(), name)
+		err := attachedTo(d.o.NodeObject(), v.unique())
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-changed:
+		case <-check.C:
+			if now, err := d.volume(ctx, v.Request); err == nil && !now.attaches() {
+				return nil
+			}
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return fmt.Errorf("timed out waiting for the condition: %w", err)

@@ -18,16 +18,9 @@ import (
 // Publish makes a volume ready for a pod, however often it is called. What it
 // began when it fails is undone by Unpublish.
 func (d *Drivers) Publish(ctx context.Context, r Request) (pod.Volume, error) {
-	v, err := d.volume(ctx, r)
+	v, err := d.attach(ctx, r)
 	if err != nil {
 		return pod.Volume{}, err
-	}
-	d.want(v.key(), r.Pod.UID)
-	if v.attaches() {
-		d.use(v.unique(), r.Pod.UID)
-		if err := d.awaitAttached(ctx, v.unique()); err != nil {
-			return pod.Volume{}, d.unattached(ctx, v, err)
-		}
 	}
 	done, err := d.turns.Take(ctx, v.key())
 	if err != nil {
