@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"boot.internal/timerslack"
 )
 
 // The chains of ours, where the kernel has no nftables.
@@ -22,6 +24,7 @@ const (
 // programIPTables does what masquerade and acceptForwarded do, by the programs
 // of iptables. Each set of chains is replaced in one go.
 func (o Options) programIPTables(ctx context.Context) error {
+	defer timerslack.Own()()
 	for _, p := range o.PodCIDRs {
 		program := iptablesV4
 		if p.Addr().Is6() {
