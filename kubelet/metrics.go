@@ -62,6 +62,7 @@ func (m *metrics) registry(k *kubelet) prometheus.Gatherer {
 	r.MustRegister(m.places.all()...)
 	r.MustRegister(k.places.figures()...)
 	r.MustRegister(k.podsAPI.Metrics()...)
+	r.MustRegister(k.devices.Metrics()...)
 	if !k.facts.Keep.Off {
 		r.MustRegister(m.kept.guaranteed, m.kept.burstable)
 	}

@@ -14,10 +14,22 @@ import (
 
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
+	"boot.internal/kubelet/device"
 	"boot.internal/kubelet/mirror"
 	"boot.internal/kubelet/podsapi"
 	"boot.internal/kubelet/runtime/fake"
 )
+
+// newMeasured returns a kubelet that has all that is measured.
+func newMeasured(t *testing.T) *kubelet {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	return &kubelet{
+		o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), claims: noClaims(t),
+		devices: device.New(device.Options{Dir: t.TempDir(), Changed: func() {}, Log: log}),
+		mirrors: mirror.New(mirror.Options{Node: "n1", Log: log}),
+	}
+}
 
 // gathered returns the values of the metrics with a name, by their labels.
 func gathered(t *testing.T, k *kubelet, name string) map[string]float64 {
@@ -43,7 +55,7 @@ func gathered(t *testing.T, k *kubelet, name string) map[string]float64 {
 }
 
 func TestMetrics(t *testing.T) { // SP-60
-	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), claims: noClaims(t), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
+	k := newMeasured(t)
 	k.now = []*v1.Pod{static("a", "1"), static("b", "2")}
 	k.going = []*v1.Pod{static("c", "3")}
 	for name, want := range map[string]map[string]float64{
@@ -62,7 +74,7 @@ func TestMetrics(t *testing.T) { // SP-60
 }
 
 func TestRestartsAreCounted(t *testing.T) { // SP-60
-	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), claims: noClaims(t), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
+	k := newMeasured(t)
 	onCrew(t, func(_ context.Context, c *crew) {
 		c.restarted = k.metrics.podRestarted
 		c.cri.Script("a", fake.Program{StopTakes: time.Second})
@@ -81,7 +93,7 @@ func TestRestartsAreCounted(t *testing.T) { // SP-60
 }
 
 func TestStartIsMeasuredOnce(t *testing.T) {
-	k := &kubelet{o: Options{Config: &kubeletv1beta1.KubeletConfiguration{}}, metrics: newMetrics(), podsAPI: podsapi.New(nil), claims: noClaims(t), mirrors: mirror.New(mirror.Options{Node: "n1", Log: slog.New(slog.DiscardHandler)})}
+	k := newMeasured(t)
 	seen := metav1.NewTime(time.Unix(100, 0))
 	waiting := v1.PodStatus{StartTime: &seen, ContainerStatuses: []v1.ContainerStatus{{}}}
 	running := *waiting.DeepCopy()

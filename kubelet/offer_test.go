@@ -15,6 +15,7 @@ import (
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"boot.internal/kubelet/admit"
+	"boot.internal/kubelet/device"
 	"boot.internal/kubelet/evict"
 	"boot.internal/kubelet/mirror"
 	"boot.internal/kubelet/node"
@@ -29,6 +30,7 @@ func telling(t *testing.T) *kubelet {
 	k := &kubelet{
 		podsAPI:  podsapi.New(nil),
 		claims:   noClaims(t),
+		devices:  device.New(device.Options{Dir: t.TempDir(), Changed: func() {}, Log: log}),
 		pressure: evict.New(evict.Options{}),
 		o:        Options{Config: &kubeletv1beta1.KubeletConfiguration{}, Node: "n1", Labels: map[string]string{"disk": "ssd"}}, metrics: newMetrics(),
 		events: newEvents("n1", log), dispatch: newDispatcher(log), over: map[types.UID]bool{},

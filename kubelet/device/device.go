@@ -45,7 +45,8 @@ type Options struct {
 // A Lender keeps the devices of all plugins. Its methods may be called from any
 // goroutine.
 type Lender struct {
-	o Options
+	o        Options
+	requests *requests
 
 	life sync.WaitGroup // of what follows plugins
 	turn sync.Mutex     // one pod is given devices at a time
@@ -100,7 +101,7 @@ const forgotten = 5 * time.Minute
 
 // New returns a Lender that knows what was lent by an earlier process.
 func New(o Options) *Lender {
-	l := &Lender{o: o, all: map[string]*pool{}, lent: map[loan]*lease{}}
+	l := &Lender{o: o, requests: newRequests(), all: map[string]*pool{}, lent: map[loan]*lease{}}
 	given, registered, err := checkpoint.Load(l.file())
 	if err != nil {
 		o.Log.Error("it is not known which devices pods have", slog.Any("err", err))

@@ -26,6 +26,7 @@ func (l *Lender) Tell(ctx context.Context, dir string, pods func() []*v1.Pod) er
 	return socket.Serve(ctx, socket.Options{
 		Path:     filepath.Join(dir, "kubelet.sock"),
 		Register: func(r grpc.ServiceRegistrar) { told.RegisterPodResourcesListerServer(r, teller{l: l, pods: pods}) },
+		Unary:    l.requests.count,
 	})
 }
 

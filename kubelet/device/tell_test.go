@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -75,4 +76,28 @@ func TestAgentsAreToldWhoHasWhat(t *testing.T) { // KEP-606
 	if _, err := client.Get(ctx, &told.GetPodResourcesRequest{PodName: "q", PodNamespace: "ns"}); status.Code(err) != codes.NotFound {
 		t.Error(err)
 	}
+	for name, want := range map[string]float64{
+		"requests_total": 4, "requests_list": 1, "requests_get": 2, "requests_get_allocatable": 1, "errors_get": 1,
+	} {
+		if got := b.counted(name); got != want {
+			t.Errorf("%s is %g, want %g", name, got, want)
+		}
+	}
+}
+
+// counted returns how often agents asked, by the rest of the metric's name.
+func (b *bench) counted(name string) float64 {
+	b.t.Helper()
+	r := prometheus.NewRegistry()
+	r.MustRegister(b.Metrics()...)
+	all, err := r.Gather()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, f := range all {
+		if f.GetName() == "kubelet_pod_resources_endpoint_"+name {
+			return f.Metric[0].GetCounter().GetValue()
+		}
+	}
+	return 0
 }
