@@ -20,14 +20,16 @@ const (
 // debianPackages are the packages in the images, where upstream has those of
 // Alpine: the names are those of the roots that recipes are made from.
 func debianPackages() map[string][]string {
+	tools := []string{
+		"busybox-static", "bash", "bind9-dnsutils", "curl", "hostname", "iperf", "iproute2",
+		"libc-bin", "netcat-openbsd", "socat", "util-linux",
+	}
 	return map[string][]string{
 		"busybox": {"busybox-static", "bash-static"},
-		"tools": {
-			"busybox-static", "bash", "bind9-dnsutils", "curl", "hostname", "iperf", "iproute2",
-			"libc-bin", "netcat-openbsd", "socat", "util-linux",
-		},
-		"nginx":  {"busybox-static", "bash-static", "nginx"},
-		"stress": {"busybox-static", "bash-static", "stress"},
+		"tools":   tools,
+		"debian":  append(slices.Clone(tools), "coreutils"), // which upstream has there as well
+		"nginx":   {"busybox-static", "bash-static", "nginx"},
+		"stress":  {"busybox-static", "bash-static", "stress"},
 	}
 }
 
@@ -62,7 +64,7 @@ func (o order) recipes(ctx context.Context, bin string, roots map[string]root) (
 		image("busybox:1.36.1-1", busybox, shell),
 		image("nonroot:1.5", busybox, v1.Config{Cmd: []string{"sh"}, User: "1234"}),
 		image("ipc-utils:1.4", tools, shell),
-		image("glibc-dns-testing:2.1.1", tools, shell),
+		image("glibc-dns-testing:2.1.1", furnish(roots["debian"]), shell),
 		image("nonewprivs:1.4", append(slices.Clone(busybox), setuid(pack.Executable("usr/local/bin/nnp", filepath.Join(bin, "nnp")))), v1.Config{Cmd: []string{"nnp"}}),
 		image("nginx:1.27.0-2", nginx(roots["nginx"]), nginxConfig()),
 		image("nginx:1.28.0-2", nginx(roots["nginx"]), nginxConfig()),
