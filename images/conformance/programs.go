@@ -105,7 +105,8 @@ func (o order) moduleDir(ctx context.Context, ours, module string) (string, erro
 }
 
 // known checks that the tests ask for the images by the names they are given
-// here, but for the controller of snapshots, which they expect to find.
+// here, but for the controller of snapshots, which they expect to find, and the
+// device plugin of one of their manifests.
 func known(ctx context.Context, tests string, recipes []pack.Recipe) error {
 	out, err := exec.CommandContext(ctx, tests, "--list-images").Output()
 	if err != nil {
@@ -113,7 +114,7 @@ func known(ctx context.Context, tests string, recipes []pack.Recipe) error {
 	}
 	names := strings.Fields(string(out))
 	for _, r := range recipes {
-		if !slices.Contains(names, r.Name) && !strings.Contains(r.Name, snapshotController) {
+		if !slices.Contains(append(names, registry+manifestPlugin), r.Name) && !strings.Contains(r.Name, snapshotController) {
 			return fmt.Errorf("no test asks for %s, but perhaps for another version of %s", r.Name, path.Base(r.Name))
 		}
 	}

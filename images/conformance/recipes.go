@@ -13,7 +13,11 @@ import (
 )
 
 const (
-	registry   = "registry.k8s.io/e2e-test-images/"
+	registry = "registry.k8s.io/e2e-test-images/"
+	// manifestPlugin is in testing-manifests/sample-device-plugin, and not in the
+	// list of images.
+	manifestPlugin = "sample-device-plugin:1.8.0"
+
 	searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
@@ -72,6 +76,7 @@ func (o order) recipes(ctx context.Context, bin string, roots map[string]root) (
 		picture("nautilus:1.8", "nautilus"),
 		program("regression-issue-74839:1.5", "regression-issue-74839", busybox),
 		program("sample-device-plugin:1.7", "sampledeviceplugin", busybox),
+		program(manifestPlugin, "sampledeviceplugin", busybox),
 		program("sample-apiserver:1.29.2", "sample-apiserver", busybox),
 		program("resource-consumer:1.14", "consumer", furnish(roots["stress"]), pack.Tree{pack.Executable("consume-cpu", filepath.Join(bin, "consume-cpu"))}),
 	), nil
