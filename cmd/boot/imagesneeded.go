@@ -85,6 +85,9 @@ func (i images) Get(ctx context.Context, image string) error {
 	if awaitImage(ctx, conn, image, over) {
 		return nil
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return pull(ctx, conn, image)
 }
 
