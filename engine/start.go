@@ -16,7 +16,6 @@ import (
 	"boot.internal/filelock"
 	"boot.internal/logfile"
 	"boot.internal/process"
-	"boot.internal/timerslack"
 )
 
 // stopGrace is how long containerd may take to end. It ends at once unless it
@@ -163,9 +162,7 @@ func (e *Engine) spawn(ctx context.Context, want record) (process.ID, error) {
 		return process.ID{}, err
 	}
 	cmd := e.command(want.Exe, log)
-	release := timerslack.Own()
 	err = cmd.Start()
-	release()
 	_ = log.Close() // the child has its own
 	if err != nil {
 		return process.ID{}, fmt.Errorf("start the engine: %w", err)

@@ -7,8 +7,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-
-	"boot.internal/timerslack"
 )
 
 // The chains of ours, where the kernel has no nftables.
@@ -24,7 +22,6 @@ const (
 // programIPTables does what masquerade and acceptForwarded do, by the programs
 // of iptables. Each set of chains is replaced in one go.
 func (o Options) programIPTables(ctx context.Context) error {
-	defer timerslack.Own()()
 	for _, p := range o.PodCIDRs {
 		program := iptablesV4
 		if p.Addr().Is6() {

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"boot.internal/timerslack"
 )
 
 // A hostView is a host to look at. Most of it is files, so that another host is
@@ -45,7 +43,6 @@ func thisHost() *hostView {
 		free:     freeBytes,
 		writable: func(path string) bool { return unix.Access(path, unix.W_OK) == nil },
 		modprobe: func(ctx context.Context, args ...string) error {
-			defer timerslack.Own()()
 			out, err := exec.CommandContext(ctx, "modprobe", args...).CombinedOutput()
 			if err != nil {
 				return fmt.Errorf("modprobe %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))

@@ -72,7 +72,6 @@ func runKubelet(ctx context.Context, ui *ui, f kubeletFlags) error {
 	if err != nil {
 		return err
 	}
-	l.relax(ctx)
 	if err := l.readyHost(ctx); err != nil {
 		return err
 	}

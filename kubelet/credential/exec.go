@@ -14,8 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubeletv1 "k8s.io/kubelet/config/v1"
 	protocol "k8s.io/kubelet/pkg/apis/credentialprovider/v1"
-
-	"boot.internal/timerslack"
 )
 
 // runTimeout bounds a run of a plugin, retries of its own included.
@@ -66,7 +64,6 @@ func (e *execution) execute(ctx context.Context, request []byte) ([]byte, error)
 	out, complaint := &bounded{left: maxOutput}, &bounded{left: maxComplaint}
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(request), out, complaint
 	c.WaitDelay = time.Second // for a child that holds the pipes open
-	defer timerslack.Own()()
 	if err := c.Run(); err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()

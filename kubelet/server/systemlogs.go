@@ -15,8 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"boot.internal/timerslack"
 )
 
 // handleSystemLogs adds the logs of the node, as files and, where that is on, by
@@ -184,7 +182,6 @@ func (q *logQuery) copy(ctx context.Context, w io.Writer, dir string) {
 }
 
 func inJournal(ctx context.Context, name string) bool {
-	defer timerslack.Own()()
 	out, err := exec.CommandContext(ctx, "journalctl", "--output=cat", "--lines=1", "--unit="+name).Output()
 	return err == nil && len(out) > 0 && !strings.Contains(string(out), "-- No entries --")
 }
@@ -209,7 +206,6 @@ func (q *logQuery) copyJournal(ctx context.Context, w io.Writer, name string) {
 	}
 	cmd := exec.CommandContext(ctx, "journalctl", args...)
 	cmd.Stdout, cmd.Stderr = w, w
-	defer timerslack.Own()()
 	if err := cmd.Run(); err != nil && ctx.Err() != nil {
 		_, _ = fmt.Fprint(w, "\nerror: journal output not available\n") // who asked may have gone
 	}

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"boot.internal/timerslack"
 )
 
 // account is whom the administrator sets IDs aside for.
@@ -37,7 +35,6 @@ func subordinate() (first, count uint32, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	defer timerslack.Own()()
 	users, err := exec.CommandContext(ctx, tool, account).Output()
 	if err != nil {
 		return 0, 0, fmt.Errorf("error retrieving additional uids for user %q: %w", account, err)

@@ -11,8 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/mount-utils"
 	utilexec "k8s.io/utils/exec"
-
-	"boot.internal/timerslack"
 )
 
 // localMounts returns where file systems of local devices are mounted once for all
@@ -31,7 +29,6 @@ func bindLocal(source, target string, c claim) error {
 		options = append(options, "ro")
 	}
 	options = append(options, c.pv.Spec.MountOptions...)
-	defer timerslack.Own()()
 	if err := mount.New("").MountSensitiveWithoutSystemd(source, target, "", options, nil); err != nil {
 		_ = os.Remove(target) // not if it is mounted after all
 		return fmt.Errorf("mount %s at %s: %w", source, target, err)
@@ -59,7 +56,6 @@ func (v *Volumes) localFileSystem(c claim) (string, error) {
 		options = append(options, "ro")
 	}
 	options = append(options, c.pv.Spec.MountOptions...)
-	defer timerslack.Own()()
 	m := mount.NewSafeFormatAndMount(mount.New(""), utilexec.New())
 	if err := m.FormatAndMount(device, target, kind, options); err != nil {
 		_ = os.Remove(target)
