@@ -25,11 +25,14 @@ func (d *Drivers) attach(ctx context.Context, r Request) (*volume, error) {
 	d.want(v.key(), r.Pod.UID)
 	if v.attaches() {
 		d.use(v.unique(), r.Pod.UID)
-		if err := d.awaitAttached(ctx, v); err != nil {
+		waited, err := d.awaitAttached(ctx, v)
+		if err != nil {
 			return nil, d.unattached(ctx, v, err)
 		}
-		if v, err = d.volume(ctx, r); err != nil {
-			return nil, err
+		if waited { // its driver may have changed meanwhile
+			if v, err = d.volume(ctx, r); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if !v.attaches() {
@@ -48,32 +51,33 @@ func (d *Drivers) disuse(v *volume) {
 }
 
 // awaitAttached waits until the Node says that the volume is attached, or the driver
-// wants it no longer. The attach-detach controller attaches; it may detach volumes
-// that the Node does not say to be in use, so that comes first.
-func (d *Drivers) awaitAttached(ctx context.Context, v *volume) error {
+// wants it no longer. waited tells that neither was so at first. The attach-detach
+// controller attaches; it may detach volumes that the Node does not say to be in use,
+// so that comes first.
+func (d *Drivers) awaitAttached(ctx context.Context, v *volume) (waited bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
 	check := time.NewTicker(driverCheck)
 	defer check.Stop()
-	for {
+	for ; ; waited = true {
 		d.mu.Lock()
 		changed := d.changed
 		d.mu.Unlock()
-		err := attachedTo(d.o.NodeObject(), v.unique())
+		err = attachedTo(d.o.NodeObject(), v.unique())
 		if err == nil {
-			return nil
+			return waited, nil
 		}
 		select {
 		case <-changed:
 		case <-check.C:
 			if now, err := d.volume(ctx, v.Request); err == nil && !now.attaches() {
-				return nil
+				return true, nil
 			}
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("timed out waiting for the condition: %w", err)
+				return true, fmt.Errorf("timed out waiting for the condition: %w", err)
 			}
-			return ctx.Err()
+			return true, ctx.Err()
 		}
 	}
 }
