@@ -251,14 +251,21 @@ func TestTendAfterRestart(t *testing.T) {
 	}
 }
 
-func TestLocalBlockDevice(t *testing.T) {
-	needRoot(t)
-	device := filepath.Join(t.TempDir(), "dev")
-	if err := unix.Mknod(device, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 0))); errors.Is(err, unix.EPERM) {
+// blockDevice makes a device, which need not work, and returns its path.
+func blockDevice(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "dev")
+	if err := unix.Mknod(path, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 0))); errors.Is(err, unix.EPERM) {
 		t.Skip("this root may make no devices")
 	} else if err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+func TestLocalBlockDevice(t *testing.T) {
+	needRoot(t)
+	device := blockDevice(t)
 	pvc, pv := boundTo(localVolume(device))
 	pv.Spec.VolumeMode = new(v1.PersistentVolumeBlock)
 	p := newPod(claimVolume(true))

@@ -3,8 +3,6 @@ package volume
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -19,22 +17,15 @@ import (
 // has it no longer.
 func TestLocalOnePodOnly(t *testing.T) {
 	nstest.Unshare(t, unix.CLONE_NEWNS)
-	device := filepath.Join(t.TempDir(), "dev")
-	if err := unix.Mknod(device, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 0))); err != nil && !errors.Is(err, unix.EPERM) {
-		t.Fatal(err)
-	}
 	for name, tc := range map[string]struct {
-		path string
+		path func(*testing.T) string
 		mode v1.PersistentVolumeMode
 	}{
-		"directory":    {path: t.TempDir(), mode: v1.PersistentVolumeFilesystem},
-		"block device": {path: device, mode: v1.PersistentVolumeBlock},
+		"directory":    {path: (*testing.T).TempDir, mode: v1.PersistentVolumeFilesystem},
+		"block device": {path: blockDevice, mode: v1.PersistentVolumeBlock},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := os.Stat(tc.path); err != nil {
-				t.Skip("this root may make no devices")
-			}
-			pvc, pv := boundTo(localVolume(tc.path))
+			pvc, pv := boundTo(localVolume(tc.path(t)))
 			pv.Spec.VolumeMode, pv.Spec.AccessModes = &tc.mode, []v1.PersistentVolumeAccessMode{v1.ReadWriteOncePod}
 			v := newVolumes(t)
 			withAPI(t, v, pvc, pv)
