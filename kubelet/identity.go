@@ -38,6 +38,13 @@ func (i *identities) signed() *tls.Certificate {
 	return i.serving.Certificate()
 }
 
+// nodeIs hears that the node is another one than before.
+func (i *identities) nodeIs() {
+	if i.serving != nil {
+		i.serving.Poke()
+	}
+}
+
 func (k *kubelet) certDir() string { return cmp.Or(k.o.CertDir, filepath.Join(k.o.RootDir, "pki")) }
 
 // connect waits until there is an API server that the node can ask.

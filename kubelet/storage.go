@@ -107,6 +107,7 @@ func (k *kubelet) onNode(n *v1.Node) {
 	k.setNode(n)
 	k.csi.NodeChanged()
 	k.rotator.nodeIs(n)
+	k.identity.nodeIs()
 }
 
 // apiClient returns a client of the API, nil while there is none.

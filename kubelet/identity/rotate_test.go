@@ -210,6 +210,7 @@ func TestServing(t *testing.T) {
 		{Type: v1.NodeExternalDNS, Address: "a.test"},
 		{Type: v1.NodeInternalIP, Address: "192.0.2.2"},
 	})
+	s.Poke()
 	until(t, "none is asked for", func() bool { return s.Certificate() != nil })
 	if got := s.template(); !slices.Equal(got.DNSNames, []string{"a.test", "node1"}) || len(got.IPAddresses) != 2 || got.IPAddresses[0].String() != "192.0.2.2" {
 		t.Errorf("asks for %q %v", got.DNSNames, got.IPAddresses)
@@ -219,6 +220,7 @@ func TestServing(t *testing.T) {
 	}
 	before, first := requests(), s.Certificate()
 	now.Store(&[]v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "192.0.2.3"}})
+	s.Poke()
 	until(t, "none is asked for when addresses change", func() bool { return requests() > before })
 	until(t, "it is not used", func() bool { return s.Certificate() != first }) // client-go has replaced the link by then
 	if _, err := os.Readlink(currentPath(o.CertDir, serverPrefix)); err != nil {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync/atomic"
 
@@ -23,7 +24,8 @@ type ServingOptions struct {
 	Node    string
 	CertDir string
 	// Addresses returns the addresses of the node as the cluster knows them. When
-	// they change, another certificate is asked for; while there are none, none is.
+	// they change, of which Poke tells, another certificate is asked for; while there
+	// are none, none is.
 	Addresses func() []v1.NodeAddress
 	// Failed counts requests that came to nothing, and Lived is told how many
 	// seconds a certificate lived when it is replaced. Both may be nil.
@@ -41,12 +43,13 @@ type Serving struct {
 	o       ServingOptions
 	store   *store
 	current atomic.Pointer[tls.Certificate]
+	poke    chan struct{} // capacity 1
 }
 
 // NewServing returns what there is of an earlier time. Nothing is asked for
 // before Run.
 func NewServing(o ServingOptions) (*Serving, error) {
-	s := &Serving{o: o}
+	s := &Serving{o: o, poke: make(chan struct{}, 1)}
 	var err error
 	if s.store, err = openStore(o.CertDir, serverPrefix, o.Log, s.use); err != nil {
 		return nil, err
@@ -65,19 +68,48 @@ func (s *Serving) use(c *tls.Certificate) {
 	s.o.Log.Info("serving certificate is signed", slog.Time("until", c.Leaf.NotAfter))
 }
 
+// Poke says that the addresses of the node may have changed. It never blocks.
+func (s *Serving) Poke() {
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+}
+
 // Run asks for certificates until ctx ends.
 func (s *Serving) Run(ctx context.Context, client kubernetes.Interface) error {
-	manager, err := certificate.NewManager(&certificate.Config{
-		ClientsetFn: func(*tls.Certificate) (kubernetes.Interface, error) { return client, nil },
-		GetTemplate: s.template, SignerName: certificatesv1.KubeletServingSignerName,
-		GetUsages: certificate.DefaultKubeletServingGetUsages, CertificateStore: s.store,
-		CertificateRenewFailure: s.o.Failed, CertificateRotation: s.o.Lived, Ctx: logging(ctx, s.o.Log),
-	})
-	if err != nil {
-		return fmt.Errorf("keep serving certificate: %w", err)
+	for ctx.Err() == nil {
+		if err := s.keep(ctx, client, s.template()); err != nil {
+			return fmt.Errorf("keep serving certificate: %w", err)
+		}
 	}
-	manager.Start()
-	<-ctx.Done()
+	return nil
+}
+
+// keep asks for certificates of one kind, until another is to be asked for or ctx ends.
+// A manager of client-go would find out by itself, and look every second.
+func (s *Serving) keep(ctx context.Context, client kubernetes.Interface, template *x509.CertificateRequest) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if template != nil {
+		manager, err := certificate.NewManager(&certificate.Config{
+			ClientsetFn: func(*tls.Certificate) (kubernetes.Interface, error) { return client, nil },
+			Template:    template, SignerName: certificatesv1.KubeletServingSignerName,
+			GetUsages: certificate.DefaultKubeletServingGetUsages, CertificateStore: s.store,
+			CertificateRenewFailure: s.o.Failed, CertificateRotation: s.o.Lived, Ctx: logging(ctx, s.o.Log),
+		})
+		if err != nil {
+			return err
+		}
+		manager.Start()
+	}
+	for reflect.DeepEqual(template, s.template()) {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.poke:
+		}
+	}
 	return nil
 }
 
