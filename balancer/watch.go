@@ -14,8 +14,9 @@ const (
 	pingEvery     = 500 * time.Millisecond // the one in use
 	pingPatience  = 300 * time.Millisecond // then its host is asked, too
 	reachPatience = 700 * time.Millisecond // then that is taken for dead
-	aloneEvery    = 30 * time.Second       // the one in use if there is no other to leave it for
 	readyEvery    = 5 * time.Second        // the one in use, whether it is ready
+	alonePing     = 30 * time.Second       // the one in use if there is no other to leave it for,
+	aloneReady    = 15 * time.Second       // and whether it is ready
 	doubtEvery    = time.Second            // one that was ready and said that it is not
 	readyPatience = 3 * time.Second        // for an answer
 	idleEvery     = 15 * time.Second       // others that are known to the cluster
@@ -91,7 +92,7 @@ func (w *watch) attend(ctx context.Context, conn asked) {
 		defer cancel()
 		w.ping(ctx, conn)
 	})
-	for ready := true; ready && every(ctx, readyEvery, nil); {
+	for ready := true; ready && every(ctx, w.b.readyPause(), nil); {
 		ready = w.ready(ctx, conn)
 	}
 	cancel()
@@ -121,12 +122,25 @@ func (w *watch) ping(ctx context.Context, conn asked) {
 // is asked whether it is ready, which tells soon enough that it is gone: there is
 // nowhere to go, and whoever wants to connect finds out by himself.
 func (b *Balancer) pingPause() time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.servers) == 1 {
-		return aloneEvery
+	if b.hasOne() {
+		return alonePing
 	}
 	return pingEvery
+}
+
+// readyPause returns when a server in use is asked again whether it is ready.
+func (b *Balancer) readyPause() time.Duration {
+	if b.hasOne() {
+		return aloneReady
+	}
+	return readyEvery
+}
+
+// hasOne reports whether there is only one server.
+func (b *Balancer) hasOne() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.servers) == 1
 }
 
 // errHung is of a server whose host lives, and that says nothing.

@@ -126,7 +126,7 @@ func TestAlone(t *testing.T) {
 		b := w.balance(t, Options{Seeds: []string{"a:1"}})
 		time.Sleep(10*time.Minute + time.Millisecond)
 		w.mu.Lock()
-		if n, most := w.pings["a:1"], int(11*time.Minute/readyEvery+11*time.Minute/aloneEvery); n > most {
+		if n, most := w.pings["a:1"], int(11*time.Minute/aloneReady+11*time.Minute/alonePing); n > most {
 			t.Errorf("asked %d times in ten minutes", n)
 		}
 		w.mu.Unlock()
