@@ -2,14 +2,15 @@ package evict
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 )
 
 // unlimited is more memory than anything has. What version 1 gives for no limit
@@ -20,7 +21,7 @@ const unlimited = math.MaxInt64
 // is in use and could not be given back at once. What is set aside for huge pages
 // is nothing that others could be left (HugepageAwareEviction).
 func (h Host) memory() (Level, error) {
-	total, err := fields(h.proc("meminfo"))
+	total, err := fields(h.proc("meminfo"), "MemTotal:", "Hugetlb:")
 	if err != nil {
 		return Level{}, err
 	}
@@ -56,7 +57,7 @@ type group struct {
 
 // measure looks at a control group of whatever version.
 func measure(dir string) (group, error) {
-	stat, err := fields(filepath.Join(dir, "memory.stat"))
+	stat, err := fields(filepath.Join(dir, "memory.stat"), "total_inactive_file", "inactive_file", "anon", "file")
 	if err != nil {
 		return group{}, err
 	}
@@ -80,20 +81,24 @@ func measure(dir string) (group, error) {
 	return g, nil
 }
 
-// fields reads a file with a name and a number on each line.
-func fields(path string) (map[string]int64, error) {
+// fields reads those of names that a file has, with a name and a number on each line.
+func fields(path string, names ...string) (map[string]int64, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("measure memory: %w", err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	all := map[string]int64{}
+	found := map[string]int64{}
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if words := strings.Fields(lines.Text()); len(words) > 1 {
-			if n, err := strconv.ParseInt(words[1], 10, 64); err == nil {
-				all[words[0]] = n
-			}
+		name, rest, _ := bytes.Cut(lines.Bytes(), []byte(" "))
+		i := slices.IndexFunc(names, func(n string) bool { return n == string(name) })
+		if i < 0 {
+			continue
+		}
+		number, _, _ := bytes.Cut(bytes.TrimLeft(rest, " "), []byte(" ")) // a unit may follow
+		if n, err := strconv.ParseInt(string(number), 10, 64); err == nil {
+			found[names[i]] = n
 		}
 	}
-	return all, nil
+	return found, nil
 }

@@ -16,15 +16,17 @@ const (
 // addresses returns the addresses of the node: InternalIP first, then Hostname. A
 // cloud provider knows better, once it has had its say; before, it is only told
 // what the user told.
-func (k *Keeper) addresses(old []v1.NodeAddress, facts Facts) []v1.NodeAddress {
+func (k *Keeper) addresses(old []v1.NodeAddress) []v1.NodeAddress {
 	ips := k.o.IPs
 	switch {
 	case k.o.Cloud && len(old) > 0:
 		return old
 	case k.o.Cloud:
 		ips = k.o.ProvidedIPs
-	case len(ips) == 0 && facts.IP.IsValid():
-		ips = []netip.Addr{facts.IP}
+	case len(ips) == 0:
+		if ip := defaultIP(); ip.IsValid() {
+			ips = []netip.Addr{ip}
+		}
 	}
 	var list []v1.NodeAddress
 	for _, ip := range ips {

@@ -44,7 +44,7 @@ func TestCloud(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := k.addresses(c.old, Facts{}); !slices.Equal(got, c.want) {
+			if got := k.addresses(c.old); !slices.Equal(got, c.want) {
 				t.Errorf("addresses %v", got)
 			}
 			if k.providedIP() != c.note || len(k.taints()) != c.taints {

@@ -32,7 +32,6 @@ type Facts struct {
 	Memory    int64            // bytes
 	Storage   int64            // bytes
 	HugePages map[string]int64 // bytes by page size, such as "2Mi"
-	IP        netip.Addr       // of the default route; invalid if there is none
 	Info      v1.NodeSystemInfo
 }
 
@@ -44,7 +43,7 @@ func (m Machine) Facts() (Facts, error) {
 	storage, diskErr := m.storage()
 	f := Facts{
 		Cores: cores, Memory: mem["MemTotal"], Storage: storage, HugePages: m.hugePages(),
-		IP: defaultIP(), Info: m.info(),
+		Info: m.info(),
 	}
 	if swap := mem["SwapTotal"]; swap > 0 {
 		f.Info.Swap = &v1.NodeSwapStatus{Capacity: &swap}
@@ -178,7 +177,8 @@ func (m Machine) osImage() string {
 }
 
 // defaultIP returns the address others reach this machine by: that of the
-// default route, else the first that is not of this machine alone.
+// default route, else the first that is not of this machine alone. It is invalid if
+// there is none.
 func defaultIP() netip.Addr {
 	if ip, err := utilnet.ChooseHostInterface(); err == nil {
 		if a, ok := netip.AddrFromSlice(ip); ok {

@@ -19,7 +19,7 @@ func (k *Keeper) status(old v1.NodeStatus, now time.Time) v1.NodeStatus {
 	k.mu.Unlock()
 	facts, err := k.o.Machine.Facts()
 	next := *old.DeepCopy()
-	next.Addresses = k.addresses(old.Addresses, facts)
+	next.Addresses = k.addresses(old.Addresses)
 	next.DaemonEndpoints.KubeletEndpoint.Port = k.o.Port
 	next.VolumesInUse = k.volumesInUse(old.VolumesInUse)
 	if err == nil {
